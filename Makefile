@@ -3,13 +3,13 @@
 #     make tune    make the environment, tune matmul for this CPU and for a simulated A100, run the tuned kernel
 #     make test    install what the tests need, lint, type-check and run every test
 #
-# Others: check (lint and types only), format, clean. `make test ARGS="-k split"` hands ARGS to pytest.
+# Others: check (lint and types only), format, tour (run docs/tour.md), clean. `make test ARGS="-k split"` hands ARGS to pytest.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := tune
-.PHONY: tune test check format clean
+.PHONY: tune test check format tour clean
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -39,6 +39,9 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+tour: $(VENV)/.installed
+	@awk '/^```/ { on = /python/; next } on' docs/tour.md | $(BIN)/python -
 
 clean:
 	rm -rf $(VENV) $(RUNS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
