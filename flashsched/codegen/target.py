@@ -1,0 +1,141 @@
+"""The CPU that code is generated for: its name for LLVM, what it can do, and how wide its vectors are.
+
+This is the code generator's view of a machine. `hw` describes machines by figures (caches, clocks, peaks) and knows
+nothing of LLVM.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from flashsched.codegen.cpu_features import features_of
+from flashsched.errors import DeviceError, did_you_mean
+
+__all__ = ["Target", "available_cores", "host_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A CPU to compile for.
+
+    Attributes:
+        triple: LLVM's name of architecture, system and ABI, e.g. ``x86_64-unknown-linux-gnu``.
+        cpu: LLVM's name of the CPU model, e.g. ``znver5`` or ``x86-64-v3``.
+        features: instruction sets on top of the model's own, LLVM's way: ``+avx2,-amx-tile``, sorted.
+        vector_bits: width of the widest vector register that code should use: 512, 256 or 128.
+        cores: how many cores this process may use, after affinity and the container's quota.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bits: int
+    cores: int
+
+    @property
+    def arch(self) -> str:
+        """The first part of the triple: ``x86_64``, ``aarch64``, ``arm64``."""
+        return self.triple.split("-")[0]
+
+    def to_json(self) -> dict[str, object]:
+        """What a tuning log records of the CPU that a time was measured on; caches in bytes, smallest first."""
+        return {
+            "triple": self.triple,
+            "cpu": self.cpu,
+            "features": self.features,
+            "vector_bits": self.vector_bits,
+            "cores": self.cores,
+        }
+
+
+def host_target() -> Target:
+    """This machine's CPU, or the lesser one that ``FLASHSCHED_TARGET`` asks for.
+
+    The variable holds ``native``, a level of x86-64 (``x86-64-v2``, ``-v3``, ``-v4``) or any CPU name that LLVM has for
+    this architecture (``haswell``, ``neoverse-v1``).
+
+    Raises:
+        DeviceError: LLVM has no such CPU, or this machine lacks an instruction set that it has.
+    """
+    return _target_named(os.environ.get("FLASHSCHED_TARGET", "").strip() or "native", available_cores())
+
+
+@functools.lru_cache(maxsize=16)
+def _target_named(name: str, cores: int) -> Target:
+    import llvmlite.binding as binding
+
+    triple = binding.get_process_triple()
+    host = frozenset(feature for feature, present in binding.get_host_cpu_features().items() if present)
+    if name == "native":
+        features = binding.get_host_cpu_features().flatten()
+        return Target(triple, binding.get_host_cpu_name(), features, _vector_bits(triple, host), cores)
+    has = _LEVELS.get(name) if triple.startswith("x86_64") else None
+    if has is None:
+        has = features_of(name)
+    if has is None:
+        raise DeviceError(
+            f"FLASHSCHED_TARGET={name!r}: LLVM has no CPU of that name for {triple.split('-')[0]}; "
+            + did_you_mean(name, ["native", binding.get_host_cpu_name(), *_LEVELS]),
+            hint="leave FLASHSCHED_TARGET unset to compile for this machine",
+        )
+    lacking = has - host
+    needed = sorted(feature for feature in lacking if feature.startswith(_ORDINARY))
+    if needed:
+        raise DeviceError(
+            f"FLASHSCHED_TARGET={name!r}: this machine ({binding.get_host_cpu_name()}) cannot run code for it; "
+            f"it lacks {', '.join(needed)}",
+            hint="name a CPU that this machine includes, or leave FLASHSCHED_TARGET unset",
+        )
+    return Target(triple, name, ",".join(f"-{f}" for f in sorted(lacking)), _vector_bits(triple, has), cores)
+
+
+_V2 = frozenset("64bit cmov cx8 fxsr mmx sse sse2 cx16 popcnt sahf sse3 sse4.1 sse4.2 ssse3 crc32".split())
+_V3 = _V2 | frozenset("avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave".split())
+_V4 = _V3 | frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())
+_LEVELS = {"x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4}
+"""The levels of the x86-64 psABI, section 3.1.1."""
+
+_ORDINARY = tuple(
+    "sse ssse avx fma f16c bmi lzcnt popcnt movbe cx16 neon fp-armv8 fullfp16 fp16fml dotprod bf16 i8mm lse rdm sve".split()
+)
+"""Prefixes of the features that ordinary code may use. A virtual machine often hides others of its CPU (``amx-tile``,
+``pku``, ``enqcmd``): code does without them, so they are switched off rather than missed."""
+
+
+def _vector_bits(triple: str, features: frozenset[str]) -> int:
+    if triple.startswith("x86_64"):
+        if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features:
+            return 512
+        if "avx" in features:
+            return 256
+    return 128
+
+
+def available_cores() -> int:
+    """How many cores this process may use: its CPU affinity, cut to its control group's quota (rounded up)."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, affinity if quota is None else min(affinity, quota))
+
+
+@functools.cache
+def _cgroup_quota() -> int | None:
+    """CPUs that Linux's control group version 2 grants this process; None where it sets no limit."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines()
+        own = next(line.split("::", 1)[1] for line in lines if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return None
+    root = Path("/sys/fs/cgroup")
+    quotas = []
+    for folder in [root, *(root.joinpath(*Path(own).parts[1 : i + 1]) for i in range(1, len(Path(own).parts)))]:
+        try:
+            limit, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            if limit != "max":
+                quotas.append(-(-int(limit) // int(period)))
+        except (OSError, ValueError):
+            continue
+    return min(quotas, default=None)

@@ -1,0 +1,133 @@
+"""The threads behind `parallel`: a fork-join runtime of our own, written in LLVM text and compiled once per process.
+
+`threads.ll` is the runtime itself; this file compiles it, tells it how many threads to use, and resets it in a forked
+child. Compiled kernels call its one function::
+
+    void fs_parallel_for(void (*task)(void *context, int64_t begin, int64_t end), void *context, int64_t n)
+
+which covers 0..n with calls of *task*, each over a piece of the range, and returns when all are done. It runs the whole
+range on the caller's thread when there is one thread, one turn, no worker to be had, or when the pool is busy, be it
+with another thread's job or with the one that this call comes from. So it never waits for what waits for it.
+
+Workers never run Python, start at the first parallel kernel, spin for 50 µs after a job and then sleep.
+``FLASHSCHED_NUM_THREADS`` says how many threads run a kernel, the caller's among them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flashsched.codegen import llvm, object_cache
+from flashsched.codegen.target import Target, available_cores, host_target
+from flashsched.errors import KernelError
+
+__all__ = ["num_threads", "set_num_threads", "symbols"]
+
+MAX_THREADS = 1024
+SPIN_NS = 50_000
+"""How long an idle worker watches for the next job before it sleeps. Waking it costs about 10 µs."""
+
+_lock = threading.Lock()
+_asked: int | None = None
+
+
+def num_threads() -> int:
+    """How many threads run a parallel kernel: as set, as ``FLASHSCHED_NUM_THREADS`` says, or one per usable core.
+
+    Raises:
+        KernelError: the variable holds something else than a whole number of at least 1.
+    """
+    if _runtime.cache_info().currsize:
+        return int(_runtime().threads())
+    if _asked is not None:
+        return _asked
+    said = os.environ.get("FLASHSCHED_NUM_THREADS", "").strip()
+    if not said:
+        return min(available_cores(), MAX_THREADS)
+    if not said.isdecimal() or int(said) < 1:
+        raise KernelError(
+            f"FLASHSCHED_NUM_THREADS={said!r} is not a whole number of at least 1",
+            hint="set it to a number of threads, or leave it unset to use every core",
+        )
+    return min(int(said), MAX_THREADS)
+
+
+def set_num_threads(n: int) -> None:
+    """Use *n* threads for parallel kernels from now on, in the whole process.
+
+    Raises:
+        KernelError: *n* is not between 1 and 1024.
+    """
+    global _asked
+    if not isinstance(n, int) or not 1 <= n <= MAX_THREADS:
+        raise KernelError(f"set_num_threads({n!r}): a number of threads lies between 1 and {MAX_THREADS}")
+    with _lock:
+        _asked = n
+        if _runtime.cache_info().currsize:
+            _runtime().set_threads(n)
+
+
+def symbols(ir_text: str) -> Mapping[str, int]:
+    """The runtime's functions that *ir_text* calls, by address; compiles the runtime when it is first asked for."""
+    if "@fs_parallel_for" not in ir_text:
+        return {}
+    with _lock:
+        return {"fs_parallel_for": _runtime().address}
+
+
+def started_workers() -> int:
+    """How many worker threads this process has started."""
+    return int(_runtime().workers()) if _runtime.cache_info().currsize else 0
+
+
+class _Runtime:
+    """The compiled runtime: one in a process, and never unloaded, since workers stand in its code to the very end."""
+
+    def __init__(self) -> None:
+        target = host_target()
+        text = _text(target)
+        code, _ = object_cache.object_code(text, target)
+        loaded = llvm.load_object(code, text, {})
+        loaded.pin()
+        found = loaded.addresses
+        self.address = found["fs_parallel_for"]
+        self.reset: Any = ctypes.CFUNCTYPE(None)(found["fs_reset"])
+        self.threads: Any = ctypes.CFUNCTYPE(ctypes.c_int)(found["fs_threads"])
+        self.workers: Any = ctypes.CFUNCTYPE(ctypes.c_int)(found["fs_workers"])
+        self.set_threads: Any = ctypes.CFUNCTYPE(None, ctypes.c_int)(found["fs_set_threads"])
+        self.set_threads(num_threads())
+        self.reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.reset)
+
+
+@functools.cache
+def _runtime() -> _Runtime:
+    return _Runtime()
+
+
+def _text(target: Target) -> str:
+    """The runtime's text for *target*'s system; the numbers are those of its <signal.h> and <time.h>."""
+    apple = sys.platform == "darwin"
+    crashes = (4, 5, 6, 8, 10 if apple else 7, 11)  # SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGBUS, SIGSEGV
+    x86 = target.arch == "x86_64"
+    words = {
+        "@PAUSE_NAME@": "llvm.x86.sse2.pause" if x86 else "llvm.aarch64.hint",
+        "@PAUSE_TYPE@": "" if x86 else "i32",
+        "@PAUSE@": "llvm.x86.sse2.pause()" if x86 else "llvm.aarch64.hint(i32 1)",
+        "@UNBLOCK@": "\n  ".join(f"call i32 @sigdelset(ptr %all, i32 {signal})" for signal in crashes),
+        "@SIG_SETMASK@": "3" if apple else "2",
+        "@CLOCK_MONOTONIC@": "6" if apple else "1",
+        "@SPIN_NS@": str(SPIN_NS),
+    }
+    text = Path(__file__).with_name("threads.ll").read_text(encoding="utf-8")
+    for word, meaning in words.items():
+        text = text.replace(word, meaning)
+    return text
