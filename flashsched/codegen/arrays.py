@@ -15,30 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from flashsched.errors import KernelError
+from flashsched.te.dtypes import numpy_dtype
 
-__all__ = ["Array", "borrow", "element_strides", "numpy_dtype", "overlaps_itself", "pointer"]
+__all__ = ["Array", "borrow", "element_strides", "overlaps_itself", "pointer"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
-_EXTENDED = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4")  # dtypes that ml_dtypes adds to NumPy
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """NumPy's dtype for flashsched's dtype *name*; ``bfloat16`` comes from ml_dtypes."""
-    if name in _EXTENDED:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))
-    return np.dtype(name)
-
-
+_word_at = ctypes.c_size_t.from_address
 _DATA_AT = object.__basicsize__
 """Where an ndarray object holds its data pointer: the first field after the object header, fixed by NumPy's C ABI."""
 
 
 def pointer(array: Array) -> int:
     """The address of *array*'s first element. ``array.ctypes.data`` takes seven times as long."""
-    return ctypes.c_size_t.from_address(id(array) + _DATA_AT).value
+    return _word_at(id(array) + _DATA_AT).value
 
 
 def _pointer_by_attribute(array: Array) -> int:
@@ -124,7 +114,7 @@ class _Versioned(ctypes.Structure):
 _READ_ONLY = 1
 _IN_MAIN_MEMORY = {1: "CPU", 3: "pinned CPU"}  # kDLCPU and kDLCUDAHost
 _DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 13: "CUDA managed", 14: "oneAPI"}
-_KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}
+_KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 
 
 def _from_dlpack(thing: Any) -> Array:
@@ -144,11 +134,11 @@ def _from_dlpack(thing: Any) -> Array:
         raise KernelError(f"is a {kind} that cannot be shared: {error}") from None
     versioned = _Versioned.from_address(_address(capsule)) if _is_versioned(capsule) else None
     tensor = _Tensor.from_address(_address(capsule)) if versioned is None else versioned.tensor
-    name = _KINDS.get(tensor.code, "?") + ("" if tensor.code == 6 else str(tensor.bits))
+    name = _KINDS.get(tensor.code, f"DLPack kind {tensor.code}, bits ") + ("" if tensor.code == 6 else str(tensor.bits))
     try:
         dtype = numpy_dtype(name)
     except TypeError:
-        raise KernelError(f"is a {kind} of a dtype that kernels do not have (DLPack {tensor.code}.{tensor.bits})") from None
+        raise KernelError(f"is a {kind} of an element type that kernels do not have ({name})") from None
     shape = tuple(tensor.shape[: tensor.ndim])
     steps = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _row_major(shape)
     strides = tuple(step * dtype.itemsize for step in steps)
@@ -158,7 +148,7 @@ def _from_dlpack(thing: Any) -> Array:
     below = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True) if stride < 0)
     above = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True) if stride > 0)
     memory = (ctypes.c_char * (above - below + dtype.itemsize)).from_address(first + below)
-    memory.capsule = capsule  # type: ignore[attr-defined]  # the owner frees the memory when the capsule goes
+    memory.capsule = capsule  # the owner frees the memory when the capsule goes
     array: Array = np.ndarray(shape, dtype, memory, -below, strides)
     if versioned is not None and versioned.flags & _READ_ONLY:
         array.flags.writeable = False

@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-from flashsched.codegen import llvm, object_cache, threads
+from flashsched.codegen import conversions, llvm, object_cache, threads
 from flashsched.codegen.target import Target
 from flashsched.errors import KernelError, LoweringError
 
@@ -81,4 +81,5 @@ def compile_module(ir_text: str, target: Target) -> CompiledModule:
             hint="unroll less, or vectorize what is unrolled",
         )
     code, from_cache = object_cache.object_code(ir_text, target)
-    return CompiledModule(ir_text, target, from_cache, llvm.load_object(code, ir_text, threads.symbols(ir_text)))
+    symbols = {**threads.symbols(ir_text), **conversions.symbols(code)}
+    return CompiledModule(ir_text, target, from_cache, llvm.load_object(code, ir_text, symbols))

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flashsched.codegen.arrays import Array, borrow, element_strides, numpy_dtype, overlaps_itself, pointer
+from flashsched.codegen.arrays import Array, borrow, element_strides, overlaps_itself, pointer
 from flashsched.errors import KernelError
+from flashsched.te.dtypes import numpy_dtype
 
 if TYPE_CHECKING:
     from flashsched.codegen.jit import CompiledModule
@@ -117,6 +118,7 @@ class Kernel:
         self._slots = [(param.shape, numpy_dtype(param.dtype), _flags(param)) for param in self.params]
         self._rivals = _rivals(self.params)
         self._strides = tuple(param.strides for param in self.params)
+        self._plain = not any(self._strides)
         self._specialize = specialize
         self._variants: dict[Strides, Kernel] = {}
 
@@ -142,7 +144,7 @@ class Kernel:
                 break
             pointers.append(pointer(array))
         else:
-            if self._strides.count(None) == len(self._strides) and not self._meet(pointers):
+            if self._plain and not self._meet(pointers):
                 self._entry(*pointers)
                 return self._returned(args)
         kernel, arrays = self._examine(args)
@@ -254,7 +256,9 @@ class Kernel:
                 f"{param.name!r} is not aligned to its elements of {array.itemsize} bytes", f"pass {param.name}.copy()"
             )
         if param.is_output and overlaps_itself(array):
-            raise self._refusal(f"{param.name!r} is an output, and its strides {array.strides} make elements share memory")
+            raise self._refusal(
+                f"{param.name!r} is an output, and elements of it share memory (strides {array.strides})"
+            )
         return array
 
     def _refuse_overlap(self, arrays: list[Array]) -> None:
@@ -262,7 +266,7 @@ class Kernel:
             if not np.may_share_memory(arrays[output], arrays[other]):
                 continue
             try:
-                shared = np.shares_memory(arrays[output], arrays[other], max_work=_SHARING_WORK)
+                shared = np.shares_memory(arrays[output], arrays[other], max_work=_SHARING_WORK)  # type: ignore[arg-type]
             except np.exceptions.TooHardError:
                 shared = True
             if shared:
@@ -311,9 +315,8 @@ def _repeater(arity: int, target: Target) -> Any:
     """A compiled loop that calls a kernel of *arity* pointers a number of times."""
     from flashsched.codegen.jit import compile_module
 
-    loads = "\n".join(
-        f"  %slot{i} = getelementptr ptr, ptr %arguments, i64 {i}\n  %a{i} = load ptr, ptr %slot{i}" for i in range(arity)
-    )
+    load = "  %slot{0} = getelementptr ptr, ptr %arguments, i64 {0}\n  %a{0} = load ptr, ptr %slot{0}"
+    loads = "\n".join(load.format(i) for i in range(arity))
     text = f"""
 define void @repeat(ptr %kernel, ptr %arguments, i64 %times) {{
 entry:

@@ -30,7 +30,7 @@ __all__ = ["LoadedObject", "emit_assembly", "emit_object", "exported_names", "lo
 SPEED_LEVEL = 3
 """LLVM's -O3 pipeline, less the vectorisers and the unroller."""
 
-_DEFINE = re.compile(r'^define\b(?P<linkage>[^@\n]*)@(?P<name>"[^"\n]+"|[-\w$.]+)\s*\((?P<rest>.*)\{[ \t]*$', re.MULTILINE)
+_DEFINE = re.compile(r'^define\b(?P<linkage>[^@\n]*)@(?P<name>"[^"\n]+"|[-\w$.]+)\s*\(.*\{[ \t]*$', re.MULTILINE)
 _DECLARE = re.compile(r'^declare\b[^@\n]*@(?P<name>"[^"\n]+"|[-\w$.]+)\s*\(', re.MULTILINE)
 _ERROR_LINE = re.compile(r"<string>:(\d+):")
 _LIBMVEC = "_ZGV"  # the prefix of the vector function ABI, in which glibc's libmvec names its functions
@@ -199,4 +199,5 @@ def _refused(message: str, text: str) -> LoweringError:
         window = [f"{i + 1}: {lines[i]}" for i in range(first, min(len(lines), number + 2))]
         window[number - 1 - first] += "   <--"
         shown = "\n".join(window)
-    return LoweringError(f"LLVM refuses the code: {reason}", shown=shown, hint="this is a fault of the emitter, not of the schedule")
+    hint = "this is a fault of the emitter, not of the schedule"
+    return LoweringError(f"LLVM refuses the code: {reason}", shown=shown, hint=hint)

@@ -44,8 +44,8 @@ def folder() -> Path | None:
 
 def key(ir_text: str, target: Target) -> str:
     """The name of an entry: a hash of everything that decides the object code."""
-    said = f"{CODEGEN_VERSION}\n{llvm.options_text()}\n{target.triple}\n{target.cpu}\n{target.features}\n{target.vector_bits}\n"
-    return hashlib.sha256(said.encode() + ir_text.encode()).hexdigest()
+    decides = (CODEGEN_VERSION, llvm.options_text(), target.triple, target.cpu, target.features, target.vector_bits)
+    return hashlib.sha256("\n".join([*map(str, decides), ir_text]).encode()).hexdigest()
 
 
 def object_code(ir_text: str, target: Target) -> tuple[bytes, bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def _target_named(name: str, cores: int) -> Target:
     if name == "native":
         features = binding.get_host_cpu_features().flatten()
         return Target(triple, binding.get_host_cpu_name(), features, _vector_bits(triple, host), cores)
-    has = _LEVELS.get(name) if triple.startswith("x86_64") else None
+    has: Set[str] | None = _LEVELS.get(name) if triple.startswith("x86_64") else None
     if has is None:
         has = features_of(name)
     if has is None:
@@ -92,20 +93,22 @@ def _target_named(name: str, cores: int) -> Target:
     return Target(triple, name, ",".join(f"-{f}" for f in sorted(lacking)), _vector_bits(triple, has), cores)
 
 
-_V2 = frozenset("64bit cmov cx8 fxsr mmx sse sse2 cx16 popcnt sahf sse3 sse4.1 sse4.2 ssse3 crc32".split())
-_V3 = _V2 | frozenset("avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave".split())
-_V4 = _V3 | frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())
+_V2 = {"64bit", "cmov", "crc32", "cx16", "cx8", "fxsr", "mmx", "popcnt", "sahf"}
+_V2 |= {"sse", "sse2", "sse3", "sse4.1", "sse4.2", "ssse3"}
+_V3 = _V2 | {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"}
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _LEVELS = {"x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4}
 """The levels of the x86-64 psABI, section 3.1.1."""
 
-_ORDINARY = tuple(
-    "sse ssse avx fma f16c bmi lzcnt popcnt movbe cx16 neon fp-armv8 fullfp16 fp16fml dotprod bf16 i8mm lse rdm sve".split()
+_ORDINARY = (
+    *("sse", "ssse", "avx", "fma", "f16c", "bmi", "lzcnt", "popcnt", "movbe", "cx16"),
+    *("neon", "fp-armv8", "fullfp16", "fp16fml", "dotprod", "bf16", "i8mm", "lse", "rdm", "sve"),
 )
 """Prefixes of the features that ordinary code may use. A virtual machine often hides others of its CPU (``amx-tile``,
 ``pku``, ``enqcmd``): code does without them, so they are switched off rather than missed."""
 
 
-def _vector_bits(triple: str, features: frozenset[str]) -> int:
+def _vector_bits(triple: str, features: Set[str]) -> int:
     if triple.startswith("x86_64"):
         if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features:
             return 512

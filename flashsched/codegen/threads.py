@@ -66,12 +66,12 @@ def set_num_threads(n: int) -> None:
         KernelError: *n* is not between 1 and 1024.
     """
     global _asked
-    if not isinstance(n, int) or not 1 <= n <= MAX_THREADS:
+    if n not in range(1, MAX_THREADS + 1):
         raise KernelError(f"set_num_threads({n!r}): a number of threads lies between 1 and {MAX_THREADS}")
     with _lock:
-        _asked = n
+        _asked = int(n)
         if _runtime.cache_info().currsize:
-            _runtime().set_threads(n)
+            _runtime().set_threads(_asked)
 
 
 def symbols(ir_text: str) -> Mapping[str, int]:
