@@ -1,0 +1,201 @@
+"""The rules that the figures of a device spec must obey, each refused with the field, its value and what would be
+right.
+
+They stand apart from ``spec.py`` so that a reader sees the shape of a device there and its consistency here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, NoReturn
+
+from flashsched.errors import DeviceError, did_you_mean
+
+if TYPE_CHECKING:
+    from flashsched.hw.spec import DeviceSpec, MemoryLevel
+
+__all__ = ["DTYPES", "KINDS", "STATUSES", "check_spec"]
+
+DTYPES = (
+    "float64", "float32", "tf32", "float16", "bfloat16", "float8_e4m3", "float8_e5m2",
+    "int8", "int16", "int32", "int64",
+)  # fmt: skip
+"""Arithmetic that a peak may be stated for, by the names people ask for it."""
+
+KINDS = {"gpu": "gpu", "cpu": "cpu", "tpu": "systolic"}
+"""Kind of device -> the table that describes one of its units."""
+
+STATUSES = ("verified", "derived", "measured", "estimated", "unverified")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(\[[^\[\]]*\])?")
+_SLACK = 1.05  # data sheets round their peaks, and quote them at slightly different clocks
+
+
+def check_spec(spec: DeviceSpec) -> None:
+    """Raise DeviceError unless the figures of *spec* are in range and agree with each other."""
+    _check_identity(spec)
+    _check_range(spec)
+    _check_memory(spec)
+    if spec.gpu is not None:
+        _check_gpu(spec)
+    if spec.cpu is not None:
+        _check_cpu(spec)
+    for key, source in spec.sources.items():
+        if source.status not in STATUSES:
+            _refuse(spec, f"sources.{key}", source.status, f"a status among {', '.join(STATUSES)}")
+
+
+def _refuse(spec: DeviceSpec, field: str, value: object, right: str) -> NoReturn:
+    shown = f"{value:g}" if isinstance(value, float) else repr(value)
+    raise DeviceError(f"device '{spec.name}': {field} is {shown}; it must be {right}")
+
+
+def _check_identity(spec: DeviceSpec) -> None:
+    if not _NAME.fullmatch(spec.name):
+        _refuse(spec, "name", spec.name, "lower-case letters, digits, '-', '+' and '.', e.g. 'my-chip-sim'")
+    if spec.name != "cpu" and not spec.name.split("[")[0].endswith("-sim"):
+        right = f"ending in '-sim', e.g. '{spec.name}-sim', so that reports keep simulated apart from measured"
+        _refuse(spec, "name", spec.name, right)
+    if spec.kind not in KINDS:
+        _refuse(spec, "kind", spec.kind, f"one of {', '.join(sorted(KINDS))} ({did_you_mean(spec.kind, KINDS)})")
+    for kind, table in KINDS.items():
+        present = getattr(spec, table) is not None
+        if kind == spec.kind and not present:
+            raise DeviceError(f"device '{spec.name}': the table [{table}] is missing; kind '{kind}' needs it")
+        if kind != spec.kind and present:
+            raise DeviceError(f"device '{spec.name}': the table [{table}] does not belong to kind '{spec.kind}'")
+
+
+def _check_range(spec: DeviceSpec) -> None:
+    _positive(spec, "units", spec.units)
+    _positive(spec, "clock_hz", spec.clock_hz)
+    if not 1e7 <= spec.clock_hz <= 2e10:
+        _refuse(spec, "clock_hz", float(spec.clock_hz), "in hertz, between 1e7 and 2e10 (1.41 GHz is 1.41e9)")
+    if not 0 <= spec.launch_s <= 1 or not math.isfinite(spec.launch_s):
+        _refuse(spec, "launch_s", float(spec.launch_s), "seconds, between 0 and 1 (2.5 microseconds are 2.5e-6)")
+    if not 0 < spec.sustained_clock <= 1:
+        _refuse(spec, "sustained_clock", float(spec.sustained_clock), "a share above 0, at most 1")
+    for name, value in (
+        ("power_w", spec.power_w),
+        ("idle_power_w", spec.idle_power_w),
+        ("host_link_bytes_per_s", spec.host_link_bytes_per_s),
+    ):
+        if value is not None:
+            _positive(spec, name, value)
+    if spec.power_w is not None and spec.idle_power_w is not None and spec.idle_power_w > spec.power_w:
+        _refuse(spec, "idle_power_w", float(spec.idle_power_w), f"at most power_w, {spec.power_w:g}")
+    if not spec.peaks:
+        raise DeviceError(f"device '{spec.name}': [peaks] is empty; state at least one, e.g. float32 = 19.5e12")
+    for dtype, peak in spec.peaks.items():
+        if dtype not in DTYPES:
+            raise DeviceError(
+                f"device '{spec.name}': peaks.{dtype} names no known arithmetic", hint=did_you_mean(dtype, DTYPES)
+            )
+        _positive(spec, f"peaks.{dtype}", peak)
+        if peak < 1e6:
+            _refuse(spec, f"peaks.{dtype}", float(peak), "in FLOP/s (19.5 TFLOP/s are 19.5e12)")
+    for table in KINDS.values():
+        unit = getattr(spec, table)
+        for name in unit.__slots__ if unit is not None else ():
+            value = getattr(unit, name)
+            if name == "shared_reserved_bytes":
+                if value < 0:
+                    _refuse(spec, f"{table}.{name}", value, "0 or more")
+            else:
+                _positive(spec, f"{table}.{name}", value)
+
+
+def _positive(spec: DeviceSpec, field: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        _refuse(spec, field, value, "a positive number")
+
+
+def _check_memory(spec: DeviceSpec) -> None:
+    if len(spec.memory) < 2:
+        raise DeviceError(
+            f"device '{spec.name}': [[memory]] has {len(spec.memory)} levels; "
+            "state at least one on the chip and the main memory, nearest first"
+        )
+    names = [level.name for level in spec.memory]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeviceError(f"device '{spec.name}': memory level '{name}' is stated {names.count(name)} times")
+    for level in spec.memory:
+        where = f"memory.{level.name}"
+        _positive(spec, f"{where}.size_bytes", level.size_bytes)
+        _positive(spec, f"{where}.bandwidth_bytes_per_s", level.bandwidth_bytes_per_s)
+        if not (math.isfinite(level.latency_s) and 0 <= level.latency_s < 1):
+            _refuse(spec, f"{where}.latency_s", float(level.latency_s), "seconds, from 0 up to 1 (25 ns are 25e-9)")
+        if level.shared_by not in ("device", "unit"):
+            _refuse(spec, f"{where}.shared_by", level.shared_by, "'device' or 'unit'")
+        if not 0 < level.sustained <= 1:
+            _refuse(spec, f"{where}.sustained", float(level.sustained), "a share above 0, at most 1")
+        if level.per_unit_bytes_per_s is not None:
+            _positive(spec, f"{where}.per_unit_bytes_per_s", level.per_unit_bytes_per_s)
+    if spec.dram.shared_by != "device":
+        _refuse(
+            spec, f"memory.{spec.dram.name}.shared_by", spec.dram.shared_by, "'device': the last level is main memory"
+        )
+    for near, far in pairwise(spec.memory):
+        _check_order(spec, near, far)
+
+
+def _check_order(spec: DeviceSpec, near: MemoryLevel, far: MemoryLevel) -> None:
+    """A level farther out is no faster than the one before it, no nearer, and (registers apart) no smaller."""
+    where = f"memory.{far.name}"
+    whole = {"unit": spec.units, "device": 1}
+    inner, outer = (level.bandwidth_bytes_per_s * whole[level.shared_by] for level in (near, far))
+    if outer > inner * _SLACK:
+        right = f"at most that of '{near.name}', which is nearer: {inner:.4g} bytes/s over the whole device"
+        _refuse(spec, f"{where}.bandwidth_bytes_per_s, over the whole device,", float(outer), right)
+    if far.latency_s < near.latency_s:
+        right = f"at least that of '{near.name}', which is nearer: {near.latency_s:g} s"
+        _refuse(spec, f"{where}.latency_s", float(far.latency_s), right)
+    if near.name != "registers" and far.size_bytes < near.size_bytes:
+        right = f"at least that of '{near.name}', which is nearer: {near.size_bytes} bytes"
+        _refuse(spec, f"{where}.size_bytes", far.size_bytes, right)
+    if near.shared_by == "device" and far.shared_by == "unit":
+        _refuse(spec, f"{where}.shared_by", far.shared_by, f"'device', since '{near.name}', which is nearer, is")
+
+
+def _check_gpu(spec: DeviceSpec) -> None:
+    unit = spec.gpu
+    assert unit is not None
+    for name in ("registers", "shared", "l2"):
+        spec.level(name)
+    shared = spec.level("shared")
+    if spec.level("registers").size_bytes != unit.registers * 4:
+        right = f"4 bytes for each of gpu.registers: {unit.registers * 4}"
+        _refuse(spec, "memory.registers.size_bytes", spec.level("registers").size_bytes, right)
+    if unit.shared_bytes_per_block + unit.shared_reserved_bytes > shared.size_bytes:
+        right = f"at most what a unit has, less what is reserved: {shared.size_bytes - unit.shared_reserved_bytes}"
+        _refuse(spec, "gpu.shared_bytes_per_block", unit.shared_bytes_per_block, right)
+    if unit.max_threads_per_block > unit.max_threads:
+        _refuse(
+            spec, "gpu.max_threads_per_block", unit.max_threads_per_block, f"at most max_threads, {unit.max_threads}"
+        )
+    if unit.max_threads % unit.warp_size:
+        _refuse(spec, "gpu.max_threads", unit.max_threads, f"a multiple of warp_size, {unit.warp_size}")
+    if unit.max_registers_per_thread * unit.warp_size > unit.registers:
+        right = f"at most registers / warp_size: {unit.registers // unit.warp_size}"
+        _refuse(spec, "gpu.max_registers_per_thread", unit.max_registers_per_thread, right)
+    issue = 2.0 * spec.units * spec.clock_hz * unit.schedulers * unit.warp_size
+    if spec.peaks.get("float32", 0.0) > issue * _SLACK:
+        right = (
+            f"at most what the schedulers issue on the plain cores: {issue:.4g} (2 x units x clock x schedulers x warp)"
+        )
+        _refuse(spec, "peaks.float32", float(spec.peaks["float32"]), right)
+
+
+def _check_cpu(spec: DeviceSpec) -> None:
+    unit = spec.cpu
+    assert unit is not None
+    if unit.vector_bits < 32 or unit.vector_bits & (unit.vector_bits - 1):
+        _refuse(spec, "cpu.vector_bits", unit.vector_bits, "a power of two, at least 32")
+    for dtype, bits in (("float32", 32), ("float64", 64)):
+        ports = 2.0 * spec.units * spec.clock_hz * unit.lanes(bits) * unit.fma_ports
+        if spec.peaks.get(dtype, 0.0) > ports * _SLACK:
+            right = f"at most what the FMA ports do: {ports:.4g} (2 x units x clock x lanes x fma_ports)"
+            _refuse(spec, f"peaks.{dtype}", float(spec.peaks[dtype]), right)

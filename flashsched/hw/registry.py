@@ -1,0 +1,151 @@
+"""Devices by name: those shipped as data, this machine (``cpu``), and a user's own TOML file by its path.
+
+It stands above ``spec_file.py`` and ``host.py`` because it alone knows names and aliases; a device is added by putting
+a file into ``specs/``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.host import host_spec, load_measured
+from flashsched.hw.predict import model_for
+from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.spec_file import parse_spec
+
+__all__ = ["Devices", "devices"]
+
+_ALSO = {"sm_count": "units", "num_sms": "units", "cores": "units", "compute_units": "units"}
+"""What vendors call the units, accepted where a device is made with changes."""
+
+
+class UnknownDeviceError(DeviceError, AttributeError):
+    """No device has that name (an AttributeError too, so that ``hasattr(devices, …)`` works)."""
+
+
+@functools.lru_cache(maxsize=1)
+def _shipped() -> dict[str, DeviceSpec]:
+    """Every device that comes with the package, by its name, in the order of the names."""
+    specs = [
+        parse_spec(file.read_text(encoding="utf-8"), file.name)
+        for file in resources.files("flashsched.hw").joinpath("specs").iterdir()
+        if file.name.endswith(".toml")
+    ]
+    return {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+
+
+class Devices:
+    """The devices flashsched knows; use the one instance ``devices``.
+
+    >>> devices["a100-sim"].units
+    108
+    >>> devices["gpu-a100"] is devices["a100-sim"], "tpu-v4" in devices
+    (True, True)
+    >>> devices.NVIDIA_A100(sm_count=54).name
+    'a100-sim[units=54]'
+    >>> devices["a100-sim[units=54]"] == devices.NVIDIA_A100(sm_count=54)
+    True
+    """
+
+    def __getitem__(self, name: str) -> DeviceSpec:
+        """The device of that name, alias, or TOML file; ``a100-sim[units=54]`` is one with figures changed.
+
+        Raises:
+            DeviceError: no such device (with the nearest names), or a file that is not a device.
+        """
+        if not isinstance(name, str):
+            raise UnknownDeviceError(f"a device is looked up by name, got {name!r}", hint="devices['a100-sim']")
+        if name.lower().endswith(".toml") or os.sep in name or "/" in name:
+            return self.load(name)
+        base, bracket, changes = name.partition("[")
+        key = base.strip().lower()
+        if key == "cpu":
+            spec = host_spec(load_measured())
+        else:
+            found = _shipped().get(key) or self._by_alias().get(key)
+            if found is None:
+                known = [*self, *self._by_alias()]
+                raise UnknownDeviceError(
+                    f"unknown device {name!r}", hint=f"{did_you_mean(key, known)} Or give a TOML file."
+                )
+            spec = found
+        return spec.replace(**_changes(name, changes)) if bracket else spec
+
+    def __getattr__(self, name: str) -> functools.partial[DeviceSpec]:
+        """A maker of the device whose alias *name* spells: ``devices.NVIDIA_A100(sm_count=54)``."""
+        key = name.lower().replace("_", "-")
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if key != "cpu" and key not in _shipped() and key not in self._by_alias():
+            known = [alias.upper().replace("-", "_") for alias in self._by_alias()]
+            raise UnknownDeviceError(f"no device is called {name}", hint=did_you_mean(name.upper(), known))
+        return functools.partial(self._made, key)
+
+    def __iter__(self) -> Iterator[str]:
+        """The devices' own names: ``cpu`` first, then the simulated ones in order."""
+        return iter(["cpu", *_shipped()])
+
+    def __len__(self) -> int:
+        return 1 + len(_shipped())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in set(self) or name in self._by_alias())
+
+    def __dir__(self) -> list[str]:
+        makers = [alias.upper().replace("-", "_") for alias in self._by_alias()]
+        return sorted([*super().__dir__(), *(maker for maker in makers if maker.isidentifier())])
+
+    def load(self, path: str | Path) -> DeviceSpec:
+        """The device in a TOML file; DeviceError says what is wrong with it."""
+        return DeviceSpec.from_toml(Path(path).expanduser())
+
+    def for_simulation(self, name: str) -> DeviceSpec:
+        """``devices[name]``, if work can be simulated on it.
+
+        Raises:
+            DeviceError: no such device, or its kind has no model (says which kinds have).
+        """
+        spec = self[name]
+        model_for(spec)
+        return spec
+
+    def _made(self, key: str, /, **changes: object) -> DeviceSpec:
+        named = {_ALSO.get(field, field): value for field, value in changes.items()}
+        return self[key].replace(**named)
+
+    @staticmethod
+    @functools.lru_cache(maxsize=1)
+    def _by_alias() -> dict[str, DeviceSpec]:
+        return {alias: spec for spec in _shipped().values() for alias in spec.aliases}
+
+
+def _changes(name: str, text: str) -> dict[str, Any]:
+    """The changes spelled in ``name[units=54,clock_hz=1.2e9]``."""
+    changes: dict[str, Any] = {}
+    for part in text.removesuffix("]").split(","):
+        field, equals, value = part.strip().partition("=")
+        number: int | float
+        try:
+            number = int(value)
+        except ValueError:
+            try:
+                number = float(value)
+            except ValueError:
+                equals = ""
+        if not equals or not text.endswith("]"):
+            raise UnknownDeviceError(
+                f"cannot read the changes in device name {name!r}: {part.strip()!r} is no field=number",
+                hint="e.g. a100-sim[units=54]; keep a device with whole tables changed as a file: spec.to_toml()",
+            )
+        changes[_ALSO.get(field, field)] = number
+    return changes
+
+
+devices = Devices()
+"""The one registry: ``devices["a100-sim"]``, ``for name in devices``, ``devices.load("my.toml")``."""

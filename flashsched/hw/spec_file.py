@@ -1,0 +1,167 @@
+"""Device specs as TOML text: reading one with errors that name the field, and writing one that reads back equal.
+
+The format is the dataclasses of ``spec.py`` spelled out; nothing is computed here, so a file says exactly what the
+device is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.check import KINDS, STATUSES
+from flashsched.hw.spec import CpuUnit, DeviceSpec, GpuUnit, MemoryLevel, Source, Status, SystolicUnit
+
+__all__ = ["parse_spec", "read_spec", "write_spec"]
+
+_UNITS: dict[str, type[GpuUnit | CpuUnit | SystolicUnit]] = {
+    "gpu": GpuUnit, "cpu": CpuUnit, "systolic": SystolicUnit,
+}  # fmt: skip
+
+
+def read_spec(path: Path) -> DeviceSpec:
+    """The device in the TOML file at *path*.
+
+    Raises:
+        DeviceError: the file cannot be read or is not TOML, a field is unknown, missing or of the wrong type, or the
+            figures contradict each other.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise DeviceError(f"cannot read device file {path}: {reason}") from problem
+    return parse_spec(text, str(path))
+
+
+def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
+    """The device that *text* describes; *origin* names it in errors, which are those of ``read_spec``."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise DeviceError(f"{origin} is not valid TOML: {problem}") from problem
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else f"known: {', '.join(sorted(KINDS))}"
+        raise DeviceError(f'{origin}: kind is {kind!r}; state what the device is, e.g. kind = "gpu"', hint=hint)
+    made: dict[str, Any] = dict(data)
+    for table, unit in _UNITS.items():
+        if table in data:
+            made[table] = _record(unit, data[table], origin, table)
+    memory = data.get("memory", [])
+    if not isinstance(memory, list) or not all(isinstance(level, dict) for level in memory):
+        raise DeviceError(f"{origin}: memory must be a list of tables, each begun by [[memory]]")
+    made["memory"] = tuple(
+        _record(MemoryLevel, level, origin, f"memory.{level.get('name', index)}") for index, level in enumerate(memory)
+    )
+    made["sources"] = _sources(data.get("sources", {}), origin)
+    return typing.cast(DeviceSpec, _record(DeviceSpec, made, origin, ""))
+
+
+def _sources(given: object, origin: str) -> dict[str, Source]:
+    if not isinstance(given, dict):
+        raise DeviceError(f"{origin}: sources must be a table, begun by [sources]")
+    sources: dict[str, Source] = {}
+    for key, text in given.items():
+        status, colon, said = str(text).partition(":")
+        if not isinstance(text, str) or not colon or status not in STATUSES:
+            raise DeviceError(
+                f"{origin}: sources.{key} is {text!r}; it must begin with how far the figure is trusted",
+                hint=f'e.g. {key} = "verified: the vendor\'s data sheet"; one of {", ".join(STATUSES)}',
+            )
+        sources[key] = Source(said.strip(), typing.cast(Status, status))
+    return sources
+
+
+def _record(cls: type, given: object, origin: str, where: str) -> Any:
+    """*cls* made of the table *given*, whose fields must be known, complete and of the right type."""
+    if not isinstance(given, dict):
+        raise DeviceError(f"{origin}: {where} must be a table")
+    prefix = f"{where}." if where else ""
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in given:
+        if key not in fields:
+            raise DeviceError(f"{origin}: unknown field {prefix}{key}", hint=did_you_mean(key, fields))
+    missing = [
+        f.name
+        for f in fields.values()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in given
+    ]
+    if missing:
+        raise DeviceError(f"{origin}: missing {', '.join(prefix + name for name in missing)}")
+    return cls(**{key: _value(hints[key], value, f"{origin}: {prefix}{key}") for key, value in given.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """*value* as the type that *hint* asks for; whole numbers may be written 80e9, real ones 80."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        hint = next(arg for arg in args if arg is not types.NoneType)
+        return _value(hint, value, where)
+    if hint is bool:
+        right, fits = "true or false", isinstance(value, bool)
+    elif hint is int:
+        right, fits = "a whole number", _is_number(value) and float(value).is_integer()
+        value = int(value) if fits else value
+    elif hint is float:
+        right, fits = "a number", _is_number(value)
+        value = float(value) if fits else value
+    elif hint is str or origin is typing.Literal:
+        right, fits = "text in quotes", isinstance(value, str)
+    elif hint == tuple[str, ...]:
+        right, fits = "a list of texts", isinstance(value, list) and all(isinstance(item, str) for item in value)
+        value = tuple(value) if fits else value
+    elif hint == Mapping[str, float]:
+        right, fits = "a table of numbers", isinstance(value, dict) and all(map(_is_number, value.values()))
+        value = {key: float(item) for key, item in value.items()} if fits else value
+    else:  # a table that is a record already
+        return value
+    if not fits:
+        raise DeviceError(f"{where} must be {right}, got {value!r}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def write_spec(spec: DeviceSpec) -> str:
+    """*spec* as TOML; ``parse_spec`` reads it back to an equal spec."""
+    lines: list[str] = []
+    for f in dataclasses.fields(spec):
+        value = getattr(spec, f.name)
+        if f.name not in ("peaks", "memory", "sources", *_UNITS) and value is not None and value != f.default:
+            lines.append(f"{f.name} = {_toml(value)}")
+    lines += ["", "[peaks]", *(f"{dtype} = {_toml(peak)}" for dtype, peak in spec.peaks.items())]
+    for table in _UNITS:
+        unit = getattr(spec, table)
+        if unit is not None:
+            lines += ["", f"[{table}]", *_fields(unit)]
+    for level in spec.memory:
+        lines += ["", "[[memory]]", *_fields(level)]
+    if spec.sources:
+        lines += ["", "[sources]", *(f"{_toml(key)} = {_toml(str(said))}" for key, said in spec.sources.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(record: Any) -> list[str]:
+    values = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    return [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
