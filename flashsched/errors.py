@@ -1,0 +1,165 @@
+"""Every error flashsched raises on purpose.
+
+An error says four things: the step that failed, the reason with its values, where it happened (the nest with the
+loop marked and the user's own line), and what to do next. All of them pickle, because workers raise them too.
+
+The tree::
+
+    FlashschedError
+    ├── ExpressionError      a tensor expression that means nothing (a typo, a wrong dtype, a bad index)
+    ├── ScheduleError        a primitive that would change what the program computes, or names what is not there
+    ├── LoweringError        a nest that cannot be lowered or compiled for this target
+    ├── KernelError          a kernel called with arguments that it cannot take
+    ├── DeviceError          an unknown device, or a spec that contradicts itself
+    ├── TuneError            a tuning run that cannot start or go on
+    │   └── Infeasible       a candidate that its own constraints rule out
+    └── LogError             a tuning log that cannot be read, written or trusted
+        └── NoRecordError    no record fits a task; says which is nearest and why it does not fit
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable
+
+__all__ = [
+    "DeviceError",
+    "ExpressionError",
+    "FlashschedError",
+    "Infeasible",
+    "KernelError",
+    "LogError",
+    "LoweringError",
+    "NoRecordError",
+    "ScheduleError",
+    "TuneError",
+    "did_you_mean",
+    "user_line",
+]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class FlashschedError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        reason: what is wrong, with its values, in one sentence.
+        step: the call that failed, as the user would write it, e.g. ``split('i', 4)``.
+        shown: lines of a nest or an expression, the culprit marked with ``<--``.
+        where: the user's own line, ``file.py:14``; found on the stack when left out.
+        hint: the next move.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        step: str | None = None,
+        shown: str | None = None,
+        where: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.step = step
+        self.shown = shown
+        self.where = where if where is not None else user_line()
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [f"{self.step}: {self.reason}" if self.step else self.reason]
+        if self.shown:
+            lines += [f"  | {line}" for line in self.shown.rstrip("\n").split("\n")]
+        if self.where:
+            lines.append(f"  at {self.where}")
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.reason, self.step, self.shown, self.where, self.hint, self._extra()))
+
+    def _extra(self) -> dict[str, object]:
+        """Attributes of a subclass that must survive pickling."""
+        return {}
+
+
+def _rebuild(
+    cls: type[FlashschedError],
+    reason: str,
+    step: str | None,
+    shown: str | None,
+    where: str | None,
+    hint: str | None,
+    extra: dict[str, object],
+) -> FlashschedError:
+    error = cls(reason, step=step, shown=shown, where=where or "", hint=hint)
+    error.__dict__.update(extra)
+    return error
+
+
+class ExpressionError(FlashschedError, TypeError):
+    """A tensor expression that means nothing: a typo, dtypes that do not mix, an index of the wrong rank."""
+
+
+class ScheduleError(FlashschedError, ValueError):
+    """A schedule primitive that is refused, with the nest it was applied to."""
+
+
+class LoweringError(FlashschedError, RuntimeError):
+    """A nest that cannot be lowered or compiled for the target."""
+
+
+class KernelError(FlashschedError, ValueError):
+    """A kernel called with arguments that it cannot take safely."""
+
+
+class DeviceError(FlashschedError, ValueError):
+    """An unknown device, or a spec whose figures contradict each other."""
+
+
+class TuneError(FlashschedError, RuntimeError):
+    """A tuning run that cannot start or cannot go on."""
+
+
+class Infeasible(TuneError):  # noqa: N818  (it is a verdict on a candidate, not a failure of the program)
+    """A candidate that breaks a stated constraint of its space, e.g. tiles that do not fit in shared memory."""
+
+
+class LogError(FlashschedError, RuntimeError):
+    """A tuning log that cannot be read, written or trusted."""
+
+
+class NoRecordError(LogError, LookupError):
+    """No record of a log fits a task; the message names the nearest one and why it does not fit."""
+
+
+def user_line() -> str:
+    """The innermost stack frame outside flashsched, as ``file.py:14``; empty where there is none."""
+    depth = 1
+    while True:
+        try:
+            frame = sys._getframe(depth)
+        except ValueError:
+            return ""
+        name = frame.f_code.co_filename
+        if not os.path.abspath(name).startswith(_PACKAGE) and not name.startswith("<frozen"):
+            shown = os.path.relpath(name) if os.path.isabs(name) and name.startswith(os.getcwd() + os.sep) else name
+            return f"{shown}:{frame.f_lineno}"
+        depth += 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A closing clause that names the known spellings nearest to *name*, or all of them if none is near.
+
+    >>> did_you_mean("matmull", ["matmul", "add"])
+    'did you mean matmul?'
+    >>> did_you_mean("zzz", ["matmul", "add"])
+    'known: add, matmul'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

@@ -1,0 +1,8 @@
+"""Schedules: the loop IR, the primitives that rewrite it, and the trace that remembers them."""
+
+from __future__ import annotations
+
+from flashsched.schedule.schedule import Loop, Schedule, StageView, create_schedule
+from flashsched.schedule.trace import Step, Trace
+
+__all__ = ["Loop", "Schedule", "StageView", "Step", "Trace", "create_schedule"]

@@ -1,0 +1,127 @@
+"""The nest that a te graph has before anything is scheduled: one loop an axis, stage after stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from flashsched.errors import ScheduleError
+from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Seq, Stmt, Store, seq
+from flashsched.schedule.state import Stage, State
+from flashsched.te import dtypes
+from flashsched.te.expr import Const, Expr, Var
+from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read, Tensor, graph
+from flashsched.te.visit import rewrite, substitute
+
+__all__ = ["default_state", "loop_names", "new_stage", "root_nest"]
+
+
+def default_state(outputs: Sequence[Tensor]) -> State:
+    """The state that a schedule of *outputs* begins with.
+
+    Raises:
+        ScheduleError: two operations of the graph share a name and cannot be told apart, or an output is a placeholder.
+    """
+    buffers: dict[int, Buffer] = {}
+    stages: dict[str, Stage] = {}
+    params: list[Buffer] = []
+    nests: list[Stmt] = []
+    wanted = {id(tensor.op) for tensor in outputs}
+    taken: set[str] = set()
+    for op in graph(outputs):
+        name = op.name
+        if name in taken:
+            number = 1
+            while f"{name}_{number}" in taken:
+                number += 1
+            name = f"{name}_{number}"
+        taken.add(name)
+        if isinstance(op, PlaceholderOp):
+            if id(op) in wanted:
+                raise ScheduleError(f"{op.name} is a placeholder, and there is nothing to schedule in it")
+            params.append(Buffer(name, op.shape, op.dtype))
+            buffers[id(op.output(0))] = params[-1]
+            continue
+        assert isinstance(op, ComputeOp)
+        stage = new_stage(name, op, buffers, output=id(op) in wanted)
+        nest, stage = root_nest(stage)
+        stages[name] = stage
+        nests.append(nest)
+    return State(seq(nests) if nests else Seq(()), MappingProxyType(stages), tuple(params))
+
+
+def new_stage(
+    name: str, op: ComputeOp, buffers: dict[int, Buffer], *, output: bool = False, scope: str = "global"
+) -> Stage:
+    """The stage of *op*, which reads *buffers* (one for the id of each tensor) and adds its own to them."""
+    outs = []
+    for tensor in op.outputs:
+        label = name if len(op.outputs) == 1 else f"{name}.v{tensor.index}"
+        outs.append(Buffer(label, tensor.shape, tensor.dtype, scope))
+        buffers[id(tensor)] = outs[-1]
+    where = tuple(op.axis)
+
+    def to_load(node: Expr) -> Expr | None:
+        return Load(buffers[id(node.tensor)], node.indices) if isinstance(node, Read) else None
+
+    def values(exprs: Sequence[Expr]) -> list[Expr]:
+        return [rewrite(expr, to_load) for expr in exprs]
+
+    init: tuple[Store, ...] = ()
+    reduction = op.reduction
+    if reduction is None:
+        stores = tuple(Store(b, where, v) for b, v in zip(outs, values(op.body), strict=True))
+    else:
+        reducer = reduction.reducer
+        current: dict[Var, Expr] = {x: Load(b, where) for x, b in zip(reducer.lhs, outs, strict=True)}
+        current |= dict(zip(reducer.rhs, values(reduction.values), strict=True))
+        stores = tuple(
+            Store(b, where, substitute(result, current)) for b, result in zip(outs, reducer.result, strict=True)
+        )
+        init = tuple(Store(b, where, start) for b, start in zip(outs, reducer.identity, strict=True))
+    axes = (*op.axis, *op.reduce_axis)
+    iters = tuple(Iter(axis, axis.begin, axis.extent, axis.kind, axis) for axis in axes)
+    return Stage(name, op, Block(name, iters, stores, init), tuple(outs), output)
+
+
+def loop_names(axes: Sequence[Axis]) -> list[str]:
+    """The names of the loops that a stage with *axes* begins with: theirs, numbered where two are alike."""
+    names: list[str] = []
+    for axis in axes:
+        name, number = axis.name, 1
+        while name in names:
+            number += 1
+            name = f"{axis.name}{number}"
+        names.append(name)
+    return names
+
+
+def root_nest(
+    stage: Stage,
+    region: Mapping[Axis, tuple[Expr, int]] | None = None,
+    guards: Mapping[Axis, Sequence[tuple[str, int]]] | None = None,
+) -> tuple[Stmt, Stage]:
+    """The nest of *stage* with one loop an axis, and the stage that knows these loops.
+
+    Args:
+        stage: the stage.
+        region: for spatial axes the part that is needed, as (first, extent); by default all of it.
+        guards: for axes of *region* the bounds that it may pass: ``(">=", 0)`` or ``("<", extent)``.
+    """
+    from flashsched.te.expr import compare
+
+    axes = stage.axes
+    loops = {name: Var(name) for name in loop_names(axes)}
+    iters, where, headers = [], [], []
+    for axis, (_, var), item in zip(axes, loops.items(), stage.block.iters, strict=True):
+        first, extent = (region or {}).get(axis, (Const(axis.begin, dtypes.INDEX), axis.extent))
+        value: Expr = var if isinstance(first, Const) and first.value == 0 else first + var
+        for op, limit in (guards or {}).get(axis, ()):
+            where.append(compare(op, value, Const(limit, dtypes.INDEX)))
+        iters.append(replace(item, value=value))
+        headers.append((var, extent))
+    body: Stmt = replace(stage.block, iters=tuple(iters), where=tuple(where))
+    for var, extent in reversed(headers):
+        body = For(var, Const(extent, dtypes.INDEX), body)
+    return body, replace(stage, loops=MappingProxyType(loops), gone=MappingProxyType({}))

@@ -1,0 +1,112 @@
+"""Where a stage's nest stands, and how it is made anew there.
+
+``compute_at`` and ``compute_root`` move a stage by making its nest again: one loop an axis over the region that is
+needed at the new place, its own steps replayed, and the stages that are computed inside it made anew in turn. So it
+does not matter whether a stage is split first or moved first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flashsched.schedule.default import root_nest
+from flashsched.schedule.ir import For, Stmt, seq
+from flashsched.schedule.nest import (
+    find_block,
+    insert_before_reader,
+    loop_chain,
+    loop_ranges,
+    path_to,
+    remove_loops,
+    replace_loop,
+    simplified,
+)
+from flashsched.schedule.regions import accesses, region
+from flashsched.schedule.state import Stage, State
+from flashsched.te.expr import Expr, Var
+from flashsched.te.simplify import bounds
+from flashsched.te.tensor import Axis
+
+__all__ = ["derive", "detached", "rebuild_chain"]
+
+Replay = Callable[[State, Any], State]
+
+
+def detached(state: State, stage: str) -> State:
+    """*state* without the nest of *stage*, nor of those computed inside it."""
+    for inner in state.attached_to(stage):
+        state = detached(state, inner.name)
+    rest = remove_loops(state.body, stage)
+    return state.with_body(seq(()) if rest is None else rest)
+
+
+def derive(state: State, name: str) -> State:
+    """*state* with the nest of the stage *name* made anew where its ``attach`` says, those inside it too."""
+    from flashsched.schedule.primitives import replay_loop_step  # the primitives are built on this module
+
+    state = detached(state, name)
+    stage = state.stages[name]
+    if stage.attach is None:
+        nest, fresh = root_nest(stage)
+        state = state.with_body(insert_before_reader(state.body, nest, stage.buffers))
+    else:
+        state, fresh = _attach(state, stage, *stage.attach)
+    steps = stage.steps
+    state = state.with_stage(replace(fresh, steps=()))
+    for step in steps:
+        state = replay_loop_step(state, step)
+    for inner in reversed(state.attached_to(name)):  # readers before what they read
+        state = derive(state, inner.name)
+    return state
+
+
+def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage]:
+    target = state.loop(consumer, loop)
+    path = path_to(state.body, lambda node: node is target)
+    outer = loop_ranges(path)
+    found = [access for b in stage.buffers for access in accesses(target.body, b, writes=False, skip=stage.name)]
+    spans = region(found, stage.buffers[0].shape, outer)
+    wanted: dict[Axis, tuple[Expr, int]] = {}
+    guards: dict[Axis, list[tuple[str, int]]] = {}
+    for axis, span in zip(stage.spatial, spans, strict=True):
+        wanted[axis] = (span.first, span.extent)
+        low, high = bounds(span.first, outer)
+        limits = [(">=", 0)] if low < 0 else []
+        if high + span.extent > axis.extent:
+            limits.append(("<", axis.extent))
+        guards[axis] = limits
+    nest, fresh = root_nest(stage, wanted, guards)
+    nest = simplified(nest, outer)
+
+    def put(node: For) -> Stmt:
+        return replace(node, body=insert_before_reader(node.body, nest, stage.buffers))
+
+    return state.with_body(replace_loop(state.body, target.var, put)), fresh
+
+
+def rebuild_chain(
+    state: State, stage: str, change: Callable[[list[For], Stmt], Stmt], loops: Sequence[Var]
+) -> State:
+    """*state* with the stretch of *stage*'s loops from the first to the last of *loops* remade by *change*.
+
+    *change* gets the loops of the stretch, outermost first, and what the innermost holds. Stages computed at a loop of
+    the stretch (its innermost aside) stand between its loops; they are taken out first and made anew afterwards.
+    """
+    known = state.stage(stage)
+    chain = loop_chain(state.body, stage, known.loops)
+    places = [n for n, loop in enumerate(chain) if loop.var in loops]
+    stretch = chain[places[0] : places[-1] + 1]
+    between = {loop.var for loop in stretch[:-1]}
+    names = {name for name, var in known.loops.items() if var in between}
+    moved = [s for s in state.attached_to(stage) if s.attach is not None and s.attach[1] in names]
+    for inner in moved:
+        state = detached(state, inner.name)
+    path = find_block(state.body, stage)
+    fresh = [node for node in path if isinstance(node, For) and any(node.var is old.var for old in stretch)]
+    innermost = fresh[-1].body
+    state = state.with_body(replace_loop(state.body, fresh[0].var, lambda _: change(fresh, innermost)))
+    for inner in reversed(moved):
+        state = derive(state, inner.name)
+    return state

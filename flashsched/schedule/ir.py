@@ -1,0 +1,331 @@
+"""The loop IR: one immutable tree of statements that serves scheduling, lowering, the interpreter and the back ends.
+
+A *scheduled nest* holds each computation as a `Block` whose own iteration variables are bound to expressions of the
+loops around it; primitives change loops and bindings, never what a block computes. The passes of
+`flashsched.codegen.lower` turn blocks into `If` and `Store`, giving a *lowered nest*.
+
+What a nest means is what running it turn by turn computes. A loop's kind adds a promise (its turns are independent) or
+an instruction to the back end (unroll, use vector instructions, map to GPU threads), never another meaning. A loop
+bound to a GPU thread axis inside a loop that is bound to the same axis is *cooperative*: its turns are shared out among
+the threads, with a barrier before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from flashsched.schedule.layout import IndexMap
+from flashsched.te.expr import Const, Expr, Var
+from flashsched.te.tensor import AxisKind
+from flashsched.te.visit import walk
+
+__all__ = [
+    "Alloc",
+    "Block",
+    "Buffer",
+    "For",
+    "If",
+    "Iter",
+    "Load",
+    "LoopKind",
+    "Program",
+    "SCOPES",
+    "Seq",
+    "Stmt",
+    "Store",
+    "block_loads",
+    "blocks",
+    "map_exprs",
+    "rewrite_stmt",
+    "seq",
+    "walk_stmt",
+]
+
+SCOPES = ("global", "shared", "local")
+"""Where a buffer lives: memory that all see; a GPU block's shared memory; one thread's registers or stack."""
+
+
+class LoopKind(Enum):
+    """How the turns of a loop are run."""
+
+    SERIAL = "serial"
+    UNROLL = "unroll"
+    VECTORIZE = "vectorize"
+    PARALLEL = "parallel"
+    BLOCK_X = "blockIdx.x"
+    BLOCK_Y = "blockIdx.y"
+    BLOCK_Z = "blockIdx.z"
+    THREAD_X = "threadIdx.x"
+    THREAD_Y = "threadIdx.y"
+    THREAD_Z = "threadIdx.z"
+
+    @property
+    def is_block(self) -> bool:
+        """Whether the turns are blocks of a GPU grid."""
+        return self.value.startswith("blockIdx")
+
+    @property
+    def is_thread(self) -> bool:
+        """Whether the turns are threads of a GPU block."""
+        return self.value.startswith("threadIdx")
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether the turns may run at the same time, in any order."""
+        return self.is_block or self.is_thread or self is LoopKind.PARALLEL or self is LoopKind.VECTORIZE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """Memory for one tensor, known by identity. Element ``i, j`` lies at ``i * strides[0] + j * strides[1]``.
+
+    *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first element.
+    *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scope: str = "global"
+    strides: tuple[int, ...] | None = None
+    alignment: int = 0
+    layout: IndexMap | None = None
+
+    @property
+    def element_strides(self) -> tuple[int, ...]:
+        """The strides, written out."""
+        if self.strides is not None:
+            return self.strides
+        strides: list[int] = []
+        step = 1
+        for extent in reversed(self.shape):
+            strides.append(step)
+            step *= max(extent, 1)
+        return tuple(reversed(strides))
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.name}{list(self.shape)}, {self.dtype}, {self.scope})"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Load(Expr):
+    """The element of *buffer* at *indices*."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        return self.buffer.dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.indices
+
+    def rebuild(self, children: Sequence[Expr]) -> Expr:
+        return Load(self.buffer, tuple(children))
+
+    def key(self) -> tuple[Any, ...]:
+        return (id(self.buffer),)
+
+    def text(self, indices: Sequence[str]) -> str:
+        """The load as it is printed, around its printed indices."""
+        return f"{self.buffer.name}[{', '.join(indices)}]"
+
+
+class Stmt:
+    """Base of all statements; compared by identity."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store(Stmt):
+    """``buffer[indices] = value``."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seq(Stmt):
+    """Statements one after another."""
+
+    stmts: tuple[Stmt, ...]
+
+
+_NO_NOTES: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class For(Stmt):
+    """Run *body* once for each ``var`` in ``range(extent)``.
+
+    *notes* carry what primitives leave for the passes, e.g. ``{"tail": "cut"}``.
+    """
+
+    var: Var
+    extent: Expr
+    body: Stmt
+    kind: LoopKind = LoopKind.SERIAL
+    notes: Mapping[str, Any] = field(default_factory=lambda: _NO_NOTES)
+
+    @property
+    def turns(self) -> int | None:
+        """The extent as a number, where it is one."""
+        return int(self.extent.value) if isinstance(self.extent, Const) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If(Stmt):
+    """Run *then* where *condition* holds, else *otherwise*."""
+
+    condition: Expr
+    then: Stmt
+    otherwise: Stmt | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alloc(Stmt):
+    """Memory for *buffer* while *body* runs; it holds nothing at first."""
+
+    buffer: Buffer
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Iter:
+    """A block's own iteration variable, over ``begin <= var < begin + extent``, bound to *value*."""
+
+    var: Var
+    begin: int
+    extent: int
+    kind: AxisKind
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block(Stmt):
+    """One point of the stage *name*: where all of *where* hold, do all of *stores* at once.
+
+    All values are computed before any is stored. *where* speaks of loop variables, the stores of the iteration
+    variables only. *init*, of a reduction, is done instead of nothing before the first point that is combined into the
+    same element, that is where every reduce iteration variable has its first value.
+    """
+
+    name: str
+    iters: tuple[Iter, ...]
+    stores: tuple[Store, ...]
+    init: tuple[Store, ...] = ()
+    where: tuple[Expr, ...] = ()
+
+    @property
+    def bindings(self) -> dict[Var, Expr]:
+        """Each iteration variable with the expression of loops that it is bound to."""
+        return {item.var: item.value for item in self.iters}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A nest with the buffers that its caller passes: inputs, then outputs."""
+
+    name: str
+    params: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    body: Stmt
+
+    def with_body(self, body: Stmt) -> Program:
+        """This program around another body."""
+        return replace(self, body=body)
+
+
+def seq(stmts: Sequence[Stmt]) -> Stmt:
+    """*stmts* one after another, flat; a single one stands for itself."""
+    flat: list[Stmt] = []
+    for stmt in stmts:
+        flat.extend(stmt.stmts if isinstance(stmt, Seq) else (stmt,))
+    return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+
+
+def _sub_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
+    match stmt:
+        case For() | Alloc():
+            return (stmt.body,)
+        case Seq():
+            return stmt.stmts
+        case If():
+            return (stmt.then,) if stmt.otherwise is None else (stmt.then, stmt.otherwise)
+    return ()
+
+
+def walk_stmt(stmt: Stmt) -> Iterator[Stmt]:
+    """*stmt* and all statements in it, in the order of the text."""
+    stack = [stmt]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(_sub_stmts(node)))
+
+
+def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
+    """*stmt* with each statement replaced by what *change* makes of it, inner ones first (None keeps it)."""
+    match stmt:
+        case For() | Alloc():
+            body = rewrite_stmt(stmt.body, change)
+            if body is not stmt.body:
+                stmt = replace(stmt, body=body)
+        case Seq():
+            inner = [rewrite_stmt(s, change) for s in stmt.stmts]
+            if any(new is not old for new, old in zip(inner, stmt.stmts, strict=True)):
+                stmt = seq(inner)
+        case If():
+            then = rewrite_stmt(stmt.then, change)
+            otherwise = None if stmt.otherwise is None else rewrite_stmt(stmt.otherwise, change)
+            if then is not stmt.then or otherwise is not stmt.otherwise:
+                stmt = If(stmt.condition, then, otherwise)
+    new = change(stmt)
+    return stmt if new is None else new
+
+
+def _map_store(store: Store, change: Callable[[Expr], Expr]) -> Store:
+    return Store(store.buffer, tuple(change(i) for i in store.indices), change(store.value))
+
+
+def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
+    """*stmt* with *change* applied to every expression of loops: extents, conditions, bindings, bare stores.
+
+    What a block computes is left alone: it speaks of the block's own variables.
+    """
+
+    def visit(node: Stmt) -> Stmt | None:
+        match node:
+            case For():
+                extent = change(node.extent)
+                return None if extent is node.extent else replace(node, extent=extent)
+            case If():
+                return If(change(node.condition), node.then, node.otherwise)
+            case Store():
+                return _map_store(node, change)
+            case Block():
+                iters = tuple(replace(item, value=change(item.value)) for item in node.iters)
+                return replace(node, iters=iters, where=tuple(change(w) for w in node.where))
+        return None
+
+    return rewrite_stmt(stmt, visit)
+
+
+def blocks(stmt: Stmt) -> Iterator[Block]:
+    """The blocks of a nest, in the order of the text."""
+    return (node for node in walk_stmt(stmt) if isinstance(node, Block))
+
+
+def block_loads(block: Block) -> Iterator[Load]:
+    """The loads of a block, those of its init included; indices speak of its iteration variables."""
+    for store in (*block.stores, *block.init):
+        for part in (*store.indices, store.value):
+            yield from (node for node in walk(part) if isinstance(node, Load))

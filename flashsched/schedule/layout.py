@@ -1,0 +1,89 @@
+"""Maps from a tensor's indices to where its elements lie: what ``transform_layout`` takes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flashsched.errors import ScheduleError
+from flashsched.te import dtypes
+from flashsched.te.expr import Const, Expr, Var, as_expr, binary
+from flashsched.te.printing import expr_text
+from flashsched.te.simplify import Ranges, bounds, simplify
+from flashsched.te.visit import substitute
+
+__all__ = ["IndexMap"]
+
+_OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class IndexMap:
+    """``inputs -> outputs``: logical indices to physical ones, e.g. ``k, j -> j // 32, k, j % 32``."""
+
+    inputs: tuple[Var, ...]
+    outputs: tuple[Expr, ...]
+
+    def __str__(self) -> str:
+        return f"{', '.join(v.name for v in self.inputs)} -> {', '.join(expr_text(e) for e in self.outputs)}"
+
+    def apply(self, indices: Sequence[Expr], ranges: Ranges) -> tuple[Expr, ...]:
+        """The physical indices of the element at the logical *indices*."""
+        values = dict(zip(self.inputs, indices, strict=True))
+        return tuple(simplify(substitute(e, values), ranges) for e in self.outputs)
+
+    def shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The physical shape that holds a tensor of logical *shape*."""
+        ranges = {v: (0.0, max(n - 1, 0)) for v, n in zip(self.inputs, shape, strict=True)}
+        return tuple(int(bounds(simplify(e, ranges), ranges)[1]) + 1 for e in self.outputs)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], rank: int) -> IndexMap:
+        """The map that *function* of *rank* indices describes, e.g. ``lambda k, j: (j // 32, k, j % 32)``.
+
+        Raises:
+            ScheduleError: the function takes another number of indices, or gives no indices.
+        """
+        names = list(inspect.signature(function).parameters)
+        if len(names) != rank:
+            raise ScheduleError(f"the layout takes {len(names)} indices, and the tensor has {rank} dimensions")
+        inputs = tuple(Var(name) for name in names)
+        result = function(*inputs)
+        outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
+        return cls(inputs, tuple(simplify(as_expr(e, dtypes.INDEX)) for e in outputs))
+
+    @classmethod
+    def parse(cls, text: str) -> IndexMap:
+        """The map that prints as *text*; only names, integers and ``+ - * // %`` are read.
+
+        Raises:
+            ScheduleError: *text* is no such map.
+        """
+        try:
+            left, right = text.split("->")
+            inputs = {name.strip(): Var(name.strip()) for name in left.split(",") if name.strip()}
+            tree = ast.parse(right.strip(), mode="eval").body
+            parts = tree.elts if isinstance(tree, ast.Tuple) else [tree]
+            return cls(tuple(inputs.values()), tuple(_read(part, inputs) for part in parts))
+        except (ValueError, SyntaxError, KeyError) as error:
+            raise ScheduleError(
+                f"{text!r} is no layout: {error}", hint="write it like 'k, j -> j // 32, k, j % 32'"
+            ) from None
+
+
+def _read(node: ast.expr, names: dict[str, Var]) -> Expr:
+    match node:
+        case ast.Name():
+            return names[node.id]
+        case ast.Constant(value=int() as value):
+            return Const(value, dtypes.INDEX)
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            return binary(_OPERATORS[type(node.op)], _read(node.left, names), _read(node.right, names))
+        case ast.UnaryOp(op=ast.USub()):
+            return -_read(node.operand, names)
+    raise ValueError(f"{ast.unparse(node)!r} may not stand in a layout")

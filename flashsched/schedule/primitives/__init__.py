@@ -1,0 +1,41 @@
+"""The schedule primitives, one file each; see `registry` for what a primitive is."""
+
+from __future__ import annotations
+
+from flashsched.schedule.primitives.bind import bind
+from flashsched.schedule.primitives.cache_read import cache_read
+from flashsched.schedule.primitives.cache_write import cache_write
+from flashsched.schedule.primitives.compute_at import compute_at, compute_root
+from flashsched.schedule.primitives.compute_inline import compute_inline
+from flashsched.schedule.primitives.fuse import fuse
+from flashsched.schedule.primitives.parallel import parallel
+from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive, replay_loop_step
+from flashsched.schedule.primitives.reorder import reorder
+from flashsched.schedule.primitives.set_scope import set_scope
+from flashsched.schedule.primitives.split import split
+from flashsched.schedule.primitives.tile import tile
+from flashsched.schedule.primitives.transform_layout import transform_layout
+from flashsched.schedule.primitives.unroll import unroll
+from flashsched.schedule.primitives.vectorize import vectorize
+
+__all__ = [
+    "PRIMITIVES",
+    "apply",
+    "bind",
+    "cache_read",
+    "cache_write",
+    "compute_at",
+    "compute_inline",
+    "compute_root",
+    "fuse",
+    "parallel",
+    "primitive",
+    "reorder",
+    "replay_loop_step",
+    "set_scope",
+    "split",
+    "tile",
+    "transform_layout",
+    "unroll",
+    "vectorize",
+]

@@ -1,0 +1,53 @@
+"""bind: a loop's turns become the blocks or the threads of a GPU."""
+
+from __future__ import annotations
+
+from flashsched.errors import did_you_mean
+from flashsched.schedule.ir import For, LoopKind, walk_stmt
+from flashsched.schedule.primitives.loops import loops_around, require_independent, require_serial, set_kind
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+
+__all__ = ["bind"]
+
+_AXES = {kind.value: kind for kind in LoopKind if kind.is_block or kind.is_thread}
+
+
+@primitive(on_loops=True)
+def bind(state: State, stage: str, loop: str, axis: str) -> Result:
+    """Give each turn of *loop* to one block (``blockIdx.x``, …) or thread (``threadIdx.x``, …) of a GPU.
+
+    A loop bound to a thread axis inside a loop that is bound to the same axis is cooperative: the threads of the block
+    share its turns, with a barrier before and after.
+
+    Raises:
+        ScheduleError: *loop* is absent, has a kind already or runs over a reduction; there is no such *axis*; another
+            loop on the same axis has another extent; a block axis would stand inside a thread axis.
+    """
+    node = state.loop(stage, loop)
+    if axis not in _AXES:
+        refuse(state, f"no thread axis {axis!r}", loop=node.var, hint=did_you_mean(axis, _AXES))
+    kind = _AXES[axis]
+    require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")
+    require_independent(state, stage, node, loop, kind)
+    around = loops_around(state, node)
+    for other in around:
+        if kind.is_block and (other.kind.is_thread or other.kind is kind):
+            refuse(
+                state,
+                f"loop {loop!r} stands inside {other.var.name!r}, which is bound to {other.kind.value}",
+                loop=other.var,
+                hint="a grid of blocks stands outside its threads, each of its axes bound once",
+            )
+        if other.kind is LoopKind.PARALLEL:
+            refuse(state, f"loop {loop!r} stands inside {other.var.name!r}, which is parallel on a CPU", loop=other.var)
+    root = around[0] if around else node
+    for other in walk_stmt(root):
+        if isinstance(other, For) and other.kind is kind and other.turns != node.turns:
+            refuse(
+                state,
+                f"loop {other.var.name!r} is bound to {axis} with {other.turns} turns, and {loop!r} has {node.turns}",
+                loop=other.var,
+                hint=f"split {loop!r} so that one part has {other.turns} turns, and bind that part",
+            )
+    return set_kind(state, node, kind), ()

@@ -1,0 +1,97 @@
+"""cache_read: readers of a tensor get a copy of it, nearer to them."""
+
+from __future__ import annotations
+
+from flashsched.errors import did_you_mean
+from flashsched.schedule.default import new_stage, root_nest
+from flashsched.schedule.ir import SCOPES, Buffer, Load, block_loads
+from flashsched.schedule.nest import insert_before_reader
+from flashsched.schedule.primitives.compute_inline import map_loads
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read
+
+__all__ = ["cache_read", "require_scope", "unused_stage"]
+
+
+@primitive()
+def cache_read(state: State, stage: str, scope: str, readers: list[str] | None = None) -> Result:
+    """Copy the tensor *stage* (a stage's or an input) into a buffer in *scope*, and let *readers* read the copy.
+
+    Rewrite::
+
+        S reads A        ->    for i in range(n):
+                                   A.shared[i] = A[i]
+                               S reads A.shared
+
+    Args:
+        state: the schedule's state.
+        stage: the stage or the input that is copied.
+        scope: ``"global"``, ``"shared"`` or ``"local"``.
+        readers: the stages that read the copy; all by default.
+
+    Returns:
+        The name of the new stage. Move it with ``compute_at`` so that each turn copies just what it needs.
+
+    Raises:
+        ScheduleError: there is no such tensor, scope or reader, or *stage* is not computed at the root.
+    """
+    require_scope(state, scope)
+    source = _source(state, stage)
+    writer = state.stages.get(stage)
+    users = [s.name for s in state.stages.values() if any(load.buffer is source for load in block_loads(s.block))]
+    users = [name for name in users if name != stage and not state.stages[name].inlined]
+    chosen = users if readers is None else list(readers)
+    for reader in chosen:
+        if reader not in users:
+            refuse(state, f"{reader!r} does not read {stage!r}", hint=f"its readers: {', '.join(users) or 'none'}")
+    if not chosen:
+        refuse(state, f"nothing reads {stage!r}, so a copy would be read by nobody")
+    if writer is not None and writer.attach is not None:
+        refuse(
+            state,
+            f"{stage!r} is computed at loop {writer.attach[1]!r} of {writer.attach[0]!r}, and no part of it exists outside",
+            block=stage,
+            hint=f"call cache_read before {stage}.compute_at",
+        )
+    name = unused_stage(state, f"{stage}.{scope}")
+    placeholder = PlaceholderOp(source.name, source.shape, source.dtype)
+    tensor = placeholder.output(0) if writer is None else writer.op.output(writer.buffers.index(source))
+    axes = tuple(Axis(f"i{n}", extent=extent) for n, extent in enumerate(source.shape))
+    op = ComputeOp(name, axes, (Read(tensor, axes),))
+    fresh = new_stage(name, op, {id(tensor): source}, scope=scope)
+    target = fresh.buffers[0]
+    state = map_loads(state, {source: None}, lambda load: Load(target, load.indices), chosen)
+    nest, fresh = root_nest(fresh)
+    first = next(s for s in state.stages if s in chosen)
+    state = state.with_stage(fresh, before=first)
+    return state.with_body(insert_before_reader(state.body, nest, fresh.buffers)), (name,)
+
+
+def _source(state: State, name: str) -> Buffer:
+    for buffer in state.params:
+        if buffer.name == name:
+            return buffer
+    for stage in state.stages.values():
+        for buffer in stage.buffers:
+            if buffer.name == name:
+                state.stage(stage.name)  # refuses an inlined one
+                return buffer
+    known = [b.name for b in state.params] + [b.name for s in state.stages.values() for b in s.buffers]
+    refuse(state, f"no tensor named {name!r}", hint=did_you_mean(name, known))
+
+
+def unused_stage(state: State, base: str) -> str:
+    """*base*, numbered where a stage or an input has that name."""
+    taken = {*state.stages, *(b.name for b in state.params)}
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}{number}"
+    return name
+
+
+def require_scope(state: State, scope: str) -> None:
+    """Refuse a scope that there is none of."""
+    if scope not in SCOPES:
+        refuse(state, f"no memory scope {scope!r}", hint=did_you_mean(str(scope), SCOPES))

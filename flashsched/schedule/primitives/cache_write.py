@@ -1,0 +1,114 @@
+"""cache_write: a stage computes into a buffer nearer to it, and is copied out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from flashsched.schedule.default import root_nest
+from flashsched.schedule.derive import detached
+from flashsched.schedule.ir import Buffer, Iter, Load, Store, seq
+from flashsched.schedule.nest import insert_before_reader
+from flashsched.schedule.primitives.cache_read import require_scope, unused_stage
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import Stage, State, refuse
+from flashsched.te.expr import Expr, Var
+from flashsched.te.tensor import Axis, AxisKind, ComputeOp
+from flashsched.te.visit import rewrite, substitute
+
+__all__ = ["cache_write"]
+
+
+@primitive()
+def cache_write(state: State, stage: str, scope: str) -> Result:
+    """Let a new stage in *scope* do what *stage* does, and let *stage* only copy its result.
+
+    Rewrite::
+
+        for i: for k: C[i] += A[i, k]    ->    for i: for k: C.local[i] += A[i, k]
+                                               for i: C[i] = C.local[i]
+
+    A reduction moves to the new stage with its axes: handles of them are to be taken from it.
+
+    Returns:
+        The name of the new stage. Compute it at a loop of *stage*, so that a tile is finished before it is copied.
+
+    Raises:
+        ScheduleError: *stage* has been scheduled already, or there is no such scope.
+    """
+    known = state.stage(stage)
+    require_scope(state, scope)
+    if known.steps or known.attach is not None or state.attached_to(stage):
+        done = known.steps[0].text() if known.steps else "compute_at"
+        refuse(
+            state,
+            f"{stage!r} was scheduled already ({done}), and cache_write would throw that away",
+            block=stage,
+            hint="call cache_write first, then schedule both stages",
+        )
+    name = unused_stage(state, f"{stage}.{scope}")
+    producer = _moved(known, name, scope)
+    copy_iters = tuple(item for item in known.block.iters if item.kind is AxisKind.SPATIAL)
+    where = tuple(item.var for item in copy_iters)
+    stores = tuple(
+        Store(out, where, Load(inner, where)) for out, inner in zip(known.buffers, producer.buffers, strict=True)
+    )
+    copier = replace(known, block=replace(known.block, iters=copy_iters, stores=stores, init=()))
+    position = seq(()) if detached(state, stage).body is None else detached(state, stage).body
+    copy_nest, fresh = root_nest(copier)
+    moved = {axis: f"cache_write({stage!r}, {scope!r})" for axis in known.loops if axis not in fresh.loops}
+    fresh = replace(fresh, gone=MappingProxyType({**known.gone, **moved}))
+    body = insert_before_reader(position, copy_nest, known.buffers)
+    inner_nest, producer = root_nest(producer)
+    body = insert_before_reader(body, inner_nest, producer.buffers)
+    state = state.with_body(body).with_stage(producer, before=stage).with_stage(fresh)
+    return state, (name,)
+
+
+def _moved(stage: Stage, name: str, scope: str) -> Stage:
+    """The stage that does what *stage* does, into buffers of its own and with axes of its own."""
+    axes: dict[Var, Expr] = {
+        axis: Axis(axis.name, axis.dtype, axis.extent, axis.kind, axis.begin) for axis in stage.axes
+    }
+    buffers = {
+        old: Buffer(old.name.replace(stage.name, name, 1), old.shape, old.dtype, scope) for old in stage.buffers
+    }
+
+    def to_own(node: Expr) -> Expr | None:
+        if isinstance(node, Load) and node.buffer in buffers:
+            return Load(buffers[node.buffer], node.indices)
+        return None
+
+    def expr(value: Expr) -> Expr:
+        return substitute(rewrite(value, to_own), axes)
+
+    def store(old: Store) -> Store:
+        return Store(buffers[old.buffer], tuple(expr(i) for i in old.indices), expr(old.value))
+
+    iters = []
+    for item in stage.block.iters:
+        var = axes[item.var]
+        assert isinstance(var, Axis)
+        iters.append(Iter(var, item.begin, item.extent, item.kind, var))
+    block = replace(
+        stage.block,
+        name=name,
+        iters=tuple(iters),
+        stores=tuple(map(store, stage.block.stores)),
+        init=tuple(map(store, stage.block.init)),
+    )
+    return Stage(name, _moved_op(stage.op, name, axes), block, tuple(buffers.values()), False)
+
+
+def _moved_op(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:
+    from flashsched.te.tensor import Reduce
+
+    def renew(value: Expr) -> Expr:
+        value = substitute(value, axes)
+        if isinstance(value, Reduce):
+            kept = [axes[axis] for axis in value.axes]
+            value = Reduce(value.reducer, value.values, tuple(a for a in kept if isinstance(a, Axis)), value.index)
+        return value
+
+    spatial = tuple(axis for axis in (axes[a] for a in op.axis) if isinstance(axis, Axis))
+    return ComputeOp(name, spatial, tuple(renew(value) for value in op.body), op.where)

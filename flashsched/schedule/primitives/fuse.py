@@ -1,0 +1,85 @@
+"""fuse: adjacent loops become one."""
+
+from __future__ import annotations
+
+from flashsched.schedule.ir import For, Stmt
+from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
+from flashsched.schedule.primitives.loops import iterates, renamed, require_serial
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+from flashsched.te import dtypes
+from flashsched.te.expr import Const, Var
+
+__all__ = ["fuse"]
+
+
+@primitive(on_loops=True)
+def fuse(state: State, stage: str, loops: list[str]) -> Result:
+    """Make one loop of *loops*, each directly inside the one named before it.
+
+    Rewrite::
+
+        for i in range(n):        ->    for i.j in range(n * m):
+            for j in range(m):              S[i := i.j // m, j := i.j % m]
+                S
+
+    Returns:
+        The name of the new loop.
+
+    Raises:
+        ScheduleError: a loop is absent or not serial; the loops are not directly nested in this order; one is over
+            the output and another over a reduction; a stage is computed between them.
+    """
+    if not loops:
+        refuse(state, "name at least one loop to fuse")
+    name = loops[0]
+    for inner in loops[1:]:
+        state, name = _fuse_two(state, stage, name, inner, f"fuse({', '.join(map(repr, loops))})")
+    if len(loops) == 1:
+        state.loop(stage, name)
+    return state, (name,)
+
+
+def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> tuple[State, str]:
+    outer, inner = state.loop(stage, first), state.loop(stage, second)
+    for node, name in ((outer, first), (inner, second)):
+        require_serial(state, node, name, "fused", "fuse first, then mark the fused loop")
+    if outer.body is not inner:
+        between = [s.name for s in state.attached_to(stage) if s.attach is not None and s.attach[1] == first]
+        if between:
+            refuse(
+                state,
+                f"stage {between[0]!r} is computed at loop {first!r}, between {first!r} and {second!r}",
+                loop=outer.var,
+                hint=f"compute {between[0]!r} at {second!r} or further out first",
+            )
+        inverted = inner.body is outer
+        refuse(
+            state,
+            f"loop {second!r} is not directly inside {first!r}, and only adjacent loops can be fused",
+            loop=outer.var,
+            hint=f"name them from the outside in: fuse({second!r}, {first!r})" if inverted else "reorder them first",
+        )
+    kinds = iterates(state, stage, outer.var) | iterates(state, stage, inner.var)
+    if len(kinds) > 1:
+        refuse(
+            state,
+            f"one of {first!r} and {second!r} runs over the output and the other over a reduction",
+            loop=inner.var,
+            hint="fuse loops of one sort only",
+        )
+    known = state.stage(stage)
+    name = known.unused_name(f"{first}.{second}")
+    var = Var(name)
+    n, m = outer.turns, inner.turns
+    assert n is not None and m is not None
+    around = loop_ranges(path_to(state.body, lambda node: node is outer)[:-1])
+
+    def rewrite(_: For) -> Stmt:
+        width = Const(max(m, 1), dtypes.INDEX)
+        body = substituted(inner.body, {outer.var: var // width, inner.var: var % width})
+        whole = For(var, Const(n * m, dtypes.INDEX), body, notes=inner.notes)
+        return simplified(whole, around)
+
+    state = state.with_body(replace_loop(state.body, outer.var, rewrite))
+    return renamed(state, stage, [first, second], {name: var}, step, name), name

@@ -1,0 +1,105 @@
+"""What the primitives on loops share: checking a loop's kind, what it iterates, and swapping names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
+from flashsched.schedule.nest import find_block, path_to, replace_loop
+from flashsched.schedule.state import State, refuse
+from flashsched.te.expr import Var
+from flashsched.te.tensor import AxisKind
+from flashsched.te.visit import uses
+
+__all__ = ["block_of", "iterates", "loops_around", "loops_inside", "renamed", "require_count", "require_independent", "require_serial", "set_kind"]
+
+
+def block_of(state: State, stage: str) -> Block:
+    """The bound block of *stage*."""
+    found = find_block(state.body, stage)[-1]
+    assert isinstance(found, Block)
+    return found
+
+
+def iterates(state: State, stage: str, var: Var) -> set[AxisKind]:
+    """The kinds of the iteration variables of *stage* that the loop over *var* drives."""
+    return {item.kind for item in block_of(state, stage).iters if uses(item.value, var)}
+
+
+def require_serial(state: State, loop: For, name: str, verb: str, hint: str) -> None:
+    """Refuse a loop that already has a kind."""
+    if loop.kind is not LoopKind.SERIAL:
+        refuse(
+            state,
+            f"loop {name!r} is {_KIND_WORDS.get(loop.kind, 'bound to ' + loop.kind.value)}, "
+            f"and only a serial loop can be {verb}",
+            loop=loop.var,
+            hint=hint,
+        )
+
+
+_KIND_WORDS = {
+    LoopKind.UNROLL: "unrolled",
+    LoopKind.VECTORIZE: "vectorized",
+    LoopKind.PARALLEL: "parallel",
+}
+
+
+def require_count(state: State, what: str, value: Any, low: int = 1) -> int:
+    """*value* as an integer of at least *low*."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse(state, f"{what} must be an integer, got {value!r}")
+    if value < low:
+        refuse(state, f"{what} must be at least {low}, got {value}")
+    return value
+
+
+def require_independent(state: State, stage: str, loop: For, name: str, kind: LoopKind) -> None:
+    """Refuse a loop whose turns combine values into the same element."""
+    if AxisKind.REDUCE in iterates(state, stage, loop.var):
+        refuse(
+            state,
+            f"loop {name!r} runs over a reduction: its turns add to the same elements, and running them at once "
+            f"({kind.value}) would lose some",
+            loop=loop.var,
+            hint=f"choose a loop over the output, or split the reduction with rfactor and make that loop {kind.value}",
+        )
+
+
+def renamed(
+    state: State, stage: str, old: Sequence[str], new: Mapping[str, Var], step: str, attach: str | None
+) -> State:
+    """*state* in which the loops *old* of *stage* gave way to *new*, and what was computed at them is at *attach*."""
+    known = state.stages[stage]
+    loops: dict[str, Var] = {}
+    for name, var in known.loops.items():
+        if name in old:
+            if name == old[0]:
+                loops.update(new)
+        else:
+            loops[name] = var
+    gone = {**known.gone, **{name: step for name in old}}
+    state = state.with_stage(replace(known, loops=MappingProxyType(loops), gone=MappingProxyType(gone)))
+    for inner in state.attached_to(stage):
+        if inner.attach is not None and inner.attach[1] in old and attach is not None:
+            state = state.with_stage(replace(inner, attach=(stage, attach)))
+    return state
+
+
+def set_kind(state: State, loop: For, kind: LoopKind) -> State:
+    """*state* with the kind of *loop* changed."""
+    return state.with_body(replace_loop(state.body, loop.var, lambda node: replace(node, kind=kind)))
+
+
+def loops_around(state: State, loop: For) -> list[For]:
+    """The loops outside *loop*, outermost first."""
+    return [n for n in path_to(state.body, lambda node: node is loop)[:-1] if isinstance(n, For)]
+
+
+def loops_inside(loop: For) -> list[For]:
+    """The loops in the body of *loop*."""
+    body: Stmt = loop.body
+    return [node for node in walk_stmt(body) if isinstance(node, For)]

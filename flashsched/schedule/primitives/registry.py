@@ -1,0 +1,82 @@
+"""The table of primitives, and how one is applied and replayed.
+
+A primitive is a plain function ``(state, stage, **arguments) -> (state, names of what it made)`` whose arguments are JSON
+values, so that a step of a trace is a call of it. Those marked ``on_loops`` speak of the stage's own loops only; they
+are remembered with the stage, and replayed when its nest is made anew somewhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from flashsched.errors import ScheduleError, did_you_mean
+from flashsched.schedule.state import State
+from flashsched.schedule.trace import Step
+
+__all__ = ["PRIMITIVES", "Primitive", "Result", "apply", "primitive", "replay_loop_step"]
+
+Result: TypeAlias = tuple[State, tuple[str, ...]]
+Function: TypeAlias = Callable[..., Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """A primitive's function, and whether it only concerns the stage's own loops."""
+
+    run: Function
+    on_loops: bool
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+def primitive(*, on_loops: bool = False) -> Callable[[Function], Function]:
+    """Register the decorated function under its name."""
+
+    def register(function: Function) -> Function:
+        PRIMITIVES[function.__name__] = Primitive(function, on_loops)
+        return function
+
+    return register
+
+
+def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Result:
+    """Apply the primitive *name* to *stage*.
+
+    Raises:
+        ScheduleError: there is no such primitive, its arguments are not its own, or it refuses.
+    """
+    found = PRIMITIVES.get(name)
+    if found is None:
+        raise ScheduleError(f"no primitive named {name!r}", hint=did_you_mean(name, PRIMITIVES))
+    step = Step(name, stage, dict(args))
+    try:
+        state, out = found.run(state, stage, **args)
+    except ScheduleError as error:
+        if error.step is None:
+            error.step = step.text()
+        raise
+    if found.on_loops:
+        known = state.stages[stage]
+        state = state.with_stage(replace(known, steps=(*known.steps, replace(step, out=out))))
+    return state, out
+
+
+def replay_loop_step(state: State, step: Step) -> State:
+    """Apply *step* to a nest that was made anew.
+
+    Raises:
+        ScheduleError: it can't be applied there.
+    """
+    try:
+        state, out = apply(state, step.primitive, step.stage, step.args)
+    except ScheduleError as error:
+        raise ScheduleError(
+            f"the stage's own {step.text()} can't be repeated at the new place: {error.reason}",
+            shown=error.shown,
+            hint=error.hint,
+        ) from None
+    assert out == step.out, (out, step.out)
+    return state

@@ -1,0 +1,59 @@
+"""reorder: loops change places."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flashsched.schedule.derive import rebuild_chain
+from flashsched.schedule.ir import For, LoopKind, Stmt
+from flashsched.schedule.nest import loop_chain
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+
+__all__ = ["reorder"]
+
+
+@primitive(on_loops=True)
+def reorder(state: State, stage: str, loops: list[str]) -> Result:
+    """Give the places that *loops* have now to the same loops in the order in which they are named.
+
+    Rewrite::
+
+        for i in range(n):        ->    for j in range(m):
+            for j in range(m):              for i in range(n):
+                S                               S
+
+    A reduction may go outside the loops of the output: its elements are then set to the identity by a nest of their
+    own before it. Among reduction loops the order changes the rounding of floats, not the meaning. Stages that are
+    computed at one of the loops move with it.
+
+    Raises:
+        ScheduleError: a loop is absent, is named twice, or is vectorized and would not stay innermost.
+    """
+    nodes = [state.loop(stage, name) for name in loops]
+    for position, name in enumerate(loops):
+        if name in loops[:position]:
+            refuse(state, f"loop {name!r} is named twice", loop=nodes[position].var)
+    if len(nodes) < 2:
+        return state, ()
+    known = state.stage(stage)
+    chain = loop_chain(state.body, stage, known.loops)
+    order = iter(nodes)
+    wanted = [next(order) if any(loop is node for node in nodes) else loop for loop in chain]
+    for loop in wanted[:-1]:
+        if loop.kind is LoopKind.VECTORIZE:
+            refuse(
+                state,
+                f"loop {loop.var.name!r} is vectorized and must stay innermost",
+                loop=loop.var,
+                hint="name it last, or vectorize after reordering",
+            )
+
+    def change(old: list[For], body: Stmt) -> Stmt:
+        inside = {loop.var: loop for loop in old}
+        new = [inside[loop.var] for loop in wanted if loop.var in inside]
+        for loop in reversed(new):
+            body = replace(loop, body=body)
+        return body
+
+    return rebuild_chain(state, stage, change, [node.var for node in nodes]), ()

@@ -1,0 +1,83 @@
+"""split: one loop becomes two."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from flashsched.schedule.ir import For, Stmt
+from flashsched.schedule.nest import add_guard, loop_ranges, path_to, replace_loop, simplified, substituted
+from flashsched.schedule.primitives.loops import renamed, require_count, require_serial
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+from flashsched.te import dtypes
+from flashsched.te.expr import Const, Var, compare
+
+__all__ = ["TAILS", "split"]
+
+TAILS = ("guard", "cut")
+"""What may be done about a last turn that is not full."""
+
+
+@primitive(on_loops=True)
+def split(
+    state: State,
+    stage: str,
+    loop: str,
+    factor: int | None = None,
+    nparts: int | None = None,
+    tail: str = "guard",
+) -> Result:
+    """Cut *loop* into an outer loop and an inner loop of *factor* turns (or into *nparts* outer turns).
+
+    Rewrite::
+
+        for i in range(n):     ->    for i.o in range(ceil(n / factor)):
+            S                            for i.i in range(factor):
+                                             S[i := i.o * factor + i.i]  where i.o * factor + i.i < n
+
+    The condition is left out where it always holds. *tail* says what becomes of it where it does not: ``"guard"`` tests
+    it at each point (a vector loop masks its lanes), ``"cut"`` tests once a tile whether the tile is full, and gives
+    full tiles code without conditions and the last tile code of its own size.
+
+    Returns:
+        The names of the outer and the inner loop.
+
+    Raises:
+        ScheduleError: *loop* is absent or not serial; neither or both of *factor* and *nparts* are given, or below 1.
+    """
+    node = state.loop(stage, loop)
+    require_serial(state, node, loop, "split", f"split first, then mark '{loop}.i'")
+    if (factor is None) == (nparts is None):
+        refuse(state, f"give either factor or nparts, got factor={factor}, nparts={nparts}", loop=node.var)
+    if tail not in TAILS:
+        refuse(state, f"no tail strategy {tail!r}", loop=node.var, hint=f"known: {', '.join(TAILS)}")
+    turns = node.turns
+    assert turns is not None
+    if factor is not None:
+        inner_turns = require_count(state, "factor", factor)
+        outer_turns = -(-turns // inner_turns)
+    else:
+        outer_turns = require_count(state, "nparts", nparts)
+        inner_turns = max(1, -(-turns // outer_turns))
+    known = state.stage(stage)
+    names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
+    outer, inner = Var(names[0]), Var(names[1])
+    ragged = outer_turns * inner_turns != turns
+    notes = {**node.notes, "tail": "cut"} if ragged and tail == "cut" else dict(node.notes)
+    around = loop_ranges(path_to(state.body, lambda n: n is node)[:-1])
+
+    def rewrite(old: For) -> Stmt:
+        index = outer * inner_turns + inner
+        body = substituted(old.body, {old.var: index})
+        if ragged:
+            body = add_guard(body, compare("<", index, Const(turns, dtypes.INDEX)))
+        tiled = For(inner, Const(inner_turns, dtypes.INDEX), body, notes=MappingProxyType(notes))
+        whole = For(outer, Const(outer_turns, dtypes.INDEX), tiled, notes=old.notes)
+        return simplified(whole, around)
+
+    state = state.with_body(replace_loop(state.body, node.var, rewrite))
+    given = f"factor={factor}" if factor is not None else f"nparts={nparts}"
+    step = f"split({loop!r}, {given})"
+    return renamed(state, stage, [loop], {names[0]: outer, names[1]: inner}, step, names[1]), names
+
+

@@ -1,0 +1,36 @@
+"""tile: two loops become four, blocks outside and points inside."""
+
+from __future__ import annotations
+
+from flashsched.schedule.primitives.registry import Result, apply, primitive
+from flashsched.schedule.state import State
+
+__all__ = ["tile"]
+
+
+@primitive()
+def tile(
+    state: State, stage: str, loops: list[str], x_factor: int, y_factor: int, tail: str = "guard"
+) -> Result:
+    """Split two loops and bring the inner ones inside: ``x, y -> x.o, y.o, x.i, y.i``.
+
+    Rewrite::
+
+        for x in range(n):        ->    for x.o in range(ceil(n / x_factor)):
+            for y in range(m):              for y.o in range(ceil(m / y_factor)):
+                S                               for x.i in range(x_factor):
+                                                    for y.i in range(y_factor):
+                                                        S
+
+    Returns:
+        The names of the four loops, outermost first.
+
+    Raises:
+        ScheduleError: as `split` and `reorder`.
+    """
+    x, y = loops
+    state, (x_outer, x_inner) = apply(state, "split", stage, {"loop": x, "factor": x_factor, "tail": tail})
+    state, (y_outer, y_inner) = apply(state, "split", stage, {"loop": y, "factor": y_factor, "tail": tail})
+    names = (x_outer, y_outer, x_inner, y_inner)
+    state, _ = apply(state, "reorder", stage, {"loops": list(names)})
+    return state, names

@@ -1,0 +1,87 @@
+"""transform_layout: where the elements of an intermediate tensor lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+
+from flashsched.schedule.layout import IndexMap
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.primitives.set_scope import change_buffer
+from flashsched.schedule.state import State, refuse
+from flashsched.te.expr import Binary, Const, Expr, Var, is_const
+
+__all__ = ["transform_layout"]
+
+
+@primitive()
+def transform_layout(state: State, stage: str, layout: str) -> Result:
+    """Store what *stage* writes in another order, as *layout* says: ``"k, j -> j // 32, k, j % 32"``.
+
+    The nest goes on speaking of the tensor's own indices; lowering applies the map. Where the map rounds a dimension
+    up, the memory is larger than the tensor, and the rest of it is never read.
+
+    Raises:
+        ScheduleError: *stage* is an output; the map does not fit its rank, puts two elements in one place, or is not
+            made of quotients and remainders of single indices.
+    """
+    known = state.stage(stage)
+    if known.output:
+        refuse(
+            state,
+            f"{stage!r} is an output, and the caller expects it in its own order",
+            block=stage,
+            hint=f"give its readers a copy in another order: cache_read({stage!r}, 'global')",
+        )
+    for buffer in known.buffers:
+        fresh = IndexMap.parse(layout)
+        if len(fresh.inputs) != len(buffer.shape):
+            refuse(state, f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has {len(buffer.shape)} dimensions")
+        _require_one_place_each(state, stage, fresh, buffer.shape)
+        state = change_buffer(state, buffer, replace(buffer, layout=fresh))
+    return state, ()
+
+
+def _require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tuple[int, ...]) -> None:
+    """Refuse a map whose outputs are not the digits of each index in some mixed radix, every digit once."""
+    digits: dict[Var, list[tuple[int, float]]] = {var: [] for var in layout.inputs}
+    for expr in layout.outputs:
+        if is_const(expr, 0):
+            continue  # a dimension of one element
+        digit = _digit(expr)
+        if digit is None:
+            refuse(
+                state,
+                f"the layout {layout} has {expr}, and each of its indices must be a part of one index of the tensor",
+                hint="use i, i // 8, i % 8, or i // 8 % 4 for an index i",
+            )
+        digits[digit[0]].append(digit[1:])
+    for (var, found), extent in zip(digits.items(), shape, strict=True):
+        reach: float = 1
+        for low, high in sorted(found):
+            if low != reach:
+                break
+            reach = high
+        if reach < extent or len({low for low, _ in found}) != len(found):
+            refuse(
+                state,
+                f"the layout {layout} does not give each element of {stage!r} a place of its own: "
+                f"{var.name} takes {extent} values, and its parts tell {int(min(reach, extent))} apart",
+                hint=f"{var.name} // c and {var.name} % c with one c keep all of it",
+            )
+
+
+def _digit(expr: Expr) -> tuple[Var, int, float] | None:
+    """``(v, a, b)`` where *expr* counts in steps of ``a`` what of ``v`` is below ``b``: ``v // a % (b // a)``."""
+    if isinstance(expr, Var):
+        return expr, 1, inf
+    if isinstance(expr, Binary) and expr.op in ("//", "%") and isinstance(expr.b, Const) and expr.b.value > 0:
+        inner = _digit(expr.a)
+        if inner is not None:
+            var, low, high = inner
+            step = int(expr.b.value)
+            if expr.op == "%":
+                return var, low, min(high, low * step)
+            if high == inf or int(high) % (low * step) == 0:
+                return var, low * step, high
+    return None

@@ -1,0 +1,37 @@
+"""unroll: a loop's turns are written out one after another."""
+
+from __future__ import annotations
+
+from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.primitives.loops import require_serial, set_kind
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+
+__all__ = ["MOST_TURNS", "unroll"]
+
+MOST_TURNS = 1024
+"""Turns that may be written out; more gives code that no instruction cache holds."""
+
+
+@primitive(on_loops=True)
+def unroll(state: State, stage: str, loop: str) -> Result:
+    """Write the turns of *loop* out one after another.
+
+    Rewrite::
+
+        for i in range(2):     ->    S[i := 0]
+            S                        S[i := 1]
+
+    Raises:
+        ScheduleError: *loop* is absent, has a kind already, or has more than `MOST_TURNS` turns.
+    """
+    node = state.loop(stage, loop)
+    require_serial(state, node, loop, "unrolled", "a loop has one kind; undo the other or split the loop")
+    if node.turns is not None and node.turns > MOST_TURNS:
+        refuse(
+            state,
+            f"loop {loop!r} has {node.turns} turns, and at most {MOST_TURNS} can be written out",
+            loop=node.var,
+            hint=f"split it and unroll the inner loop: split({loop!r}, factor=8)",
+        )
+    return set_kind(state, node, LoopKind.UNROLL), ()

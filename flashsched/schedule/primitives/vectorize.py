@@ -1,0 +1,50 @@
+"""vectorize: a loop's turns become the lanes of vector instructions."""
+
+from __future__ import annotations
+
+from flashsched.schedule.ir import For, LoopKind
+from flashsched.schedule.primitives.loops import loops_inside, require_independent, require_serial, set_kind
+from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.state import State, refuse
+
+__all__ = ["MOST_LANES", "vectorize"]
+
+MOST_LANES = 1024
+"""Lanes that one loop may have."""
+
+
+@primitive(on_loops=True)
+def vectorize(state: State, stage: str, loop: str) -> Result:
+    """Run all turns of *loop* at once, as the lanes of vector instructions.
+
+    The machine code does as the schedule says: reads and writes that step by one element become vector loads and
+    stores, those that do not step become broadcasts, any others gather and scatter. Conditions become masks.
+
+    Raises:
+        ScheduleError: *loop* is absent, has a kind already, runs over a reduction, is not innermost, or has more than
+            `MOST_LANES` turns.
+    """
+    node = state.loop(stage, loop)
+    require_serial(state, node, loop, "vectorized", "a loop has one kind; split it to give each part its own")
+    require_independent(state, stage, node, loop, LoopKind.VECTORIZE)
+    inside = loops_inside(node)
+    if inside:
+        refuse(
+            state,
+            f"loop {loop!r} is not innermost: {_named(inside)} inside it",
+            loop=node.var,
+            hint=f"reorder so that {loop!r} comes last",
+        )
+    if node.turns is not None and node.turns > MOST_LANES:
+        refuse(
+            state,
+            f"loop {loop!r} has {node.turns} turns, and a vector loop at most {MOST_LANES}",
+            loop=node.var,
+            hint=f"split it first: split({loop!r}, factor=16)",
+        )
+    return set_kind(state, node, LoopKind.VECTORIZE), ()
+
+
+def _named(loops: list[For]) -> str:
+    names = ", ".join(repr(loop.var.name) for loop in loops)
+    return f"loop {names} is" if len(loops) == 1 else f"loops {names} are"

@@ -1,0 +1,157 @@
+"""Which part of a buffer a piece of a nest touches: the question behind compute_at and behind the size of buffers.
+
+Loops outside the piece are points, loops inside it are ranges. A bound is symbolic in the points; where an extent
+comes out as no number, it is bounded, and where that fails the whole dimension is taken: a region may be too large,
+never too small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from flashsched.schedule.ir import Block, Buffer, For, If, Load, Seq, Alloc, Stmt, Store
+from flashsched.te import dtypes
+from flashsched.te.expr import Binary, Const, Expr, Var
+from flashsched.te.simplify import Linear, Ranges, bounds, linear, simplify
+from flashsched.te.visit import substitute, uses, walk
+
+__all__ = ["Access", "Span", "accesses", "region"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One place where a buffer is read or written: its indices in loop variables, and the loops inside the piece."""
+
+    indices: tuple[Expr, ...]
+    inner: tuple[tuple[Var, int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``first <= index < first + extent`` in one dimension; *exact* where no bound had to be widened to all of it."""
+
+    first: Expr
+    extent: int
+    exact: bool = True
+
+
+def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | None = None) -> list[Access]:
+    """All accesses to *buffer* in *stmt*, leaving out the block of the stage *skip*."""
+    found: list[Access] = []
+
+    def loads(exprs: Iterable[Expr], inner: tuple[tuple[Var, int | None], ...], bound: dict[Var, Expr]) -> None:
+        for expr in exprs:
+            for node in walk(expr):
+                if isinstance(node, Load) and node.buffer is buffer:
+                    found.append(Access(tuple(substitute(i, bound) for i in node.indices), inner))
+
+    def stores(
+        items: Sequence[Store], inner: tuple[tuple[Var, int | None], ...], bound: dict[Var, Expr]
+    ) -> None:
+        for store in items:
+            loads((*store.indices, store.value), inner, bound)
+            if writes and store.buffer is buffer:
+                found.append(Access(tuple(substitute(i, bound) for i in store.indices), inner))
+
+    def visit(node: Stmt, inner: tuple[tuple[Var, int | None], ...]) -> None:
+        match node:
+            case For():
+                visit(node.body, (*inner, (node.var, node.turns)))
+            case Seq():
+                for child in node.stmts:
+                    visit(child, inner)
+            case Alloc():
+                visit(node.body, inner)
+            case If():
+                loads((node.condition,), inner, {})
+                visit(node.then, inner)
+                if node.otherwise is not None:
+                    visit(node.otherwise, inner)
+            case Store():
+                stores((node,), inner, {})
+            case Block():
+                if node.name != skip:
+                    loads((*node.where, *(item.value for item in node.iters)), inner, {})
+                    stores((*node.stores, *node.init), inner, node.bindings)
+
+    visit(stmt, ())
+    return found
+
+
+def _interval(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
+    """Symbolic inclusive bounds of an index over the *inner* ranges; None where there are none."""
+    if not any(uses(expr, var) for var in inner):
+        return None if any(isinstance(node, Load) for node in walk(expr)) else (expr, expr)
+    if isinstance(expr, Var):
+        low, high = inner[expr]
+        if high == inf:
+            return None
+        return Const(int(low), dtypes.INDEX), Const(int(high), dtypes.INDEX)
+    if not isinstance(expr, Binary):
+        return None
+    if expr.op in ("+", "-", "*"):
+        return _linear_interval(linear(expr, {**outer, **inner}), inner, outer)
+    a, b = _interval(expr.a, inner, outer), _interval(expr.b, inner, outer)
+    if a is None or b is None:
+        return None
+    if expr.op in ("min", "max"):
+        return Binary(expr.op, a[0], b[0]), Binary(expr.op, a[1], b[1])
+    if isinstance(expr.b, Const) and expr.b.value > 0:
+        if expr.op == "//":
+            return Binary("//", a[0], expr.b), Binary("//", a[1], expr.b)
+        if expr.op == "%":  # exact only if no multiple of the divisor lies between
+            ranges = {**outer, **inner}
+            size = bounds(simplify(a[1] - a[0], ranges), ranges)[1]
+            low = simplify(Binary("%", a[0], expr.b), ranges)
+            if size < inf and bounds(low, ranges)[1] + size < expr.b.value:
+                return low, low + Const(int(size), dtypes.INDEX)
+            return Const(0, dtypes.INDEX), Const(int(expr.b.value) - 1, dtypes.INDEX)
+    return None
+
+
+def _linear_interval(form: Linear, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
+    low: Expr = Const(form.constant, dtypes.INDEX)
+    high: Expr = low
+    for atom, factor in form.terms.values():
+        if isinstance(atom, Binary) and atom.op in ("+", "-", "*"):
+            part = None if any(uses(atom, var) for var in inner) else (atom, atom)
+        else:
+            part = _interval(atom, inner, outer)
+        if part is None:
+            return None
+        scale = Const(factor, dtypes.INDEX)
+        low = low + Binary("*", part[0] if factor > 0 else part[1], scale)
+        high = high + Binary("*", part[1] if factor > 0 else part[0], scale)
+    return low, high
+
+
+def region(found: Sequence[Access], shape: Sequence[int], outer: Ranges) -> list[Span]:
+    """What *found* accesses together touch in each dimension of a buffer of *shape*; *outer* bounds the points."""
+    spans: list[Span] = []
+    for dimension, size in enumerate(shape):
+        whole = Span(Const(0, dtypes.INDEX), size, False)
+        spans.append(_union(found, dimension, size, outer) or whole)
+    return spans
+
+
+def _union(found: Sequence[Access], dimension: int, size: int, outer: Ranges) -> Span | None:
+    low: Expr | None = None
+    high: Expr | None = None
+    for access in found:
+        inner = {var: (0.0, inf if turns is None else max(turns - 1, 0)) for var, turns in access.inner}
+        part = _interval(simplify(access.indices[dimension], {**outer, **inner}), inner, outer)
+        if part is None:
+            return None
+        low = part[0] if low is None else Binary("min", low, part[0])
+        high = part[1] if high is None else Binary("max", high, part[1])
+    if low is None or high is None:
+        return Span(Const(0, dtypes.INDEX), 0)
+    low, high = simplify(low, outer), simplify(high, outer)
+    extent = bounds(simplify(high - low, outer), outer)[1] + 1
+    if extent == inf or extent >= size:
+        first, last = bounds(low, outer)[0], bounds(high, outer)[1]
+        whole = extent != inf and first >= 0 and last < size
+        return Span(Const(0, dtypes.INDEX), size) if whole else None
+    return Span(low, int(extent))

@@ -1,0 +1,146 @@
+"""What a schedule is at one moment: an immutable nest, and what is known of each stage in it.
+
+A primitive takes a `State` and returns another; nothing here is ever changed in place, so a schedule copies for free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NoReturn
+
+from flashsched.errors import ScheduleError, did_you_mean
+from flashsched.schedule.ir import Block, Buffer, For, Stmt, walk_stmt
+from flashsched.schedule.printer import nest_text
+from flashsched.schedule.trace import Step
+from flashsched.te.expr import Var
+from flashsched.te.tensor import Axis, AxisKind, ComputeOp
+
+__all__ = ["Stage", "State", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One computation of the program.
+
+    Attributes:
+        name: unique in the schedule.
+        op: the operation whose axes are the stage's first loops.
+        block: its block, bound to nothing yet; nests are made around it.
+        buffers: what it writes.
+        output: whether the caller sees what it writes.
+        loops: its loops that are alive, by name, outermost first as they were made.
+        gone: loops that are no more, by name, each with the step that took it.
+        steps: the steps on its own loops, replayed when its nest is made anew.
+        attach: the stage and the loop that it is computed at; None at the root.
+        inlined: whether its expression was put into its readers, so that it has no nest.
+    """
+
+    name: str
+    op: ComputeOp
+    block: Block
+    buffers: tuple[Buffer, ...]
+    output: bool
+    loops: Mapping[str, Var] = field(default_factory=lambda: MappingProxyType({}))
+    gone: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    steps: tuple[Step, ...] = ()
+    attach: tuple[str, str] | None = None
+    inlined: bool = False
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes that the stage runs over now: those of *op*, unless ``cache_write`` moved its reduction away."""
+        return tuple(item.var for item in self.block.iters if isinstance(item.var, Axis))
+
+    @property
+    def spatial(self) -> tuple[Axis, ...]:
+        """Those of its axes that are dimensions of what it writes."""
+        return tuple(axis for axis in self.axes if axis.kind is AxisKind.SPATIAL)
+
+    def unused_name(self, base: str) -> str:
+        """*base*, numbered where the stage has had a loop of that name."""
+        name, number = base, 1
+        while name in self.loops or name in self.gone:
+            number += 1
+            name = f"{base}{number}"
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A nest and its stages, in an order in which they can be computed; *params* are the program's placeholders."""
+
+    body: Stmt
+    stages: Mapping[str, Stage]
+    params: tuple[Buffer, ...]
+
+    def stage(self, name: str) -> Stage:
+        """The stage called *name*, which must have a nest.
+
+        Raises:
+            ScheduleError: there is none, or it was inlined.
+        """
+        if name not in self.stages:
+            refuse(self, f"no stage named {name!r}", hint=did_you_mean(name, self.stages))
+        found = self.stages[name]
+        if found.inlined:
+            refuse(self, f"stage {name!r} was inlined into its readers, so it has no loops any more")
+        return found
+
+    def with_stage(self, stage: Stage, before: str | None = None) -> State:
+        """This state with *stage* replaced or, where it is new, put before the stage *before*."""
+        if stage.name in self.stages or before is None:
+            return replace(self, stages=MappingProxyType({**self.stages, stage.name: stage}))
+        stages: dict[str, Stage] = {}
+        for name, old in self.stages.items():
+            if name == before:
+                stages[stage.name] = stage
+            stages[name] = old
+        return replace(self, stages=MappingProxyType(stages))
+
+    def with_body(self, body: Stmt) -> State:
+        """This state around another nest."""
+        return replace(self, body=body)
+
+    def loop(self, stage: str, name: str) -> For:
+        """The loop *name* of *stage*.
+
+        Raises:
+            ScheduleError: there is none; where there was one, the message names the step that took it.
+        """
+        known = self.stage(stage)
+        if name not in known.loops:
+            if name in known.gone:
+                refuse(
+                    self,
+                    f"loop {name!r} of stage {stage!r} is no more: {known.gone[name]} took it",
+                    hint=f"its loops now: {', '.join(known.loops)}",
+                )
+            has = ", ".join(known.loops) or "none"
+            refuse(self, f"no loop named {name!r}; stage {stage!r} has {has}", hint=_near(name, known.loops))
+        var = known.loops[name]
+        for node in walk_stmt(self.body):
+            if isinstance(node, For) and node.var is var:
+                return node
+        raise AssertionError(f"loop {name} of {stage} is not in the nest")  # pragma: no cover - an internal fault
+
+    def attached_to(self, stage: str) -> list[Stage]:
+        """The stages computed at a loop of *stage*, in order."""
+        return [other for other in self.stages.values() if other.attach is not None and other.attach[0] == stage]
+
+    def stage_of(self, buffer: Buffer) -> Stage | None:
+        """The stage that writes *buffer*."""
+        return next((stage for stage in self.stages.values() if buffer in stage.buffers), None)
+
+
+def _near(name: str, known: Mapping[str, Var]) -> str | None:
+    said = did_you_mean(name, known)
+    return said if said.startswith("did") else None
+
+
+def refuse(
+    state: State, reason: str, *, loop: Var | None = None, block: str | None = None, hint: str | None = None
+) -> NoReturn:
+    """Raise the `ScheduleError` that says *reason* and shows the nest, with *loop* or *block* marked."""
+    raise ScheduleError(reason, shown=nest_text(state.body, mark=loop, blocks=block), hint=hint)

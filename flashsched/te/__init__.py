@@ -1,0 +1,52 @@
+"""Tensor expressions: what is computed, apart from how.
+
+``from flashsched import te`` gives `placeholder`, `compute`, `reduce_axis`, the reducers, the mathematics, and
+`create_schedule`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const, same
+from flashsched.te.expr import logical_and as all  # noqa: A004
+from flashsched.te.expr import logical_or as any  # noqa: A004
+from flashsched.te.functions import *  # noqa: F403
+from flashsched.te.functions import __all__ as _functions
+from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, compute, placeholder, reduce_axis
+
+if TYPE_CHECKING:
+    from flashsched.schedule import create_schedule  # one floor up; typed here, imported when it is asked for
+
+__all__ = [
+    "Axis",
+    "Binary",
+    "Call",
+    "Cast",
+    "Compare",
+    "ComputeOp",
+    "Const",
+    "Expr",
+    "Not",
+    "PlaceholderOp",
+    "Select",
+    "Tensor",
+    "Var",
+    "all",
+    "any",
+    "compute",
+    "const",
+    "create_schedule",
+    "placeholder",
+    "reduce_axis",
+    "same",
+    *_functions,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "create_schedule":
+        from flashsched.schedule import create_schedule
+
+        return create_schedule
+    raise AttributeError(f"module 'flashsched.te' has no attribute {name!r}")

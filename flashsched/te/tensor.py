@@ -1,0 +1,385 @@
+"""Tensors and the operations that make them: `placeholder` and `compute`.
+
+A `Tensor` is an output of an `Operation`; the graph of a program is held by the ``inputs`` of its operations, and is
+never changed by a schedule.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from flashsched.errors import ExpressionError, user_line
+from flashsched.te import dtypes
+from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
+from flashsched.te.visit import free_vars, walk
+
+__all__ = [
+    "Axis",
+    "AxisKind",
+    "ComputeOp",
+    "Operation",
+    "PlaceholderOp",
+    "Read",
+    "Reduce",
+    "Reducer",
+    "Tensor",
+    "compute",
+    "graph",
+    "placeholder",
+    "reduce_axis",
+]
+
+
+class AxisKind(Enum):
+    """What an axis is for: its turns are independent (spatial), or are combined into one value (reduce)."""
+
+    SPATIAL = "spatial"
+    REDUCE = "reduce"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Axis(Var):
+    """A variable with a range, ``begin <= axis < begin + extent``; usable as an index and as a handle in a schedule."""
+
+    extent: int = 0
+    kind: AxisKind = AxisKind.SPATIAL
+    begin: int = 0
+
+    def __repr__(self) -> str:
+        return f"{self.name} in {self.begin}..{self.begin + self.extent}"
+
+
+class Operation:
+    """Base of the operations; each has a name, its outputs, and the line that made it."""
+
+    name: str
+    where: str
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that the operation reads, in the order in which it first reads them."""
+        raise NotImplementedError
+
+    def output(self, index: int) -> Tensor:
+        """Its output number *index*."""
+        return self.outputs[index]
+
+
+@dataclass(eq=False)
+class Tensor:
+    """A multi-dimensional array of one dtype: output number *index* of *op*."""
+
+    op: Operation
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """The operation's name, numbered where it has several outputs."""
+        return self.op.name if len(self.op.outputs) == 1 else f"{self.op.name}.v{self.index}"
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    def __getitem__(self, indices: Any) -> Expr:
+        items = indices if isinstance(indices, tuple) else (indices,)
+        return read(self, items)
+
+    def __call__(self, *indices: ExprLike) -> Expr:
+        return read(self, indices)
+
+    def __te_expr__(self) -> Expr:
+        return read(self, ())
+
+    def __iter__(self) -> Any:
+        raise ExpressionError(f"tensor {self.name} can't be looped over", hint=f"index it: {self.name}[i]")
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.name}, shape={list(self.shape)}, {self.dtype})"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Read(Expr):
+    """The element of *tensor* at *indices* (all of dtype int64)."""
+
+    tensor: Tensor
+    indices: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        return self.tensor.dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.indices
+
+    def rebuild(self, children: Sequence[Expr]) -> Expr:
+        return Read(self.tensor, tuple(children))
+
+    def key(self) -> tuple[Any, ...]:
+        return (id(self.tensor),)
+
+    def text(self, indices: Sequence[str]) -> str:
+        """The read as it is printed, around its printed indices."""
+        return f"{self.tensor.name}[{', '.join(indices)}]"
+
+
+def read(tensor: Tensor, indices: Sequence[Any]) -> Expr:
+    """``tensor[indices]``, checked for rank, dtype and constants out of range."""
+    shown = f"{tensor.name}[{', '.join(str(i) for i in indices)}]"
+    if any(isinstance(index, slice) or index is Ellipsis for index in indices):
+        raise ExpressionError(
+            f"{shown}: an index is one position, not a slice", hint="write a te.compute over the part that you mean"
+        )
+    if len(indices) != tensor.ndim:
+        raise ExpressionError(
+            f"{shown} has {len(indices)} {'index' if len(indices) == 1 else 'indices'}, "
+            f"and {tensor.name} has {tensor.ndim} dimensions {list(tensor.shape)}"
+        )
+    exprs = []
+    for position, (index, size) in enumerate(zip(indices, tensor.shape, strict=True)):
+        expr = as_expr(index, dtypes.INDEX)
+        if not dtypes.is_int(expr.dtype):
+            raise ExpressionError(f"{shown}: index {position} is {expr.dtype}, not an integer", hint="cast it")
+        if isinstance(expr, Const) and not 0 <= expr.value < size:
+            raise ExpressionError(f"{shown}: index {position} is {expr.value}, and the dimension has {size} elements")
+        exprs.append(cast(expr, dtypes.INDEX))
+    return Read(tensor, tuple(exprs))
+
+
+@dataclass(frozen=True, eq=False)
+class Reducer:
+    """How values are combined: ``lhs, rhs -> result``, starting from *identity*; several at once for tuples."""
+
+    name: str
+    lhs: tuple[Var, ...]
+    rhs: tuple[Var, ...]
+    result: tuple[Expr, ...]
+    identity: tuple[Const, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Reduce(Expr):
+    """*values* combined over *axes*; this node is output number *index* of the combination."""
+
+    reducer: Reducer
+    values: tuple[Expr, ...]
+    axes: tuple[Axis, ...]
+    index: int = 0
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        return self.values[self.index].dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.values
+
+    def rebuild(self, children: Sequence[Expr]) -> Expr:
+        return Reduce(self.reducer, tuple(children), self.axes, self.index)
+
+    def key(self) -> tuple[Any, ...]:
+        return (id(self.reducer), self.index, *(id(axis) for axis in self.axes))
+
+    def text(self, values: Sequence[str]) -> str:
+        """The reduction as it is printed, around its printed values."""
+        inner = values[0] if len(values) == 1 else f"({', '.join(values)})"
+        axes = self.axes[0].name if len(self.axes) == 1 else f"[{', '.join(a.name for a in self.axes)}]"
+        return f"{self.reducer.name}({inner}, axis={axes})" + (f"[{self.index}]" if len(values) > 1 else "")
+
+
+@dataclass(eq=False)
+class PlaceholderOp(Operation):
+    """A tensor that the caller passes in."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    where: str = ""
+    outputs: tuple[Tensor, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.outputs = (Tensor(self, 0, self.shape, self.dtype),)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return ()
+
+
+@dataclass(eq=False)
+class ComputeOp(Operation):
+    """Tensors defined element by element: ``outputs[n][axis] = body[n]``."""
+
+    name: str
+    axis: tuple[Axis, ...]
+    body: tuple[Expr, ...]
+    where: str = ""
+    outputs: tuple[Tensor, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shape = tuple(axis.extent for axis in self.axis)
+        self.outputs = ()
+        self.outputs = tuple(Tensor(self, n, shape, value.dtype) for n, value in enumerate(self.body))
+
+    @property
+    def reduction(self) -> Reduce | None:
+        """The reduction that the body is, if it is one."""
+        return self.body[0] if isinstance(self.body[0], Reduce) else None
+
+    @property
+    def reduce_axis(self) -> tuple[Axis, ...]:
+        """The axes that are combined; empty where the body is no reduction."""
+        return () if self.reduction is None else self.reduction.axes
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        found: dict[int, Tensor] = {}
+        for value in self.body:
+            for node in walk(value):
+                if isinstance(node, Read):
+                    found.setdefault(id(node.tensor), node.tensor)
+        return tuple(found.values())
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    items = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    sizes = []
+    for size in items:
+        if isinstance(size, Const):
+            size = size.value
+        if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
+            raise ExpressionError(f"a shape is made of integers from 0 up, and {size!r} in {items} is none")
+        sizes.append(int(size))
+    return tuple(sizes)
+
+
+def placeholder(shape: Any, dtype: Any = "float32", name: str = "placeholder") -> Tensor:
+    """A tensor that the caller passes in.
+
+    Raises:
+        ExpressionError: *shape* is not made of integers >= 0, or there is no such *dtype*.
+    """
+    return PlaceholderOp(name, _shape(shape), dtypes.check_dtype(dtype), user_line()).output(0)
+
+
+def reduce_axis(dom: Any, name: str = "k") -> Axis:
+    """An axis to reduce over, for ``dom = (begin, end)``.
+
+    Raises:
+        ExpressionError: the range is not two integers with ``begin <= end``.
+    """
+    try:
+        begin, end = (int(as_expr(bound, dtypes.INDEX).value) for bound in dom)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, AttributeError):
+        raise ExpressionError(f"reduce_axis({dom!r}): the range is a pair (begin, end) of integers") from None
+    if end < begin:
+        raise ExpressionError(f"reduce_axis({dom!r}): the end comes before the begin")
+    return Axis(name, dtypes.INDEX, end - begin, AxisKind.REDUCE, begin)
+
+
+def _axis_names(fcompute: Callable[..., Any], rank: int) -> list[str]:
+    defaults = [f"i{n}" for n in range(rank)] if rank > 1 else ["i"] * rank
+    try:
+        parameters = list(inspect.signature(fcompute).parameters.values())
+    except (TypeError, ValueError):
+        return defaults
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        fixed = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        return (fixed + defaults[len(fixed) :])[:rank]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
+    if not len(required) <= rank <= len(positional):
+        raise ExpressionError(
+            f"the shape has {rank} dimensions, and the function takes {len(positional)} "
+            f"({', '.join(positional) or 'none'})",
+            hint="give the function one parameter for each dimension, or *indices",
+        )
+    return positional[:rank]
+
+
+def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> Any:
+    """A tensor whose element at ``indices`` is ``fcompute(*indices)``.
+
+    Args:
+        shape: the extent of each dimension; ``()`` for a single value.
+        fcompute: takes one index a dimension and returns an expression, or a tuple of them for several outputs.
+        name: the stage's name in a schedule.
+
+    Returns:
+        A `Tensor`, or a tuple of them if *fcompute* returns a tuple.
+
+    Raises:
+        ExpressionError: the function's parameters do not fit the shape; an expression is none, or uses an axis
+            that is not its own; a reduction stands inside a larger expression.
+    """
+    where = user_line()
+    extents = _shape(shape)
+    names = _axis_names(fcompute, len(extents))
+    axes = tuple(Axis(n, dtypes.INDEX, extent) for n, extent in zip(names, extents, strict=True))
+    result = fcompute(*axes)
+    several = isinstance(result, tuple | list)
+    body = tuple(as_expr(value) for value in result) if several else (as_expr(result),)
+    if not body:
+        raise ExpressionError(f"{name}: the function returned no expression", where=where)
+    _check_body(name, body, axes, where)
+    op = ComputeOp(name, axes, body, where)
+    return op.outputs if several else op.output(0)
+
+
+def _check_body(name: str, body: tuple[Expr, ...], axes: tuple[Axis, ...], where: str) -> None:
+    reductions = [value for value in body if isinstance(value, Reduce)]
+    for value in body:
+        for node in walk(value):
+            if isinstance(node, Reduce) and node is not value:
+                raise ExpressionError(
+                    f"{name}: a reduction must be the whole expression, and here it is a part",
+                    shown=f"{name} = {value}    <-- {node}",
+                    where=where,
+                    hint="compute the reduction in a te.compute of its own, and use that tensor here",
+                )
+    if reductions and len(reductions) != len(body):
+        raise ExpressionError(f"{name}: some outputs are reductions and some are not", where=where)
+    for other in reductions[1:]:
+        first = reductions[0]
+        if other.reducer is not first.reducer or other.axes != first.axes or other.values != first.values:
+            raise ExpressionError(
+                f"{name}: several outputs of a reduction must come from one reducer over the same axes",
+                where=where,
+                hint="declare a tuple reducer with te.comm_reducer, and call it once",
+            )
+    if reductions and len(body) != len(reductions[0].values):
+        raise ExpressionError(
+            f"{name}: the reducer gives {len(reductions[0].values)} values, and {len(body)} are kept", where=where
+        )
+    allowed = {*axes, *(reductions[0].axes if reductions else ())}
+    for value in body:
+        for var in free_vars(value):
+            if isinstance(var, Axis) and var not in allowed:
+                kind = "te.sum or another reducer" if var.kind is AxisKind.REDUCE else "the compute it belongs to"
+                raise ExpressionError(
+                    f"{name}: axis {var.name!r} is used outside {kind}", shown=f"{name} = {value}", where=where
+                )
+
+
+def graph(outputs: Sequence[Tensor]) -> list[Operation]:
+    """All operations that *outputs* depend on, each after those that it reads."""
+    done: dict[int, Operation] = {}
+    stack: list[tuple[Operation, bool]] = [(tensor.op, False) for tensor in reversed(outputs)]
+    while stack:
+        op, ready = stack.pop()
+        if id(op) in done:
+            continue
+        if ready:
+            done[id(op)] = op
+            continue
+        stack.append((op, True))
+        stack.extend((tensor.op, False) for tensor in reversed(op.inputs) if id(tensor.op) not in done)
+    return list(done.values())

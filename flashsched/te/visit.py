@@ -1,0 +1,46 @@
+"""Traversals that work for every expression node, those of the loop IR included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from flashsched.te.expr import Expr, Var
+
+__all__ = ["free_vars", "rewrite", "substitute", "uses", "walk"]
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """*expr* and all that it is made of, parents first."""
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(node.children))
+
+
+def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """*expr* with each node replaced by what *change* makes of it, children first (None keeps the node)."""
+    children = expr.children
+    if children:
+        changed = tuple(rewrite(child, change) for child in children)
+        if any(new is not old for new, old in zip(changed, children, strict=True)):
+            expr = expr.rebuild(changed)
+    new = change(expr)
+    return expr if new is None else new
+
+
+def substitute(expr: Expr, values: Mapping[Var, Expr]) -> Expr:
+    """*expr* with variables replaced, all at once."""
+    if not values:
+        return expr
+    return rewrite(expr, lambda node: values.get(node) if isinstance(node, Var) else None)
+
+
+def free_vars(expr: Expr) -> set[Var]:
+    """The variables that occur in *expr*."""
+    return {node for node in walk(expr) if isinstance(node, Var)}
+
+
+def uses(expr: Expr, var: Var) -> bool:
+    """Whether *var* occurs in *expr*."""
+    return any(node is var for node in walk(expr))
