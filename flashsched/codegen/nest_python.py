@@ -1,0 +1,372 @@
+"""A nest as checked Python source, which the interpreter runs.
+
+Apart from the interpreter because it only writes text: one flat function a statement (so no limit of Python on nested
+blocks is met), one an access. Names in the text: ``v`` values of variables, ``m`` memory by buffer (None where nothing
+was written), ``T`` and ``B`` the present and the first turn of each concurrent loop, counted up for ever, ``W`` and
+``R`` the turn that last wrote, first read an element, by buffer and loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flashsched.codegen.expr_python import ExprWriter, Scope
+from flashsched.errors import LoweringError
+from flashsched.schedule.ir import (
+    Alloc,
+    Block,
+    Buffer,
+    For,
+    If,
+    Load,
+    LoopKind,
+    Seq,
+    Stmt,
+    Store,
+    rewrite_stmt,
+    walk_stmt,
+)
+from flashsched.te.expr import Expr, Var
+from flashsched.te.tensor import AxisKind
+from flashsched.te.visit import walk
+
+__all__ = ["Leaf", "Translation", "touched", "translate"]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A statement that computes: its name for errors, and the loops around it with the places of their values."""
+
+    name: str
+    stmt: Stmt
+    loops: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class Translation:
+    """The source with the tables that its numbers point to; ``main()`` runs the nest."""
+
+    source: str = ""
+    names: dict[str, Any] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
+    roots: list[Buffer] = field(default_factory=list)
+    loops: list[For] = field(default_factory=list)
+    loop_slots: list[int] = field(default_factory=list)
+    tags: list[tuple[Buffer, int]] = field(default_factory=list)
+    leaves: list[Leaf] = field(default_factory=list)
+    var_count: int = 0
+
+    def slot(self, buffer: Buffer) -> int:
+        """The number of *buffer*."""
+        if buffer not in self.buffers:
+            self.buffers.append(buffer)
+        return self.buffers.index(buffer)
+
+    def size(self, buffer: Buffer) -> int:
+        """How many elements *buffer* has."""
+        return math.prod(buffer.shape)
+
+
+def translate(body: Stmt, given: Sequence[Buffer], check_races: bool) -> Translation:
+    """*body* as source, with the buffers *given* by the caller and those that nothing allocates as its roots."""
+    body = _privatise(body, set(given))
+    writer = _Writer(check_races)
+    writer.stored = {node.var: _stored(node.body) for node in walk_stmt(body) if isinstance(node, For)}
+    allocated = {node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)}
+    out = writer.out
+    for buffer in (*given, *touched(body)):
+        if buffer not in allocated and buffer not in out.roots:
+            out.roots.append(buffer)
+            writer.depth[buffer] = 0
+            out.slot(buffer)
+    main = writer.stmt(body, {}, ())
+    out.source = "\n".join([*writer.lines, f"main = {main}"])
+    out.var_count = writer.vars
+    return out
+
+
+def _leaf_stores(stmt: Stmt) -> tuple[Store, ...]:
+    if isinstance(stmt, Block):
+        return (*stmt.stores, *stmt.init)
+    return (stmt,) if isinstance(stmt, Store) else ()
+
+
+def _leaf_exprs(stmt: Stmt) -> Iterator[Expr]:
+    for store in _leaf_stores(stmt):
+        yield from (*store.indices, store.value)
+    if isinstance(stmt, Block):
+        yield from (*stmt.where, *(item.value for item in stmt.iters))
+    if isinstance(stmt, If):
+        yield stmt.condition
+    if isinstance(stmt, For):
+        yield stmt.extent
+
+
+def _stored(stmt: Stmt) -> set[Buffer]:
+    return {store.buffer for node in walk_stmt(stmt) for store in _leaf_stores(node)}
+
+
+def _own_buffers(stmt: Stmt) -> dict[Buffer, None]:
+    """The buffers that *stmt* itself, not a statement in it, reads or writes."""
+    loads = (node.buffer for expr in _leaf_exprs(stmt) for node in walk(expr) if isinstance(node, Load))
+    return dict.fromkeys((*loads, *(store.buffer for store in _leaf_stores(stmt))))
+
+
+def touched(stmt: Stmt) -> dict[Buffer, None]:
+    """The buffers that anything in *stmt* reads or writes, in the order of the text."""
+    return {buffer: None for node in walk_stmt(stmt) for buffer in _own_buffers(node)}
+
+
+def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
+    """*body* with memory made inside the innermost concurrent loop that holds all uses of a buffer, where it may be.
+
+    Shared memory belongs to a whole GPU block, so it is never made inside a loop of threads.
+    """
+    paths: dict[Buffer, tuple[For, ...]] = {}
+    made = {node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)} | given
+
+    def visit(stmt: Stmt, path: tuple[For, ...]) -> None:
+        for buffer in _own_buffers(stmt):
+            if buffer not in made:
+                common = [a for a, b in zip(paths.get(buffer, path), path, strict=False) if a is b]
+                paths[buffer] = tuple(common)
+        inner: tuple[Stmt, ...] = ()
+        match stmt:
+            case For():
+                inner, path = (stmt.body,), (*path, stmt)
+            case Alloc():
+                inner = (stmt.body,)
+            case Seq():
+                inner = stmt.stmts
+            case If():
+                inner = (stmt.then, stmt.otherwise) if stmt.otherwise is not None else (stmt.then,)
+        for part in inner:
+            visit(part, path)
+
+    visit(body, ())
+    places: dict[Var, list[Buffer]] = {}
+    for buffer, path in paths.items():
+        for loop in reversed(path):
+            shareable = loop.kind.is_block or loop.kind is LoopKind.PARALLEL
+            if shareable or (loop.kind.is_concurrent and buffer.scope != "shared"):
+                places.setdefault(loop.var, []).append(buffer)
+                break
+
+    def change(stmt: Stmt) -> Stmt | None:
+        if not isinstance(stmt, For) or stmt.var not in places:
+            return None
+        inner = stmt.body
+        for buffer in places[stmt.var]:
+            inner = Alloc(buffer, inner)
+        return For(stmt.var, stmt.extent, inner, stmt.kind, stmt.notes)
+
+    return rewrite_stmt(body, change) if places else body
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """A loop around a statement; *number* counts the concurrent ones, *depth* says how many of them enclose it."""
+
+    node: For
+    slot: int
+    number: int
+    cooperative: bool
+
+
+_Path = tuple[_Loop, ...]
+
+
+class _Writer(ExprWriter):
+    """Writes the functions; `stmt` returns the name of a statement's own."""
+
+    def __init__(self, check_races: bool) -> None:
+        super().__init__()
+        self.out = Translation(names=self.names)
+        self.check_races = check_races
+        self.stored: dict[Var, set[Buffer]] = {}
+        self.depth: dict[Buffer, int] = {}  # how many loops enclose a buffer's memory
+        self.vars = 0
+        self.accesses: dict[tuple[Any, ...], str] = {}
+        self.path: _Path = ()
+
+    def new_var(self) -> int:
+        self.vars += 1
+        return self.vars - 1
+
+    # Statements
+
+    def stmt(self, stmt: Stmt, scope: Scope, path: _Path) -> str:
+        self.scope, self.path = scope, path
+        match stmt:
+            case Seq():
+                names = [self.stmt(inner, scope, path) for inner in stmt.stmts]
+                return self.define("seq", [*(f"{name}()" for name in names), "pass"])
+            case If():
+                condition = self.guarded(f"return {self.condition(stmt.condition)}", stmt, "if")
+                then = self.stmt(stmt.then, scope, path)
+                lines = [f"if {condition}(): {then}()"]
+                if stmt.otherwise is not None:
+                    lines.append(f"else: {self.stmt(stmt.otherwise, scope, path)}()")
+                return self.define("if_", lines)
+            case Alloc():
+                self.depth[stmt.buffer] = len(path)
+                inner = self.stmt(stmt.body, scope, path)
+                del self.depth[stmt.buffer]
+                return self.define("alloc", [*self.fresh(stmt.buffer), f"{inner}()"])
+            case For():
+                return self.loop(stmt, scope, path)
+            case Store():
+                return self.guarded(self.stores((stmt,)), stmt, f"{stmt.buffer.name}[...] =")
+            case Block():
+                return self.block(stmt)
+        raise LoweringError(f"the interpreter does not know the statement {type(stmt).__name__}")
+
+    def fresh(self, buffer: Buffer) -> list[str]:
+        size, slot = self.out.size(buffer), self.out.slot(buffer)
+        tags = [number for number, (owner, _) in enumerate(self.out.tags) if owner is buffer]
+        return [f"m[{slot}] = [None] * {size}", *(f"W[{n}], R[{n}] = [-1] * {size}, [-1] * {size}" for n in tags)]
+
+    def loop(self, node: For, scope: Scope, path: _Path) -> str:
+        if node.var in scope:
+            raise LoweringError(f"loop {node.var.name!r} stands inside a loop over the same variable")
+        extent = self.guarded(f"return {self.index(node.extent)}", node, f"for {node.var.name}")
+        slot, number, lines = self.new_var(), -1, []
+        outer = [loop for loop in path if loop.node.kind is node.kind]
+        cooperative = node.kind.is_thread and bool(outer)
+        if self.check_races and node.kind.is_concurrent:
+            number = len(self.out.loops)
+            self.out.loops.append(node)
+            self.out.loop_slots.append(slot)
+        body = self.stmt(node.body, {**scope, node.var: slot}, (*path, _Loop(node, slot, number, cooperative)))
+        if number < 0:
+            return self.define("for_", [f"for v[{slot}] in range({extent}()):", f"    {body}()"])
+        lines = [f"B[{number}] = T[{number}] + 1", f"for v[{slot}] in range({extent}()):", f"    T[{number}] += 1"]
+        if node.kind.is_thread and not cooperative:  # what cooperative loops inside store must not depend on the thread
+            lines += [f"    H[{number}] = 0", f"    {body}()", f"    if v[{slot}] == 0: first = H[{number}]"]
+            lines += [f"    if H[{number}] != first: uneven({number})"]
+        else:
+            lines.append(f"    {body}()")
+        return self.define("for_", lines)
+
+    def guarded(self, lines: str | list[str], stmt: Stmt, name: str) -> str:
+        """A function of *lines* whose faults are told with *stmt* and the loops around it."""
+        number = len(self.out.leaves)
+        self.out.leaves.append(Leaf(name, stmt, tuple((loop.node.var.name, loop.slot) for loop in self.path)))
+        body = [lines] if isinstance(lines, str) else lines
+        handler = f"except FAULTS as fault: explain({number}, fault)"
+        return self.define("do", ["try:", *(f"    {line}" for line in body), handler])
+
+    def block(self, block: Block) -> str:
+        lines, inner = [], {}
+        if block.where:
+            lines.append(f"if not ({' and '.join(self.condition(w) for w in block.where)}): return")
+        for item in block.iters:
+            inner[item.var] = slot = self.new_var()
+            end = item.begin + item.extent
+            lines.append(f"v[{slot}] = x = {self.index(item.value)}")
+            lines.append(f"if not {item.begin} <= x < {end}: astray({item.var.name!r}, x, {item.begin}, {end})")
+        self.scope = inner
+        if block.init:
+            reduced = [item for item in block.iters if item.kind is AxisKind.REDUCE]
+            first = " and ".join(f"v[{inner[item.var]}] == {item.begin}" for item in reduced) or "True"
+            lines += [f"if {first}:", *(f"    {line}" for line in self.stores(block.init))]
+        return self.guarded([*lines, *self.stores(block.stores), "pass"], block, block.name)
+
+    def stores(self, stores: Sequence[Store]) -> list[str]:
+        """Lines that compute everything, then store it."""
+        arguments, writes = [], []
+        for store in stores:
+            if store.value.dtype != store.buffer.dtype:
+                raise LoweringError(
+                    f"{store.buffer.name} holds {store.buffer.dtype}, and {store.value.dtype} is stored: {store.value}"
+                )
+            arguments.append(", ".join([*(self.index(i) for i in store.indices), self.value(store.value)]))
+            writes.append(self.write(store.buffer))
+        if len(stores) == 1:
+            return [f"{writes[0]}({arguments[0]})"]
+        lines = [f"a{n} = ({argument},)" for n, argument in enumerate(arguments)]
+        return lines + [f"{write}(*a{n})" for n, write in enumerate(writes)]
+
+    # Accesses
+
+    def tracked(self, buffer: Buffer, storing: bool) -> list[int]:
+        """The numbers of the (buffer, loop) pairs in which an access here must be compared with other turns'."""
+        if buffer not in self.depth:
+            raise LoweringError(f"{buffer.name} is used outside the memory made for it")
+        around = self.path[self.depth[buffer] :]
+        together = storing and any(loop.cooperative for loop in self.path)
+        found = []
+        for loop in around:
+            shared_out = together and loop.node.kind.is_thread and not loop.cooperative
+            if loop.number >= 0 and not shared_out and buffer in self.stored[loop.node.var]:
+                tag = (buffer, loop.number)
+                if tag not in self.out.tags:
+                    self.out.tags.append(tag)
+                found.append(self.out.tags.index(tag))
+        return found
+
+    def place(self, buffer: Buffer, verb: str) -> tuple[str, list[str]]:
+        """The parameters of an access, and the lines that check them and leave the element's number in ``e``."""
+        slot = self.out.slot(buffer)
+        at = [f"i{n}" for n in range(len(buffer.shape))]
+        lines = []
+        if at:
+            inside = " and ".join(f"0 <= {i} < {extent}" for i, extent in zip(at, buffer.shape, strict=True))
+            lines.append(f"if not ({inside}): outside({slot}, {verb!r}, {', '.join(at)})")
+        element, step = [], 1
+        for i, extent in zip(reversed(at), reversed(buffer.shape), strict=True):
+            element.append(i if step == 1 else f"{i} * {step}")
+            step *= extent
+        return ", ".join(at), [*lines, f"e = {' + '.join(reversed(element)) or 0}"]
+
+    def read(self, buffer: Buffer) -> str:
+        tags = self.tracked(buffer, False)
+        key = ("read", buffer, *tags)
+        if key not in self.accesses:
+            slot = self.out.slot(buffer)
+            at, lines = self.place(buffer, "reads")
+            rest = f", {at}" if at else ""
+            lines += [f"x = m[{slot}][e]", f"if x is None: poison({slot}{rest})"]
+            for tag in tags:
+                loop = self.out.tags[tag][1]
+                lines.append(f"w = W[{tag}][e]")
+                lines.append(f"if T[{loop}] != w >= B[{loop}]: race({tag}, 'reads', 'wrote', w{rest})")
+                lines.append(f"if R[{tag}][e] < B[{loop}]: R[{tag}][e] = T[{loop}]")
+            self.accesses[key] = self.define("read", [*lines, "return x"], at)
+        return self.accesses[key]
+
+    def write(self, buffer: Buffer) -> str:
+        tags = self.tracked(buffer, True)
+        threads = self.sharing(buffer)
+        key = ("write", buffer, *tags, None, *threads)
+        if key not in self.accesses:
+            at, lines = self.place(buffer, "writes")
+            rest = f", {at}" if at else ""
+            for tag in tags:
+                loop = self.out.tags[tag][1]
+                lines.append(f"w, r = W[{tag}][e], R[{tag}][e]")
+                lines.append(f"if T[{loop}] != w >= B[{loop}]: race({tag}, 'writes', 'wrote', w{rest})")
+                lines.append(f"if T[{loop}] != r >= B[{loop}]: race({tag}, 'writes', 'read', r{rest})")
+                lines.append(f"W[{tag}][e] = T[{loop}]")
+            slot = self.out.slot(buffer)
+            lines += [f"H[{n}] = hash((H[{n}], {slot}, e, x if x == x else None))" for n in threads]
+            parameters = f"{at}, x" if at else "x"
+            self.accesses[key] = self.define("write", [*lines, f"m[{slot}][e] = x"], parameters)
+        return self.accesses[key]
+
+    def sharing(self, buffer: Buffer) -> list[int]:
+        """The loops over threads that share out a store here, which stands in a cooperative loop."""
+        inner = [n for n, loop in enumerate(self.path) if loop.cooperative]
+        if not inner or self.depth[buffer] > inner[-1]:
+            return []
+        threads = [n for n, loop in enumerate(self.path) if loop.node.kind.is_thread and not loop.cooperative]
+        if any(n < self.depth[buffer] for n in threads):
+            raise LoweringError(
+                f"the cooperative loop {self.path[inner[-1]].node.var.name!r} stores to {buffer.name}, and each thread "
+                f"has a {buffer.name} of its own",
+                hint="give the buffer the scope 'shared', and memory outside the loops over threads",
+            )
+        return [self.path[n].number for n in threads if self.path[n].number >= 0]
