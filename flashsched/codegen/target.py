@@ -10,12 +10,12 @@ import functools
 import os
 from collections.abc import Set
 from dataclasses import dataclass
-from pathlib import Path
 
 from flashsched.codegen.cpu_features import features_of
 from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.host_probe import probe_host
 
-__all__ = ["Target", "available_cores", "host_target"]
+__all__ = ["Target", "host_target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Target:
         cpu: LLVM's name of the CPU model, e.g. ``znver5`` or ``x86-64-v3``.
         features: instruction sets on top of the model's own, LLVM's way: ``+avx2,-amx-tile``, sorted.
         vector_bits: width of the widest vector register that code should use: 512, 256 or 128.
-        cores: how many cores this process may use, after affinity and the container's quota.
+        cores: how many physical cores this process may use, after affinity and the container's quota.
     """
 
     triple: str
@@ -42,13 +42,14 @@ class Target:
         return self.triple.split("-")[0]
 
     def to_json(self) -> dict[str, object]:
-        """What a tuning log records of the CPU that a time was measured on; caches in bytes, smallest first."""
+        """What a tuning log records of the CPU that a time was measured on; caches in bytes by level."""
         return {
             "triple": self.triple,
             "cpu": self.cpu,
             "features": self.features,
             "vector_bits": self.vector_bits,
             "cores": self.cores,
+            "caches": {level: size for level, (size, _) in probe_host().caches.items()},
         }
 
 
@@ -61,7 +62,7 @@ def host_target() -> Target:
     Raises:
         DeviceError: LLVM has no such CPU, or this machine lacks an instruction set that it has.
     """
-    return _target_named(os.environ.get("FLASHSCHED_TARGET", "").strip() or "native", available_cores())
+    return _target_named(os.environ.get("FLASHSCHED_TARGET", "").strip() or "native", probe_host().cores)
 
 
 @functools.lru_cache(maxsize=16)
@@ -115,30 +116,3 @@ def _vector_bits(triple: str, features: Set[str]) -> int:
         if "avx" in features:
             return 256
     return 128
-
-
-def available_cores() -> int:
-    """How many cores this process may use: its CPU affinity, cut to its control group's quota (rounded up)."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, affinity if quota is None else min(affinity, quota))
-
-
-@functools.cache
-def _cgroup_quota() -> int | None:
-    """CPUs that Linux's control group version 2 grants this process; None where it sets no limit."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines()
-        own = next(line.split("::", 1)[1] for line in lines if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return None
-    root = Path("/sys/fs/cgroup")
-    quotas = []
-    for folder in [root, *(root.joinpath(*Path(own).parts[1 : i + 1]) for i in range(1, len(Path(own).parts)))]:
-        try:
-            limit, period = (folder / "cpu.max").read_text(encoding="ascii").split()
-            if limit != "max":
-                quotas.append(-(-int(limit) // int(period)))
-        except (OSError, ValueError):
-            continue
-    return min(quotas, default=None)

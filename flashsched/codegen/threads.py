@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from flashsched.codegen import llvm, object_cache
-from flashsched.codegen.target import Target, available_cores, host_target
+from flashsched.codegen.target import Target, host_target
 from flashsched.errors import KernelError
+from flashsched.hw.host_probe import probe_host
 
 __all__ = ["num_threads", "set_num_threads", "symbols"]
 
@@ -50,7 +51,7 @@ def num_threads() -> int:
         return _asked
     said = os.environ.get("FLASHSCHED_NUM_THREADS", "").strip()
     if not said:
-        return min(available_cores(), MAX_THREADS)
+        return min(probe_host().cores, MAX_THREADS)
     if not said.isdecimal() or int(said) < 1:
         raise KernelError(
             f"FLASHSCHED_NUM_THREADS={said!r} is not a whole number of at least 1",
