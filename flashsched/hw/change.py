@@ -116,13 +116,13 @@ def _paths(given: list[str], changes: Mapping[str, object]) -> list[str]:
 def _told(name: str, given: Mapping[str, object]) -> str:
     """The name with its change in brackets: spelled out where it is numbers, as a digest where it is tables."""
     base, _, before = name.partition("[")
-    parts = [before.rstrip("]")] if before else []
+    parts = before.removesuffix("]").split(",") if before else []
     for key, value in given.items():
         if isinstance(value, int | float):
             parts = [part for part in parts if not part.startswith(f"{key}=")] + [f"{key}={value!r}"]
         else:
             parts.append(f"{key}-{hashlib.sha256(repr(value).encode()).hexdigest()[:8]}")
-    return f"{base}[{','.join(parts)}]"
+    return f"{base}[{','.join(sorted(parts))}]"
 
 
 def _step(changes: Mapping[str, object]) -> str:

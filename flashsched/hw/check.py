@@ -60,11 +60,11 @@ def _check_identity(spec: DeviceSpec) -> None:
         _refuse(spec, "name", spec.name, right)
     if spec.kind not in KINDS:
         _refuse(spec, "kind", spec.kind, f"one of {', '.join(sorted(KINDS))} ({did_you_mean(spec.kind, KINDS)})")
-    for kind, table in KINDS.items():
-        present = getattr(spec, table) is not None
-        if kind == spec.kind and not present:
-            raise DeviceError(f"device '{spec.name}': the table [{table}] is missing; kind '{kind}' needs it")
-        if kind != spec.kind and present:
+    needed = KINDS[spec.kind]
+    if getattr(spec, needed) is None:
+        raise DeviceError(f"device '{spec.name}': the table [{needed}] is missing; kind '{spec.kind}' needs it")
+    for table in KINDS.values():
+        if table != needed and getattr(spec, table) is not None:
             raise DeviceError(f"device '{spec.name}': the table [{table}] does not belong to kind '{spec.kind}'")
 
 
@@ -145,11 +145,15 @@ def _check_memory(spec: DeviceSpec) -> None:
 def _check_order(spec: DeviceSpec, near: MemoryLevel, far: MemoryLevel) -> None:
     """A level farther out is no faster than the one before it, no nearer, and (registers apart) no smaller."""
     where = f"memory.{far.name}"
-    whole = {"unit": spec.units, "device": 1}
-    inner, outer = (level.bandwidth_bytes_per_s * whole[level.shared_by] for level in (near, far))
+    each, inner, outer = "", near.bandwidth_bytes_per_s, far.bandwidth_bytes_per_s
+    if near.shared_by == "unit" and far.shared_by == "device":
+        if far.per_unit_bytes_per_s is not None:
+            each, outer = "per_unit_", far.per_unit_bytes_per_s
+        else:
+            inner *= spec.units
     if outer > inner * _SLACK:
-        right = f"at most that of '{near.name}', which is nearer: {inner:.4g} bytes/s over the whole device"
-        _refuse(spec, f"{where}.bandwidth_bytes_per_s, over the whole device,", float(outer), right)
+        right = f"at most that of '{near.name}', which is nearer: {inner:.4g} bytes/s"
+        _refuse(spec, f"{where}.{each or 'bandwidth_'}bytes_per_s", float(outer), right)
     if far.latency_s < near.latency_s:
         right = f"at least that of '{near.name}', which is nearer: {near.latency_s:g} s"
         _refuse(spec, f"{where}.latency_s", float(far.latency_s), right)

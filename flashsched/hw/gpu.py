@@ -106,14 +106,14 @@ def predict_gpu(spec: DeviceSpec, work: Work) -> Prediction:
     shared_level, l2_level, dram_level = spec.level("shared"), spec.level("l2"), spec.dram
     shared = (shared_bytes * work.bank_conflict + lane) / work.blocks
     shared /= shared_level.drawn_by(1) * spec.sustained_clock
-    in_flight = min(work.blocks, spec.units) * resident * work.threads_per_block * work.bytes_in_flight
+    in_flight = concurrent * work.threads_per_block * work.bytes_in_flight
     active = min(work.blocks, spec.units)
     l2_rate = min(l2_level.drawn_by(active), in_flight / l2_level.latency_s)
     dram_rate = min(dram_level.drawn_by(active), in_flight / dram_level.latency_s)
 
-    # The chain of rounds: load, (barrier,) compute. Resident blocks fill each other's waits.
-    missed = min(1.0, dram_bytes / l2_bytes) if l2_bytes else 0.0
-    load = l2_level.latency_s + missed * (dram_level.latency_s - l2_level.latency_s)
+    # The chain of rounds: load, (barrier,) compute. Resident blocks fill each other's waits. A round waits for its
+    # slowest line, and blocks in step wait for the same line on its way from DRAM, so L2 shortens no round.
+    load = dram_level.latency_s if l2_bytes else 0.0
     wait = work.steps * load + work.barriers * BARRIER_CYCLES / clock
     chain = alone + wait if work.stages == 1 else max(alone, wait)
 

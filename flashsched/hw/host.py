@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ _SCHEMA = "flashsched.measured/1"
 _PORTS = 2
 """FMA ports of a core, where nothing was measured: what Intel's servers since Haswell, AMD's since Zen and Arm's large
 cores have at least."""
+
+_FASTEST_CLOCK = 6e9
+"""No processor in use runs faster, in hertz."""
 
 _BITS = {"float64": 64, "float32": 32, "int64": 64, "int32": 32, "int16": 16, "int8": 8, "float16": 32, "bfloat16": 32}
 """Bits that an element takes while it is computed with: half precision is widened to float32."""
@@ -132,28 +136,24 @@ def host_spec(measured: Measured | None = None, host: Host | None = None) -> Dev
     low where the clock that the system states is a base clock, as it is on virtual machines.
     """
     host = probe_host() if host is None else host
-    lanes32 = max(1, host.vector_bits // 32)
-    clock = host.clock_hz
-    if measured is not None and measured.fma_flops.get("float32"):
-        # The clock at which the ports do what was measured, if it is above what the system admits to.
-        clock = max(clock, measured.fma_flops["float32"] / (2.0 * lanes32 * _PORTS))
-        all_cores = measured.fma_flops_all.get("float32", 0.0) / host.cores
-        clock = max(clock, all_cores / (2.0 * lanes32 * _PORTS))
+    clock, ports = _clock_and_ports(host, measured)
     peaks: dict[str, float] = {}
     sources = {"units": _told(host.cores_source), "clock_hz": _told(host.clock_source)}
     if clock > host.clock_hz:
         sources["clock_hz"] = Source("the FMA rate measured on this machine, over its lanes and ports", "measured")
     for dtype, bits in _BITS.items():
         lanes = max(1, host.vector_bits // bits)
-        timed = measured.fma_flops_all.get(dtype) if measured is not None else None
-        if timed is None and measured is not None and dtype in measured.fma_flops:
-            timed = measured.fma_flops[dtype] * host.cores
+        timed = None
+        if measured is not None:
+            timed = _over_all(measured.fma_flops_all, measured, host).get(dtype)
+            if timed is None and dtype in measured.fma_flops:
+                timed = measured.fma_flops[dtype] * host.cores
         if timed is not None:
             peaks[dtype] = timed
             sources[f"peaks.{dtype}"] = Source("register-only FMA loop on this machine", "measured")
         else:
-            peaks[dtype] = 2.0 * lanes * _PORTS * clock * host.cores
-            sources[f"peaks.{dtype}"] = Source(f"clock x {lanes} lanes x {_PORTS} ports x 2 x cores", "estimated")
+            peaks[dtype] = 2.0 * lanes * ports * clock * host.cores
+            sources[f"peaks.{dtype}"] = Source(f"clock x {lanes} lanes x {ports} ports x 2 x cores", "estimated")
     levels, level_sources = _levels(host, clock, measured)
     return DeviceSpec(
         name="cpu",
@@ -169,7 +169,7 @@ def host_spec(measured: Measured | None = None, host: Host | None = None) -> Dev
         cpu=CpuUnit(
             vector_bits=host.vector_bits,
             vector_registers=32 if host.vector_bits == 512 or host.isa == "neon" else 16,
-            fma_ports=_PORTS,
+            fma_ports=ports,
             fma_latency_cycles=4.0,
             issue_width=4,
         ),
@@ -183,6 +183,26 @@ def host_spec(measured: Measured | None = None, host: Host | None = None) -> Dev
     )
 
 
+def _clock_and_ports(host: Host, measured: Measured | None) -> tuple[float, int]:
+    """Clock and FMA ports that explain the rate measured: a faster clock than the system admits to (a virtual machine
+    states its base clock), and past what any clock reaches, more ports."""
+    clock, ports = host.clock_hz, _PORTS
+    if measured is None:
+        return clock, ports
+    vectors = 0.0  # multiply-adds of vectors that a core finishes in a second
+    for dtype in ("float32", "float64"):
+        rate = measured.fma_flops.get(dtype, 0.0)
+        rate = max(rate, _over_all(measured.fma_flops_all, measured, host).get(dtype, 0.0) / host.cores)
+        vectors = max(vectors, rate / (2.0 * max(1, host.vector_bits // _BITS[dtype])))
+    ports = max(ports, math.ceil(vectors / _FASTEST_CLOCK))
+    return max(clock, vectors / ports), ports
+
+
+def _over_all(table: Mapping[str, float], measured: Measured, host: Host) -> Mapping[str, float]:
+    """*table*, if its figures are of all our cores; nothing, if fewer threads were used when they were timed."""
+    return table if measured.cores >= host.cores else {}
+
+
 def _told(source: str) -> Source:
     """What the system said; an estimate where it said nothing."""
     return Source(source, "estimated" if source.endswith("assumed") else "verified")
@@ -193,25 +213,27 @@ def _levels(host: Host, clock: float, measured: Measured | None) -> tuple[tuple[
     levels: list[MemoryLevel] = []
     sources: dict[str, Source] = {}
     vector = host.vector_bits / 8
-    whole = float("inf")  # of the level before, over all cores
+    whole = single = float("inf")  # of the level before: over all cores, and one core's
     smallest = 0
     for name in [*host.caches, "dram"]:
         size, shared = host.caches.get(name, (host.memory_bytes, True))
         shared = shared or any(level.shared_by == "device" for level in levels)
         one = measured.bandwidth.get(name) if measured is not None else None
-        every = measured.bandwidth_all.get(name) if measured is not None else None
+        every = _over_all(measured.bandwidth_all, measured, host).get(name) if measured is not None else None
         timed = one is not None or every is not None
         if one is None:
             guess = _DRAM_PER_CORE if name == "dram" else _BYTES_PER_CLOCK.get(name, 0.5) * vector * clock
             one = every / host.cores if every is not None else guess
         every = min(every if every is not None else one * host.cores, whole)
-        one = min(one, every)
-        whole, smallest = every, max(size, smallest)
+        one = min(one, every, single)
+        if not shared:  # each core's own, so all of them together are not slower than one
+            one = every / host.cores
+        whole, single, smallest = every, one, max(size, smallest)
         levels.append(
             MemoryLevel(
                 name=name,
                 size_bytes=smallest,
-                bandwidth_bytes_per_s=every if shared else every / host.cores,
+                bandwidth_bytes_per_s=every if shared else one,
                 latency_s=_LATENCY_S.get(name, 30e-9),
                 shared_by="device" if shared else "unit",
                 per_unit_bytes_per_s=one if shared else None,

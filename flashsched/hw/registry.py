@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ class UnknownDeviceError(DeviceError, AttributeError):
 @functools.lru_cache(maxsize=1)
 def _shipped() -> dict[str, DeviceSpec]:
     """Every device that comes with the package, by its name, in the order of the names."""
+    from importlib import resources  # here, so that importing flashsched does not pay for it
+
     specs = [
         parse_spec(file.read_text(encoding="utf-8"), file.name)
         for file in resources.files("flashsched.hw").joinpath("specs").iterdir()

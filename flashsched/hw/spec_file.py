@@ -7,7 +7,6 @@ device is.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -42,6 +41,8 @@ def read_spec(path: Path) -> DeviceSpec:
 
 def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
     """The device that *text* describes; *origin* names it in errors, which are those of ``read_spec``."""
+    import tomllib  # here, so that importing flashsched does not pay for it
+
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
