@@ -30,6 +30,7 @@ __all__ = [
     "For",
     "If",
     "Iter",
+    "Let",
     "Load",
     "LoopKind",
     "Program",
@@ -191,6 +192,15 @@ class If(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Let(Stmt):
+    """Run *body* with *var* standing for *value*, computed once (in a vector loop: once for all lanes, as a vector)."""
+
+    var: Var
+    value: Expr
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Alloc(Stmt):
     """Memory for *buffer* while *body* runs; it holds nothing at first."""
 
@@ -239,6 +249,11 @@ class Program:
     outputs: tuple[Buffer, ...]
     body: Stmt
 
+    def __str__(self) -> str:
+        from flashsched.schedule.printer import program_text  # the printer is built on these nodes
+
+        return program_text(self)
+
     def with_body(self, body: Stmt) -> Program:
         """This program around another body."""
         return replace(self, body=body)
@@ -254,7 +269,7 @@ def seq(stmts: Sequence[Stmt]) -> Stmt:
 
 def _sub_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
     match stmt:
-        case For() | Alloc():
+        case For() | Alloc() | Let():
             return (stmt.body,)
         case Seq():
             return stmt.stmts
@@ -275,7 +290,7 @@ def walk_stmt(stmt: Stmt) -> Iterator[Stmt]:
 def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """*stmt* with each statement replaced by what *change* makes of it, inner ones first (None keeps it)."""
     match stmt:
-        case For() | Alloc():
+        case For() | Alloc() | Let():
             body = rewrite_stmt(stmt.body, change)
             if body is not stmt.body:
                 stmt = replace(stmt, body=body)
@@ -309,6 +324,8 @@ def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
                 return None if extent is node.extent else replace(node, extent=extent)
             case If():
                 return If(change(node.condition), node.then, node.otherwise)
+            case Let():
+                return Let(node.var, change(node.value), node.body)
             case Store():
                 return _map_store(node, change)
             case Block():

@@ -70,7 +70,7 @@ def loop_ranges(path: list[Stmt]) -> dict[Var, tuple[float, float]]:
     for node in path:
         if isinstance(node, For):
             turns = node.turns
-            ranges[node.var] = (0, float("inf") if turns is None else max(turns - 1, 0))
+            ranges[node.var] = (0, float("inf") if turns is None else turns - 1)
     return ranges
 
 
@@ -140,7 +140,7 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
     match stmt:
         case For():
             turns = stmt.turns
-            inner = {**ranges, stmt.var: (0, float("inf") if turns is None else max(turns - 1, 0))}
+            inner = {**ranges, stmt.var: (0, float("inf") if turns is None else turns - 1)}
             return replace(stmt, extent=simplify(stmt.extent, ranges), body=simplified(stmt.body, inner))
         case Seq():
             return seq([simplified(inner, ranges) for inner in stmt.stmts])

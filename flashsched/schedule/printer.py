@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flashsched.schedule.ir import Alloc, Block, For, If, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, For, If, Let, LoopKind, Program, Seq, Stmt, Store
 from flashsched.te.expr import Var
 from flashsched.te.printing import expr_text
 from flashsched.te.tensor import AxisKind
@@ -75,6 +75,10 @@ def _write(
             b = stmt.buffer
             lines.append(f"{pad}{b.name} = alloc({b.dtype}{list(b.shape)}, {b.scope!r})")
             _write(stmt.body, depth, names, lines, mark, blocks)
+        case Let():
+            name = _name(stmt.var, names)
+            lines.append(f"{pad}{name} = {expr_text(stmt.value, names)}")
+            _write(stmt.body, depth, {**names, stmt.var: name}, lines, mark, blocks)
         case Store():
             lines.append(f"{pad}{_store(stmt, names)}")
         case Block():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from flashsched.schedule.ir import Block, Buffer, For, If, Load, Seq, Alloc, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var
 from flashsched.te.simplify import Linear, Ranges, bounds, linear, simplify
@@ -63,6 +63,9 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
                 for child in node.stmts:
                     visit(child, inner)
             case Alloc():
+                visit(node.body, inner)
+            case Let():
+                loads((node.value,), inner, {})
                 visit(node.body, inner)
             case If():
                 loads((node.condition,), inner, {})

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const, same
-from flashsched.te.expr import logical_and as all  # noqa: A004
-from flashsched.te.expr import logical_or as any  # noqa: A004
+from flashsched.te.expr import logical_and as all
+from flashsched.te.expr import logical_or as any
 from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, compute, placeholder, reduce_axis

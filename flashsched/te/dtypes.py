@@ -45,6 +45,9 @@ DTYPES: Final = tuple(_BITS)
 _ALIASES: Final = {"float": "float32", "int": "int32", "double": "float64", "half": "float16", "handle": "int64"}
 
 
+_NUMPY: Final[dict[str, np.dtype[Any]]] = {name: np.dtype(name) for name in _BITS if name != "bfloat16"}
+
+
 def check_dtype(dtype: Any) -> str:
     """The canonical name of *dtype* (a name, a NumPy dtype or scalar type).
 
@@ -52,11 +55,12 @@ def check_dtype(dtype: Any) -> str:
         ExpressionError: flashsched has no such element type.
     """
     name = _ALIASES.get(dtype, dtype) if isinstance(dtype, str) else None
-    if name is None:
+    if name is None and dtype is not None:  # NumPy takes None for float64
         try:
             name = np.dtype(dtype).name
         except TypeError:
             name = str(dtype)
+    name = str(name)
     if name not in _BITS:
         raise ExpressionError(f"no dtype {name!r}", hint=did_you_mean(name, _BITS))
     return name
@@ -92,8 +96,9 @@ def numpy_dtype(dtype: str) -> np.dtype[Any]:
     if dtype == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return found
+    return _NUMPY[dtype]
 
 
 def min_value(dtype: str) -> float | int | bool:

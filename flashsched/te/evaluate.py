@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flashsched.errors import ExpressionError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
-from flashsched.te.tensor import ComputeOp, Read, Reduce, Reducer, Tensor, graph
+from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
 
 __all__ = ["Array", "Load", "call_function", "check_reducer", "evaluate", "run_graph"]
 
@@ -54,7 +54,9 @@ def call_function(func: str) -> Callable[..., Any]:
     return function
 
 
-def evaluate(expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | None = None) -> Array:
+def evaluate(
+    expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | None = None, floats: str | None = None
+) -> Array:
     """The value of *expr* for every point of *env*, whose arrays broadcast against each other.
 
     Args:
@@ -62,28 +64,34 @@ def evaluate(expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | Non
         env: the values of its variables.
         load: reads tensors (or buffers).
         mask: the points that matter; elsewhere the value is arbitrary and nothing is read.
+        floats: a dtype to compute all floats in, whatever their own.
     """
     with np.errstate(all="ignore"):
-        return _evaluate(expr, env, load, mask)
+        return _evaluate(expr, env, load, mask, floats)
 
 
-def _evaluate(expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | None) -> Array:
-    dtype = dtypes.numpy_dtype(expr.dtype)
+def _dtype(dtype: str, floats: str | None) -> np.dtype[Any]:
+    return dtypes.numpy_dtype(floats if floats is not None and dtypes.is_float(dtype) else dtype)
+
+
+def _evaluate(expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | None, floats: str | None) -> Array:
+    dtype = _dtype(expr.dtype, floats)
     if isinstance(expr, Const):
         return np.asarray(expr.value, dtype=dtype)
     if isinstance(expr, Var):
-        return np.asarray(env[expr], dtype=dtype)
+        return np.asarray(env[expr]).astype(dtype, copy=False)
     if isinstance(expr, Select):
-        condition = _evaluate(expr.condition, env, load, mask)
+        condition = _evaluate(expr.condition, env, load, mask, floats)
         yes = condition if mask is None else condition & mask
         no = ~condition if mask is None else ~condition & mask
-        return np.where(condition, _evaluate(expr.a, env, load, yes), _evaluate(expr.b, env, load, no))
+        a, b = _evaluate(expr.a, env, load, yes, floats), _evaluate(expr.b, env, load, no, floats)
+        return np.where(condition, a, b)
     if isinstance(expr, Binary) and expr.op in ("and", "or"):
-        left = _evaluate(expr.a, env, load, mask)
+        left = _evaluate(expr.a, env, load, mask, floats)
         asked = left if expr.op == "and" else ~left
-        right = _evaluate(expr.b, env, load, asked if mask is None else asked & mask)
+        right = _evaluate(expr.b, env, load, asked if mask is None else asked & mask, floats)
         return np.asarray(_ARITHMETIC[expr.op](left, right))
-    values = [_evaluate(child, env, load, mask) for child in expr.children]
+    values = [_evaluate(child, env, load, mask, floats) for child in expr.children]
     if isinstance(expr, Binary | Compare):
         return np.asarray(_ARITHMETIC[expr.op](values[0], values[1])).astype(dtype, copy=False)
     if isinstance(expr, Not):
@@ -92,56 +100,71 @@ def _evaluate(expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | No
         return values[0].astype(dtype)
     if isinstance(expr, Call):
         return np.asarray(call_function(expr.func)(*values)).astype(dtype, copy=False)
-    return load(expr, values, mask)
+    return load(expr, values, mask).astype(dtype, copy=False)
 
 
-def _combine(reducer: Reducer, a: Sequence[Array], b: Sequence[Array]) -> list[Array]:
+def _combine(reducer: Reducer, a: Sequence[Array], b: Sequence[Array], floats: str | None = None) -> list[Array]:
     env = {**dict(zip(reducer.lhs, a, strict=True)), **dict(zip(reducer.rhs, b, strict=True))}
-    return [evaluate(value, env, _no_load) for value in reducer.result]
+    return [evaluate(value, env, _no_load, None, floats) for value in reducer.result]
 
 
 def _no_load(node: Expr, indices: list[Array], mask: Array | None) -> Array:
     raise ExpressionError(f"{node} is read where only plain values may be used")
 
 
-def run_graph(
-    outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumulate: str | None = None
-) -> list[Array]:
+def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumulate: str | None = None) -> list[Array]:
     """The values of *outputs*, given those of the placeholders in *feeds*.
 
     Args:
         outputs: the tensors wanted.
         feeds: an array a placeholder.
-        accumulate: compute in this dtype instead of each tensor's own (``"float64"`` gives a reference for
-            tolerances); integers and bools keep theirs.
+        accumulate: compute floats in this dtype instead of each tensor's own (``"float64"`` gives a reference for
+            tolerances), the outputs too; integers and bools keep theirs.
+
+    Raises:
+        ExpressionError: a placeholder has no array, or one of another shape or dtype; a tensor is read out of bounds.
     """
-    values: dict[int, Array] = {id(tensor): array for tensor, array in feeds.items()}
+    values: dict[int, Array] = {}
 
     def load(node: Expr, indices: list[Array], mask: Array | None) -> Array:
         assert isinstance(node, Read)
         array = values[id(node.tensor)]
         if mask is not None:
+            if not mask.any():
+                return np.zeros((), dtype=array.dtype)
             indices = [np.where(mask, index, 0) for index in indices]
-        if array.size == 0 and (mask is None or not np.any(mask)):
-            return np.zeros(np.broadcast_shapes(*(i.shape for i in indices)), dtype=array.dtype)
         for index, size in zip(indices, array.shape, strict=True):
             if index.size and (index.min() < 0 or index.max() >= size):
                 raise ExpressionError(f"{node} reads outside {node.tensor.name}, shape {list(array.shape)}")
         return np.asarray(array[tuple(indices)])
 
     for op in graph(outputs):
-        if not isinstance(op, ComputeOp):
-            continue
-        for tensor, array in zip(op.outputs, _run_op(op, load), strict=True):
-            values[id(tensor)] = array.astype(dtypes.numpy_dtype(tensor.dtype), copy=False)
+        if isinstance(op, ComputeOp):
+            for tensor, array in zip(op.outputs, _run_op(op, load, accumulate), strict=True):
+                values[id(tensor)] = array
+        else:
+            values[id(op.output(0))] = _fed(op.output(0), feeds)
     return [values[id(tensor)] for tensor in outputs]
 
 
-def _run_op(op: ComputeOp, load: Load) -> list[Array]:
+def _fed(tensor: Tensor, feeds: Mapping[Tensor, Array]) -> Array:
+    if tensor not in feeds:
+        given = ", ".join(other.name for other in feeds) or "none"
+        raise ExpressionError(f"placeholder {tensor.name} is given no array; given: {given}")
+    array = feeds[tensor]
+    if array.shape != tensor.shape or array.dtype != dtypes.numpy_dtype(tensor.dtype):
+        raise ExpressionError(
+            f"placeholder {tensor.name} is {tensor.dtype}{list(tensor.shape)}, and the array given is "
+            f"{array.dtype}{list(array.shape)}"
+        )
+    return array
+
+
+def _run_op(op: ComputeOp, load: Load, floats: str | None) -> list[Array]:
     rank, shape = len(op.axis), tuple(axis.extent for axis in op.axis)
     axes = [*op.axis, *op.reduce_axis]
     reduced = math.prod(axis.extent for axis in op.reduce_axis)
-    result = [np.empty(shape, dtype=dtypes.numpy_dtype(t.dtype)) for t in op.outputs]
+    result = [np.empty(shape, dtype=_dtype(t.dtype, floats)) for t in op.outputs]
     if rank == 0:
         pieces: list[tuple[slice, ...]] = [()]
     else:
@@ -156,28 +179,40 @@ def _run_op(op: ComputeOp, load: Load) -> list[Array]:
                 low, high = piece[0].start, piece[0].stop
             env[axis] = np.arange(low, high).reshape([-1 if n == position else 1 for n in range(len(axes))])
         extents = [len(env[axis].ravel()) for axis in axes]
-        for target, value in zip(result, _values(op, env, extents, rank, load), strict=True):
+        for target, value in zip(result, _values(op, env, extents, rank, load, floats), strict=True):
             target[piece] = value
     return result
 
 
-def _values(op: ComputeOp, env: Mapping[Var, Array], extents: list[int], rank: int, load: Load) -> list[Array]:
+def _values(
+    op: ComputeOp, env: Mapping[Var, Array], extents: list[int], rank: int, load: Load, floats: str | None
+) -> list[Array]:
     if op.reduction is None:
-        return [np.broadcast_to(evaluate(value, env, load), extents) for value in op.body]
+        return [np.broadcast_to(evaluate(value, env, load, None, floats), extents) for value in op.body]
     reducer = op.reduction.reducer
-    current = [np.broadcast_to(evaluate(v, env, load), extents) for v in op.reduction.values]
-    flat = [np.reshape(v, (*extents[:rank], -1)) for v in current]
-    start = [np.full(extents[:rank], c.value, dtype=dtypes.numpy_dtype(c.dtype)) for c in reducer.identity]
+    current = [np.broadcast_to(evaluate(v, env, load, None, floats), extents) for v in op.reduction.values]
+    flat = [np.reshape(v, (*extents[:rank], math.prod(extents[rank:]))) for v in current]
+    start = [np.full(extents[:rank], c.value, dtype=_dtype(c.dtype, floats)) for c in reducer.identity]
     if flat[0].shape[-1] == 0:
         return start
-    fast = {"sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum}.get(reducer.name)
-    if fast is not None and len(flat) == 1:
-        return [fast.reduce(flat[0], axis=-1, dtype=flat[0].dtype)]
+    fast = _ufunc(reducer)
+    if fast is not None:
+        return [np.asarray(fast.reduce(flat[0], axis=-1, dtype=flat[0].dtype))]
     while flat[0].shape[-1] > 1:  # pairwise, which also keeps the rounding small
         half = flat[0].shape[-1] // 2
-        joined = _combine(reducer, [f[..., :half] for f in flat], [f[..., half : 2 * half] for f in flat])
+        joined = _combine(reducer, [f[..., :half] for f in flat], [f[..., half : 2 * half] for f in flat], floats)
         flat = [np.concatenate([j, f[..., 2 * half :]], axis=-1) for j, f in zip(joined, flat, strict=True)]
-    return _combine(reducer, start, [f[..., 0] for f in flat])
+    return _combine(reducer, start, [f[..., 0] for f in flat], floats)
+
+
+def _ufunc(reducer: Reducer) -> np.ufunc | None:
+    """What NumPy calls the combination, where it is one of the simple ones."""
+    result = reducer.result[0]
+    if len(reducer.result) > 1 or not isinstance(result, Binary):
+        return None
+    if {result.a, result.b} != {reducer.lhs[0], reducer.rhs[0]}:
+        return None
+    return {"+": np.add, "*": np.multiply, "min": np.minimum, "max": np.maximum}.get(result.op)
 
 
 def check_reducer(reducer: Reducer) -> None:
@@ -192,8 +227,10 @@ def check_reducer(reducer: Reducer) -> None:
         if dtypes.is_bool(dtype):
             return rng.integers(0, 2, 64).astype(bool)
         if dtypes.is_float(dtype):
-            return rng.uniform(0.5, 1.5, 64).astype(dtypes.numpy_dtype(dtype))
-        return (3 * rng.integers(0, 14, 64) + turn).astype(dtype)  # no ties, which an argmax may break either way
+            values: Array = rng.uniform(0.5, 1.5, 64) * rng.choice([-1.0, 1.0], 64)
+            return values.astype(dtypes.numpy_dtype(dtype))
+        low = 0 if dtypes.is_unsigned(dtype) else -14
+        return np.asarray(3 * rng.integers(low, 14, 64) + turn, dtype)  # no ties, which an argmax may break either way
 
     def draws(turn: int) -> list[Array]:
         return [draw(var.dtype, turn) for var in reducer.lhs]
@@ -202,7 +239,7 @@ def check_reducer(reducer: Reducer) -> None:
         for x, y in zip(p, q, strict=True):
             if dtypes.is_float(str(x.dtype)):
                 loose = {16: 2e-2, 32: 1e-4, 64: 1e-10}[x.dtype.itemsize * 8]
-                if not np.allclose(x.astype(np.float64), y.astype(np.float64), rtol=loose):
+                if not np.allclose(x.astype(np.float64), y.astype(np.float64), rtol=loose, atol=loose):
                     return False
             elif not np.array_equal(x, y):
                 return False

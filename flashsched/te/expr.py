@@ -7,10 +7,11 @@ are alike. Every node shows its parts through `children` and is remade around ne
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -40,16 +41,23 @@ __all__ = [
 ]
 
 ExprLike: TypeAlias = "Expr | int | float | bool | np.generic"
+_NUMBER = (bool, int, float, np.generic)
 
-ARITHMETIC: Final = ("+", "-", "*", "/", "//", "%", "min", "max", "&", "|", "^", "<<", ">>")
-COMPARISONS: Final = ("<", "<=", ">", ">=", "==", "!=")
-LOGIC: Final = ("and", "or")
+
+def _operator(op: str) -> tuple[Callable[[Expr, ExprLike], Expr], Callable[[Expr, ExprLike], Expr]]:
+    """The methods of a Python operator: ``self op other``, and ``other op self``."""
+    return lambda self, other: binary(op, self, other), lambda self, other: binary(op, other, self)
+
+
+def _comparison(op: str) -> Callable[[Expr, ExprLike], Expr]:
+    return lambda self, other: compare(op, self, other)
 
 
 class Expr:
     """Base of all scalar expressions."""
 
     __slots__ = ()
+    __array_ufunc__ = None  # so that NumPy's scalars leave `np.float32(2) * x` to this class
     dtype: str
 
     @property
@@ -69,62 +77,17 @@ class Expr:
         """This value converted to *dtype*."""
         return cast(self, dtype)
 
-    def __add__(self, other: ExprLike) -> Expr:
-        return binary("+", self, other)
-
-    def __radd__(self, other: ExprLike) -> Expr:
-        return binary("+", other, self)
-
-    def __sub__(self, other: ExprLike) -> Expr:
-        return binary("-", self, other)
-
-    def __rsub__(self, other: ExprLike) -> Expr:
-        return binary("-", other, self)
-
-    def __mul__(self, other: ExprLike) -> Expr:
-        return binary("*", self, other)
-
-    def __rmul__(self, other: ExprLike) -> Expr:
-        return binary("*", other, self)
-
-    def __truediv__(self, other: ExprLike) -> Expr:
-        return binary("/", self, other)
-
-    def __rtruediv__(self, other: ExprLike) -> Expr:
-        return binary("/", other, self)
-
-    def __floordiv__(self, other: ExprLike) -> Expr:
-        return binary("//", self, other)
-
-    def __rfloordiv__(self, other: ExprLike) -> Expr:
-        return binary("//", other, self)
-
-    def __mod__(self, other: ExprLike) -> Expr:
-        return binary("%", self, other)
-
-    def __rmod__(self, other: ExprLike) -> Expr:
-        return binary("%", other, self)
-
-    def __and__(self, other: ExprLike) -> Expr:
-        return binary("&", self, other)
-
-    def __rand__(self, other: ExprLike) -> Expr:
-        return binary("&", other, self)
-
-    def __or__(self, other: ExprLike) -> Expr:
-        return binary("|", self, other)
-
-    def __ror__(self, other: ExprLike) -> Expr:
-        return binary("|", other, self)
-
-    def __xor__(self, other: ExprLike) -> Expr:
-        return binary("^", self, other)
-
-    def __lshift__(self, other: ExprLike) -> Expr:
-        return binary("<<", self, other)
-
-    def __rshift__(self, other: ExprLike) -> Expr:
-        return binary(">>", self, other)
+    __add__, __radd__ = _operator("+")
+    __sub__, __rsub__ = _operator("-")
+    __mul__, __rmul__ = _operator("*")
+    __truediv__, __rtruediv__ = _operator("/")
+    __floordiv__, __rfloordiv__ = _operator("//")
+    __mod__, __rmod__ = _operator("%")
+    __and__, __rand__ = _operator("&")
+    __or__, __ror__ = _operator("|")
+    __xor__, __rxor__ = _operator("^")
+    __lshift__, __rlshift__ = _operator("<<")
+    __rshift__, __rrshift__ = _operator(">>")
 
     def __neg__(self) -> Expr:
         return binary("-", const(0, self.dtype), self) if not dtypes.is_float(self.dtype) else binary("*", self, -1.0)
@@ -133,25 +96,18 @@ class Expr:
         return self
 
     def __invert__(self) -> Expr:
-        return Not(self) if dtypes.is_bool(self.dtype) else binary("^", self, -1)
+        if dtypes.is_bool(self.dtype):
+            return Not(self)
+        return binary("^", self, dtypes.max_value(self.dtype) if dtypes.is_unsigned(self.dtype) else -1)
 
-    def __lt__(self, other: ExprLike) -> Expr:
-        return compare("<", self, other)
-
-    def __le__(self, other: ExprLike) -> Expr:
-        return compare("<=", self, other)
-
-    def __gt__(self, other: ExprLike) -> Expr:
-        return compare(">", self, other)
-
-    def __ge__(self, other: ExprLike) -> Expr:
-        return compare(">=", self, other)
+    __lt__, __le__ = _comparison("<"), _comparison("<=")
+    __gt__, __ge__ = _comparison(">"), _comparison(">=")
 
     def __eq__(self, other: object) -> Any:
-        return compare("==", self, other)  # type: ignore[arg-type]
+        return compare("==", self, other)
 
     def __ne__(self, other: object) -> Any:
-        return compare("!=", self, other)  # type: ignore[arg-type]
+        return compare("!=", self, other)
 
     def __hash__(self) -> int:
         return id(self)
@@ -164,6 +120,12 @@ class Expr:
 
     def __iter__(self) -> Any:
         raise ExpressionError(f"{self} is a single value and can't be looped over")
+
+    def __float__(self) -> float:
+        raise ExpressionError(
+            f"the value of {self} is not known while the expression is being built",
+            hint="use te's functions, such as te.exp, in place of those of math",
+        )
 
     def __str__(self) -> str:
         from flashsched.te.printing import expr_text
@@ -198,52 +160,41 @@ class Var(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Binary(Expr):
-    """``a op b``, both sides and the result of one dtype. ``//`` and ``%`` round to minus infinity, as in Python.
-
-    *op* is one of ``+ - * / // % min max & | ^ << >>``, or ``and``, ``or`` on bools. Integers wrap around.
-    """
+class _Pair(Expr):
+    """``a op b``, both sides of one dtype."""
 
     op: str
     a: Expr
     b: Expr
 
     @property
-    def dtype(self) -> str:  # type: ignore[override]
-        return self.a.dtype
-
-    @property
     def children(self) -> tuple[Expr, ...]:
         return (self.a, self.b)
 
     def rebuild(self, children: Sequence[Expr]) -> Expr:
-        return Binary(self.op, children[0], children[1])
+        return type(self)(self.op, children[0], children[1])
 
     def key(self) -> tuple[Any, ...]:
         return (self.op,)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Compare(Expr):
-    """``a op b`` as a bool; *op* is one of ``< <= > >= == !=``. With NaN only ``!=`` is true."""
+class Binary(_Pair):
+    """``a op b``, both sides and the result of one dtype. ``//`` and ``%`` round to minus infinity, as in Python.
 
-    op: str
-    a: Expr
-    b: Expr
+    *op* is one of ``+ - * / // % min max & | ^ << >>``, or ``and``, ``or`` on bools. Integers wrap around.
+    """
 
     @property
     def dtype(self) -> str:  # type: ignore[override]
-        return "bool"
+        return self.a.dtype
 
-    @property
-    def children(self) -> tuple[Expr, ...]:
-        return (self.a, self.b)
 
-    def rebuild(self, children: Sequence[Expr]) -> Expr:
-        return Compare(self.op, children[0], children[1])
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Compare(_Pair):
+    """``a op b`` as a bool; *op* is one of ``< <= > >= == !=``. With NaN only ``!=`` is true."""
 
-    def key(self) -> tuple[Any, ...]:
-        return (self.op,)
+    dtype = "bool"
 
     def __bool__(self) -> bool:
         if self.op in ("==", "!="):  # so that `x in list_of_expressions` works: it asks whether they are alike
@@ -256,10 +207,7 @@ class Not(Expr):
     """The negation of a bool."""
 
     value: Expr
-
-    @property
-    def dtype(self) -> str:  # type: ignore[override]
-        return "bool"
+    dtype = "bool"
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -363,7 +311,7 @@ def as_expr(value: Any, dtype: str | None = None) -> Expr:
     if to_expr is not None:
         found: Expr = to_expr()
         return found
-    if isinstance(value, bool | int | float | np.generic):
+    if isinstance(value, _NUMBER):
         return const(value, dtype)  # type: ignore[arg-type]
     what = f"a tensor of shape {value.shape}" if hasattr(value, "shape") else f"{type(value).__name__} {value!r}"
     raise ExpressionError(
@@ -377,28 +325,25 @@ def cast(value: ExprLike, dtype: Any) -> Expr:
     dtype, value = dtypes.check_dtype(dtype), as_expr(value)
     if value.dtype == dtype:
         return value
-    if isinstance(value, Const) and dtypes.is_int(value.dtype) and dtypes.is_int(dtype):
-        if dtypes.min_value(dtype) <= value.value <= dtypes.max_value(dtype):
-            return Const(value.value, dtype)
+    integers = dtypes.is_int(value.dtype) and dtypes.is_int(dtype)
+    if integers and isinstance(value, Const) and dtypes.min_value(dtype) <= value.value <= dtypes.max_value(dtype):
+        return Const(value.value, dtype)
     return Cast(value, dtype)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, bool | int | float) and not isinstance(value, np.generic)
-
-
-def _agree(op: str, a: Any, b: Any) -> tuple[Expr, Expr]:
-    """Both sides in one dtype: a Python number takes the other side's, two expressions are promoted."""
-    if _is_number(a) != _is_number(b):
-        other = as_expr(b if _is_number(a) else a)
-        number = a if _is_number(a) else b
+def _agree(a: Any, b: Any) -> tuple[Expr, Expr]:
+    """Both sides in one dtype: a number (Python's or NumPy's) takes the other side's, two expressions are promoted."""
+    first = isinstance(a, _NUMBER)
+    if first != isinstance(b, _NUMBER):
+        number, other = (a, as_expr(b)) if first else (b, as_expr(a))
+        number = number.item() if isinstance(number, np.generic) else number
         dtype = other.dtype
         if isinstance(number, float) and not dtypes.is_float(dtype):
             dtype = "float32"
         elif dtypes.is_bool(dtype) and not isinstance(number, bool):
             dtype = "int32"
         other, literal = cast(other, dtype), const(number, dtype)
-        return (literal, other) if _is_number(a) else (other, literal)
+        return (literal, other) if first else (other, literal)
     x, y = as_expr(a), as_expr(b)
     dtype = dtypes.promote(x.dtype, y.dtype)
     return cast(x, dtype), cast(y, dtype)
@@ -410,19 +355,17 @@ def binary(op: str, a: Any, b: Any) -> Expr:
     Raises:
         ExpressionError: *op* means nothing for these dtypes, e.g. ``/`` on integers.
     """
-    if isinstance(a, Const) and isinstance(b, Const) and a.dtype == b.dtype == dtypes.INDEX:
+    if isinstance(a, Const) and isinstance(b, Const) and a.dtype == b.dtype == dtypes.INDEX and op != "/":
         from flashsched.te.simplify import fold  # the simplifier is built on these nodes
 
         return fold(op, a, b)
-    x, y = _agree(op, a, b)
+    x, y = _agree(a, b)
     if op in ("+", "-", "*", "//", "%", "/", "<<", ">>") and dtypes.is_bool(x.dtype):
-        raise ExpressionError(
-            f"'{op}' on two bools: {x} {op} {y}", hint="use & | ^ on bools, or .astype('int32') to count them"
-        )
+        hint = "use & | ^ on bools, or .astype('int32') to count them"
+        raise ExpressionError(f"'{op}' on two bools: {x} {op} {y}", hint=hint)
     if op == "/" and not dtypes.is_float(x.dtype):
-        raise ExpressionError(
-            f"'/' on integers is ambiguous: {x} / {y}", hint="use // (rounds down), or .astype('float32') first"
-        )
+        hint = "use // (rounds down), or .astype('float32') first"
+        raise ExpressionError(f"'/' on integers is ambiguous: {x} / {y}", hint=hint)
     if op in ("&", "|", "^", "<<", ">>") and dtypes.is_float(x.dtype):
         raise ExpressionError(f"'{op}' works on integers and bools, not on {x.dtype}: {x} {op} {y}")
     if op in ("&", "|") and dtypes.is_bool(x.dtype):
@@ -436,21 +379,18 @@ def binary(op: str, a: Any, b: Any) -> Expr:
 
 def compare(op: str, a: Any, b: Any) -> Expr:
     """``a op b`` as a bool, after promotion."""
-    x, y = _agree(op, a, b)
+    x, y = _agree(a, b)
     return Compare(op, x, y)
 
 
 def _conditions(name: str, terms: tuple[Any, ...]) -> Expr:
-    if not terms:
+    values = [as_expr(term) for term in terms]
+    if not values:
         raise ExpressionError(f"te.{'all' if name == 'and' else 'any'} needs at least one condition")
-    result: Expr | None = None
-    for term in terms:
-        value = as_expr(term)
+    for value in values:
         if not dtypes.is_bool(value.dtype):
             raise ExpressionError(f"{value} is {value.dtype}, not a condition", hint=f"compare it: {value} != 0")
-        result = value if result is None else Binary(name, result, value)
-    assert result is not None
-    return result
+    return functools.reduce(lambda a, b: Binary(name, a, b), values)
 
 
 def logical_and(*terms: Any) -> Expr:

@@ -81,11 +81,16 @@ for _name in MATH:
 __all__ += list(MATH)
 
 
+def _condition(name: str, value: ExprLike) -> Expr:
+    test = as_expr(value)
+    if not dtypes.is_bool(test.dtype):
+        raise ExpressionError(f"{name}: {test} is {test.dtype}, not a condition", hint=f"compare it: {test} != 0")
+    return test
+
+
 def select(condition: ExprLike, a: ExprLike, b: ExprLike) -> Expr:
     """*a* where *condition* holds, else *b*; the side that is not chosen is never read from memory."""
-    test = as_expr(condition)
-    if not dtypes.is_bool(test.dtype):
-        raise ExpressionError(f"select: {test} is {test.dtype}, not a condition", hint=f"compare it: {test} != 0")
+    test = _condition("select", condition)
     added = binary("max", a, b)  # agrees on a dtype for both
     x, y = added.children if added.children else (as_expr(a), as_expr(b))
     return Select(test, x, y)
@@ -114,7 +119,7 @@ def clip(x: ExprLike, low: ExprLike, high: ExprLike) -> Expr:
     return binary("min", binary("max", x, low), high)
 
 
-def abs(x: ExprLike) -> Expr:  # noqa: A001  (the field's name for it)
+def abs(x: ExprLike) -> Expr:
     """The magnitude of an integer or float."""
     value = as_expr(x)
     if dtypes.is_unsigned(value.dtype) or dtypes.is_bool(value.dtype):
@@ -122,7 +127,7 @@ def abs(x: ExprLike) -> Expr:  # noqa: A001  (the field's name for it)
     return Call("abs", (value,), value.dtype)
 
 
-def pow(x: ExprLike, y: ExprLike) -> Expr:  # noqa: A001
+def pow(x: ExprLike, y: ExprLike) -> Expr:
     """*x* to the power *y*, on floats."""
     product = binary("*", x, y)  # agrees on a dtype
     a, b = product.children if product.children else (as_expr(x), as_expr(y))
@@ -217,6 +222,8 @@ def comm_reducer(
                     f"{name}: axis {item.name!r} belongs to the output and can't be reduced over",
                     hint=f"declare {item.name} = te.reduce_axis((0, {item.extent}))",
                 )
+        if len(set(axes)) < len(axes):
+            raise ExpressionError(f"{name}: an axis is given twice: {', '.join(item.name for item in axes)}")
         several = isinstance(value, tuple | list)
         values = tuple(as_expr(v) for v in value) if several else (as_expr(value),)
         for item in values:
@@ -224,7 +231,7 @@ def comm_reducer(
                 raise ExpressionError(f"{name}: a reduction of a reduction: {item}", hint="reduce over both axes")
         reducer = reducer_for(tuple(v.dtype for v in values))
         if where is not None:
-            test = as_expr(where)
+            test = _condition(f"{name}(where=…)", where)
             values = tuple(Select(test, v, i) for v, i in zip(values, reducer.identity, strict=True))
         nodes = tuple(Reduce(reducer, values, axes, n) for n in range(len(values)))
         return nodes if several else nodes[0]
@@ -264,7 +271,7 @@ def _make_reducer(
     return reducer
 
 
-sum = comm_reducer(lambda x, y: x + y, lambda t: const(0, t), "sum")  # noqa: A001
+sum = comm_reducer(lambda x, y: x + y, lambda t: const(0, t), "sum")
 prod = comm_reducer(lambda x, y: x * y, lambda t: const(1, t), "prod")
-min = comm_reducer(minimum, lambda t: const(dtypes.max_value(t), t), "min")  # noqa: A001
-max = comm_reducer(maximum, lambda t: const(dtypes.min_value(t), t), "max")  # noqa: A001
+min = comm_reducer(minimum, lambda t: const(dtypes.max_value(t), t), "min")
+max = comm_reducer(maximum, lambda t: const(dtypes.min_value(t), t), "max")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from math import gcd, inf
 from typing import Any, TypeAlias
 
+from flashsched.errors import ExpressionError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.visit import rewrite
 
-__all__ = ["Linear", "Ranges", "bounds", "fold", "linear", "prove", "simplify", "structural_key"]
+__all__ = ["Linear", "Ranges", "at_most_zero", "below", "bounds", "fold", "linear", "prove", "simplify", "structural_key"]
 
 Ranges: TypeAlias = Mapping[Var, tuple[float, float]]
 """Inclusive bounds of variables; a variable that is missing may be anything."""
@@ -33,13 +34,17 @@ def _index(value: int) -> Const:
     return Const(value, dtypes.INDEX)
 
 
-def fold(op: str, a: Const, b: Const) -> Expr:
-    """``a op b`` on two index constants, as a constant."""
+def fold(op: str, a: Const, b: Const) -> Const:
+    """``a op b`` on two index constants, as a constant.
+
+    Raises:
+        ExpressionError: a division by zero, a shift by less than 0 or more than 63 bits, or a result beyond int64.
+    """
     x, y = int(a.value), int(b.value)
     if op in ("//", "%") and y == 0:
-        from flashsched.errors import ExpressionError
-
         raise ExpressionError(f"division by zero: {x} {op} 0")
+    if op in ("<<", ">>") and not 0 <= y < 64:
+        raise ExpressionError(f"a shift is by 0 to 63 bits: {x} {op} {y}")
     table = {
         "+": lambda: x + y,
         "-": lambda: x - y,
@@ -54,7 +59,10 @@ def fold(op: str, a: Const, b: Const) -> Expr:
         "<<": lambda: x << y,
         ">>": lambda: x >> y,
     }
-    return _index(table[op]()) if op in table else Binary(op, a, b)
+    value = table[op]()
+    if not -(2**63) <= value < 2**63:
+        raise ExpressionError(f"{x} {op} {y} does not fit int64")
+    return _index(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,13 @@ def linear(expr: Expr, ranges: Ranges = _NO_RANGES) -> Linear:
         if known is not None and known[0] == known[1]:
             return Linear({}, int(known[0]))
         return _atom(expr)
-    return _atom(simplify(expr, ranges) if expr.children else expr)
+    simple = simplify(expr, ranges) if expr.children else expr
+    return _atom(simple) if type(simple) is type(expr) else linear(simple, ranges)  # a select may have become its side
+
+
+def _divisor(expr: Binary) -> int:
+    """What a quotient or remainder divides by, where that is a positive constant; else 0."""
+    return max(0, int(expr.b.value)) if isinstance(expr.b, Const) else 0
 
 
 def _split(form: Linear, divisor: int) -> tuple[Linear, Linear]:
@@ -174,6 +188,13 @@ def _split(form: Linear, divisor: int) -> tuple[Linear, Linear]:
     return Linear(quotient, whole), Linear(rest, left)
 
 
+def _common(form: Linear, divisor: int) -> tuple[int, Linear]:
+    """What divides *divisor* and all factors of *form*, and the form divided by it, rounded down."""
+    common = gcd(divisor, *(factor for _, factor in form.terms.values()))
+    terms = {key: (atom, factor // common) for key, (atom, factor) in form.terms.items()}
+    return common, Linear(terms, form.constant // common)
+
+
 def _quotient(form: Linear, divisor: int, ranges: Ranges) -> Linear:
     if divisor == 1:
         return form
@@ -181,16 +202,13 @@ def _quotient(form: Linear, divisor: int, ranges: Ranges) -> Linear:
     low, high = rest.bounds(ranges)
     if low > -inf and high < inf and low // divisor == high // divisor:
         return whole + Linear({}, int(low // divisor))
-    common = divisor
-    for _, factor in rest.terms.values():
-        common = gcd(common, factor)
-    if common > 1:
-        terms = {key: (atom, factor // common) for key, (atom, factor) in rest.terms.items()}
-        return whole + _quotient(Linear(terms, rest.constant // common), divisor // common, ranges)
+    common, part = _common(rest, divisor)
+    if common > 1:  # (c * x + k) // (c * d) = (x + k // c) // d
+        return whole + _quotient(part, divisor // common, ranges)
     if len(rest.terms) == 1 and rest.constant == 0:
         ((atom, factor),) = rest.terms.values()
-        if factor == 1 and isinstance(atom, Binary) and atom.op == "//" and isinstance(atom.b, Const):
-            return whole + _quotient(linear(atom.a, ranges), divisor * int(atom.b.value), ranges)
+        if factor == 1 and isinstance(atom, Binary) and atom.op == "//" and _divisor(atom) > 0:
+            return whole + _quotient(linear(atom.a, ranges), divisor * _divisor(atom), ranges)
     return whole + _atom(Binary("//", rest.expr(), _index(divisor)))
 
 
@@ -201,20 +219,22 @@ def _remainder(form: Linear, divisor: int, ranges: Ranges) -> Linear:
     low, high = rest.bounds(ranges)
     if low > -inf and high < inf and low // divisor == high // divisor:
         return rest - Linear({}, int(low // divisor) * divisor)
+    common, part = _common(rest, divisor)
+    if common > 1:  # (c * x + k) % (c * d) = c * ((x + k // c) % d) + k % c
+        return _remainder(part, divisor // common, ranges).times(common) + Linear({}, rest.constant % common)
     if len(rest.terms) == 1 and rest.constant == 0:
         ((atom, factor),) = rest.terms.values()
-        if factor == 1 and isinstance(atom, Binary) and atom.op == "%" and isinstance(atom.b, Const):
-            if int(atom.b.value) % divisor == 0:
-                return _remainder(linear(atom.a, ranges), divisor, ranges)
+        if factor == 1 and isinstance(atom, Binary) and atom.op == "%" and not (_divisor(atom) or 1) % divisor:
+            return _remainder(linear(atom.a, ranges), divisor, ranges)
     return _atom(Binary("%", rest.expr(), _index(divisor)))
 
 
 def _rejoin(form: Linear) -> Linear:
     """``c * (x // c) + x % c`` made ``x`` again."""
     for atom, factor in form.terms.values():
-        if not (isinstance(atom, Binary) and atom.op == "%" and isinstance(atom.b, Const)):
+        if not (isinstance(atom, Binary) and atom.op == "%" and _divisor(atom) > 0):
             continue
-        divisor = int(atom.b.value)
+        divisor = _divisor(atom)
         value = linear(atom.a)
         _, rest = _split(value, divisor)
         want = structural_key(Binary("//", rest.expr(), _index(divisor)))
@@ -232,8 +252,8 @@ def _rejoin(form: Linear) -> Linear:
 
 def _nested_quotient(form: Linear, value: Expr, divisor: int, factor: int) -> tuple[Expr, int] | None:
     """The term ``(y // (d * e)) * factor * d`` for ``value = y // e``: quotients of quotients are stored joined."""
-    if isinstance(value, Binary) and value.op == "//" and isinstance(value.b, Const):
-        joined = Binary("//", value.a, _index(divisor * int(value.b.value)))
+    if isinstance(value, Binary) and value.op == "//" and _divisor(value) > 0:
+        joined = Binary("//", value.a, _index(divisor * _divisor(value)))
         found = form.terms.get(structural_key(joined))
         if found is not None and found[1] == factor * divisor:
             return found
@@ -247,7 +267,7 @@ def _atom_bounds(atom: Expr, ranges: Ranges) -> tuple[float, float]:
         a = bounds(atom.a, ranges)
         b = bounds(atom.b, ranges)
         if atom.op == "%" and b[0] > 0:
-            if 0 <= a[0] and a[1] < b[0]:
+            if a[0] >= 0 and a[1] < b[0]:
                 return a
             return 0, b[1] - 1
         if atom.op == "//" and b[0] == b[1] > 0:
@@ -257,7 +277,7 @@ def _atom_bounds(atom: Expr, ranges: Ranges) -> tuple[float, float]:
             return min(a[0], b[0]), min(a[1], b[1])
         if atom.op == "max":
             return max(a[0], b[0]), max(a[1], b[1])
-        if atom.op == "*":
+        if atom.op == "*" and atom.dtype == dtypes.INDEX:  # a narrower product wraps around
             corners = [x * y if x and y else 0 for x in a for y in b]
             return min(corners), max(corners)
     if isinstance(atom, Select):
@@ -293,7 +313,7 @@ def prove(condition: Expr, ranges: Ranges, facts: Iterable[Expr] = ()) -> bool |
         if a is decisive or b is decisive:
             return decisive
         return (not decisive) if a is not None and b is not None else None
-    form = _at_most_zero(condition, ranges)
+    form = at_most_zero(condition, ranges)
     if form is None:
         return _prove_equality(condition, ranges)
     low, high = form.bounds(ranges)
@@ -302,7 +322,7 @@ def prove(condition: Expr, ranges: Ranges, facts: Iterable[Expr] = ()) -> bool |
     if low > 0:
         return False
     for fact in facts:
-        known = _at_most_zero(fact, ranges)
+        known = at_most_zero(fact, ranges)
         if known is not None:
             if (form - known).bounds(ranges)[1] <= 0:
                 return True
@@ -311,22 +331,23 @@ def prove(condition: Expr, ranges: Ranges, facts: Iterable[Expr] = ()) -> bool |
     return None
 
 
-def _at_most_zero(condition: Expr, ranges: Ranges) -> Linear | None:
-    """The form that is at most zero exactly when *condition*, an order between indices, holds."""
-    if not isinstance(condition, Compare) or condition.a.dtype != dtypes.INDEX:
+def at_most_zero(condition: Expr, ranges: Ranges = _NO_RANGES) -> Linear | None:
+    """The form that is at most zero exactly when *condition* holds; None if it is no order between indices."""
+    if not isinstance(condition, Compare) or condition.a.dtype != dtypes.INDEX or condition.op in ("==", "!="):
         return None
     a, b = linear(condition.a, ranges), linear(condition.b, ranges)
     one = Linear({}, 1)
-    match condition.op:
-        case "<":
-            return _rejoin(a - b + one)
-        case "<=":
-            return _rejoin(a - b)
-        case ">":
-            return _rejoin(b - a + one)
-        case ">=":
-            return _rejoin(b - a)
-    return None
+    return _rejoin({"<": a - b + one, "<=": a - b, ">": b - a + one, ">=": b - a}[condition.op])
+
+
+def below(form: Linear) -> Expr:
+    """The condition that *form* is at most zero, as a person would write it: ``i * 4 + j < 10``."""
+    left = {key: term for key, term in form.terms.items() if term[1] > 0}
+    right = {key: (atom, -factor) for key, (atom, factor) in form.terms.items() if factor < 0}
+    limit = 1 - form.constant
+    if not left and right:  # -i + 3 <= 0 reads better as i >= 3
+        return Compare(">=", Linear(right, 0).expr(), _index(form.constant))
+    return Compare("<", Linear(left, 0).expr(), Linear(right, limit).expr())
 
 
 def _prove_equality(condition: Expr, ranges: Ranges) -> bool | None:
@@ -353,7 +374,10 @@ def simplify(expr: Expr, ranges: Ranges = _NO_RANGES, facts: Iterable[Expr] = ()
     def change(node: Expr) -> Expr | None:
         if isinstance(node, Compare):
             certain = prove(node, ranges, facts)
-            return None if certain is None else Const(certain, "bool")
+            if certain is not None:
+                return Const(certain, "bool")
+            form = at_most_zero(node, ranges)
+            return None if form is None else below(form)
         if isinstance(node, Select) and isinstance(node.condition, Const):
             return node.a if node.condition.value else node.b
         if isinstance(node, Not) and isinstance(node.value, Const):

@@ -355,14 +355,22 @@ def _check_body(name: str, body: tuple[Expr, ...], axes: tuple[Axis, ...], where
                 where=where,
                 hint="declare a tuple reducer with te.comm_reducer, and call it once",
             )
-    if reductions and len(body) != len(reductions[0].values):
+    if reductions and [value.index for value in reductions] != list(range(len(reductions[0].values))):
         raise ExpressionError(
-            f"{name}: the reducer gives {len(reductions[0].values)} values, and {len(body)} are kept", where=where
+            f"{name}: the reducer gives {len(reductions[0].values)} values, and all are kept, in their order; "
+            f"here are numbers {', '.join(str(value.index) for value in reductions)}",
+            where=where,
         )
     allowed = {*axes, *(reductions[0].axes if reductions else ())}
     for value in body:
         for var in free_vars(value):
-            if isinstance(var, Axis) and var not in allowed:
+            if not isinstance(var, Axis):
+                raise ExpressionError(
+                    f"{name}: variable {var.name!r} has no value; only axes may be used",
+                    shown=f"{name} = {value}",
+                    where=where,
+                )
+            if var not in allowed:
                 kind = "te.sum or another reducer" if var.kind is AxisKind.REDUCE else "the compute it belongs to"
                 raise ExpressionError(
                     f"{name}: axis {var.name!r} is used outside {kind}", shown=f"{name} = {value}", where=where

@@ -1,0 +1,1 @@
+"""From a scheduled nest to a kernel: passes, the interpreter, LLVM IR, the JIT, threads."""

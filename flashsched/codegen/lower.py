@@ -1,0 +1,108 @@
+"""Lowering: from a schedule to a program of plain loops and stores, by the passes of one list.
+
+`PASSES` reads aloud what happens. Each pass is a function from a statement to a statement that keeps what the nest
+computes; ask `lower` to show each by giving it *on_pass*.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from flashsched.codegen.passes.allocate import allocate
+from flashsched.codegen.passes.cut_tails import cut_tails
+from flashsched.codegen.passes.guards import hoist_guards
+from flashsched.codegen.passes.open_blocks import open_blocks
+from flashsched.codegen.passes.place_init import place_init
+from flashsched.codegen.passes.tidy import tidy
+from flashsched.codegen.passes.unroll_loops import unroll_loops
+from flashsched.errors import KernelError
+from flashsched.schedule.ir import Buffer, Program, Stmt
+from flashsched.schedule.schedule import Schedule
+from flashsched.te.tensor import PlaceholderOp, Tensor
+
+__all__ = ["PASSES", "OnPass", "lower", "program_of"]
+
+OnPass: TypeAlias = Callable[[str, Program, float], None]
+"""``on_pass(name, program, seconds)``, called after each pass."""
+
+PASSES: tuple[tuple[str, Callable[[Stmt, frozenset[Buffer]], Stmt]], ...] = (
+    ("place_init", lambda body, given: place_init(body)),
+    ("open_blocks", lambda body, given: open_blocks(body)),
+    ("allocate", allocate),
+    ("hoist_guards", lambda body, given: hoist_guards(body)),
+    ("tidy", lambda body, given: tidy(body)),
+    ("cut_tails", lambda body, given: cut_tails(body)),
+    ("unroll_loops", lambda body, given: unroll_loops(body)),
+)
+"""The passes in order: name and function ``(body, the caller's buffers) -> body``."""
+
+
+def lower(
+    schedule: Schedule, args: Sequence[Tensor] | None = None, name: str = "kernel", on_pass: OnPass | None = None
+) -> Program:
+    """The program of *schedule* after all passes.
+
+    Args:
+        schedule: what to lower.
+        args: the tensors that the caller passes, inputs then outputs; by default all of them, inputs in the order in
+            which they are first read.
+        name: the program's name.
+        on_pass: called after each pass.
+
+    Raises:
+        KernelError: *args* leaves out an input or an output, or names something that is neither.
+        LoweringError: the nest is too large to lower.
+    """
+    program = program_of(schedule, args, name)
+    given = frozenset((*program.params, *program.outputs))
+    for title, run in PASSES:
+        start = time.perf_counter()
+        program = program.with_body(run(program.body, given))
+        if on_pass is not None:
+            on_pass(title, program, time.perf_counter() - start)
+    return program
+
+
+def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: str = "kernel") -> Program:
+    """The scheduled nest with the buffers of its caller, before any pass.
+
+    Raises:
+        KernelError: *args* leaves out an input or an output, or names something that is neither.
+    """
+    state = schedule.state
+    known = {buffer.name: buffer for buffer in state.params}
+    outputs = {
+        id(tensor): stage.buffers[tensor.index]
+        for tensor in schedule.outputs
+        for stage in state.stages.values()
+        if stage.op is tensor.op
+    }
+    if args is None:
+        return Program(name, state.params, tuple(outputs[id(t)] for t in schedule.outputs), state.body)
+    params: list[Buffer] = []
+    outs: list[Buffer] = []
+    for tensor in args:
+        if not isinstance(tensor, Tensor):
+            raise KernelError(f"{tensor!r} is no tensor; a kernel's arguments are the tensors that its caller passes")
+        if id(tensor) in outputs:
+            outs.append(outputs[id(tensor)])
+        elif isinstance(tensor.op, PlaceholderOp):
+            if outs:
+                raise KernelError(
+                    f"input {tensor.name} comes after output {outs[0].name}", hint="name the inputs first, then outputs"
+                )
+            params.append(known.get(tensor.name) or Buffer(tensor.name, tensor.shape, tensor.dtype))
+        else:
+            raise KernelError(
+                f"{tensor.name} is computed inside the kernel, and the caller never sees it",
+                hint=f"make it an output: te.create_schedule([..., {tensor.name}])",
+            )
+    missing = [b.name for b in state.params if b not in params] + [b.name for b in outputs.values() if b not in outs]
+    if missing:
+        raise KernelError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
+            hint="name every input that is read and every output",
+        )
+    return Program(name, tuple(params), tuple(outs), state.body)

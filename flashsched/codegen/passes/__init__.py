@@ -1,0 +1,1 @@
+"""The lowering passes, one idea a file; `flashsched.codegen.lower` holds their order."""

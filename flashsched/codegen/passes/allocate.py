@@ -1,0 +1,122 @@
+"""allocate: intermediate buffers get memory where they are used, as large as what is used there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, Seq, Stmt, Store, map_exprs, rewrite_stmt, seq
+from flashsched.schedule.nest import loop_ranges
+from flashsched.schedule.regions import Span, accesses, region
+from flashsched.te.expr import Expr, is_const
+from flashsched.te.simplify import Ranges, simplify
+from flashsched.te.visit import rewrite, walk
+
+__all__ = ["allocate"]
+
+
+def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
+    """Allocate each buffer that is not *given* by the caller around the smallest statement that holds all its uses.
+
+    The buffer shrinks to the region that is touched there, the loops around it being points: a stage that is computed
+    at a loop keeps just one turn's part. Its layout, if it has one, is applied to what is left.
+    """
+    used: dict[Buffer, None] = {}
+    for buffer in _uses(body):
+        used.setdefault(buffer)
+    for buffer in used:
+        if buffer not in given:
+            body = _place(body, buffer, [])
+    return body
+
+
+def _uses(stmt: Stmt) -> list[Buffer]:
+    found: list[Buffer] = []
+
+    def on_expr(expr: Expr) -> Expr:
+        found.extend(node.buffer for node in walk(expr) if isinstance(node, Load))
+        return expr
+
+    def on_stmt(node: Stmt) -> Stmt | None:
+        if isinstance(node, Store):
+            found.append(node.buffer)
+        return None
+
+    map_exprs(stmt, on_expr)
+    rewrite_stmt(stmt, on_stmt)
+    return found
+
+
+def _touches(stmt: Stmt, buffer: Buffer) -> bool:
+    return buffer in _uses(stmt)
+
+
+def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> Stmt:
+    match stmt:
+        case For():
+            own = any(isinstance(n, Load) and n.buffer is buffer for n in walk(stmt.extent))
+            if not own:
+                return replace(stmt, body=_place(stmt.body, buffer, [*around, stmt]))
+        case Alloc():
+            return replace(stmt, body=_place(stmt.body, buffer, around))
+        case Seq():
+            touching = [position for position, inner in enumerate(stmt.stmts) if _touches(inner, buffer)]
+            first = touching[0]
+            if len(touching) == 1:
+                inner = _place(stmt.stmts[first], buffer, around)
+                return seq((*stmt.stmts[:first], inner, *stmt.stmts[first + 1 :]))
+            rest = seq(stmt.stmts[first:])
+            return seq((*stmt.stmts[:first], _allocated(rest, buffer, around)))
+        case If() | Let() | Store():
+            pass
+    return _allocated(stmt, buffer, around)
+
+
+def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> Stmt:
+    outer = loop_ranges(around)
+    spans = region(accesses(stmt, buffer), buffer.shape, outer)
+    shape = tuple(span.extent for span in spans)
+    logical = replace(buffer, shape=shape)
+    small = replace(logical, shape=buffer.layout.shape(shape), layout=None) if buffer.layout else logical
+    return Alloc(small, _moved(stmt, buffer, small, spans, outer))
+
+
+def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Ranges) -> Stmt:
+    """*stmt* with accesses to *old* made accesses to *new*, counted from the first element of each span."""
+
+    def place(indices: tuple[Expr, ...], ranges: Ranges) -> tuple[Expr, ...]:
+        local = [
+            i if is_const(span.first, 0) else simplify(i - span.first, ranges)
+            for i, span in zip(indices, spans, strict=True)
+        ]
+        return old.layout.apply(local, ranges) if old.layout else tuple(local)
+
+    def expr(value: Expr, ranges: Ranges) -> Expr:
+        def on_expr(node: Expr) -> Expr | None:
+            if isinstance(node, Load) and node.buffer is old:
+                return Load(new, place(node.indices, ranges))
+            return None
+
+        return rewrite(value, on_expr)
+
+    def visit(node: Stmt, ranges: Ranges) -> Stmt:
+        match node:
+            case For():
+                return replace(node, body=visit(node.body, {**ranges, **loop_ranges([node])}))
+            case Seq():
+                return seq([visit(inner, ranges) for inner in node.stmts])
+            case Alloc():
+                return replace(node, body=visit(node.body, ranges))
+            case Let():
+                return Let(node.var, expr(node.value, ranges), visit(node.body, ranges))
+            case If():
+                otherwise = None if node.otherwise is None else visit(node.otherwise, ranges)
+                return If(expr(node.condition, ranges), visit(node.then, ranges), otherwise)
+            case Store():
+                indices = tuple(expr(i, ranges) for i in node.indices)
+                value = expr(node.value, ranges)
+                if node.buffer is old:
+                    return Store(new, place(indices, ranges), value)
+                return Store(node.buffer, indices, value)
+        return node
+
+    return visit(stmt, dict(outer))

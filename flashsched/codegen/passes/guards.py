@@ -1,0 +1,75 @@
+"""hoist_guards: a condition is tested outside the loops that it does not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flashsched.schedule.ir import Alloc, For, If, Let, Seq, Stmt, rewrite_stmt, seq
+from flashsched.te.expr import Binary, Expr, logical_and
+from flashsched.te.simplify import structural_key
+from flashsched.te.visit import uses
+
+__all__ = ["conjuncts", "guarded", "hoist_guards"]
+
+
+def conjuncts(condition: Expr) -> list[Expr]:
+    """The terms of a conjunction."""
+    if isinstance(condition, Binary) and condition.op == "and":
+        return conjuncts(condition.a) + conjuncts(condition.b)
+    return [condition]
+
+
+def guarded(conditions: Sequence[Expr], body: Stmt) -> Stmt:
+    """*body* where all of *conditions* hold."""
+    return If(logical_and(*conditions), body) if conditions else body
+
+
+def hoist_guards(body: Stmt) -> Stmt:
+    """Move conditions that hold for a whole loop out of it.
+
+    Rewrite::
+
+        for j in range(m):               if i < n:
+            if i < n:            ->          for j in range(m):
+                S                                S
+
+    A condition that all statements of a sequence share is tested once before them.
+    """
+
+    def change(node: Stmt) -> Stmt | None:
+        match node:
+            case For(body=If(otherwise=None) as inner):
+                terms = conjuncts(inner.condition)
+                outside = [t for t in terms if not uses(t, node.var)]
+                if outside:
+                    inside = [t for t in terms if uses(t, node.var)]
+                    return guarded(outside, replace(node, body=guarded(inside, inner.then)))
+            case If(otherwise=None, then=If(otherwise=None) as inner):
+                return If(logical_and(*conjuncts(node.condition), *conjuncts(inner.condition)), inner.then)
+            case Seq():
+                return _factored(node)
+            case Let(body=If(otherwise=None) as inner):
+                terms = conjuncts(inner.condition)
+                if not any(uses(term, node.var) for term in terms):
+                    return guarded(terms, replace(node, body=inner.then))
+            case Alloc(body=If(otherwise=None) as inner):
+                return If(inner.condition, replace(node, body=inner.then))
+        return None
+
+    return rewrite_stmt(body, change)
+
+
+def _factored(node: Seq) -> Stmt | None:
+    if not all(isinstance(s, If) and s.otherwise is None for s in node.stmts):
+        return None
+    tests = [{structural_key(t): t for t in conjuncts(s.condition)} for s in node.stmts if isinstance(s, If)]
+    shared = [key for key in tests[0] if all(key in other for other in tests[1:])]
+    if not shared:
+        return None
+    inner = [
+        guarded([t for key, t in own.items() if key not in shared], s.then)
+        for own, s in zip(tests, node.stmts, strict=True)
+        if isinstance(s, If)
+    ]
+    return guarded([tests[0][key] for key in shared], seq(inner))
