@@ -1,0 +1,290 @@
+"""A lowered nest to the LLVM text of a module: statements, loops, allocations, and the functions they end up in.
+
+The text does what the nest says and nothing more: vectorized loops become vector instructions here, parallel ones
+functions that the runtime calls (`flashsched.codegen.threads`), all others plain loops that LLVM is told to leave
+alone. `emit_expr` and the files below it write what a statement computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flashsched.codegen.emit_code import BITS, Code, Module, Value, clean_name, literal
+from flashsched.codegen.emit_convert import register_type
+from flashsched.codegen.emit_expr import Expressions
+from flashsched.codegen.emit_math import known_functions
+from flashsched.codegen.emit_state import Lanes, Slot, State
+from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
+from flashsched.codegen.target import Target
+from flashsched.errors import LoweringError
+from flashsched.schedule.ir import Alloc, For, If, LoopKind, Program, Seq, Stmt, Store, walk_stmt
+from flashsched.te import dtypes
+from flashsched.te.expr import Var
+from flashsched.te.simplify import bounds, prove
+
+__all__ = ["emit", "entry_name"]
+
+_C_NAMES = {"malloc", "free", "aligned_alloc", "memcpy", "memset", "memmove", "fmod", "rint", "fma", "main"}
+_TAKEN = _C_NAMES | {name + suffix for name in known_functions() for suffix in ("", "f")}
+_WHOLE_VECTORS = 4  # registers that a vectorized loop with loops in it may fill at once
+_MOST_PIECES = 16  # pieces of a vectorized loop that are written out; more become a loop of their own
+
+
+def entry_name(name: str) -> str:
+    """The symbol of a program of that name: LLVM's characters only, and no function of the C library.
+
+    >>> entry_name("matmul"), entry_name("my kernel"), entry_name("exp")
+    ('matmul', 'my_kernel', 'exp.kernel')
+    """
+    cleaned = clean_name(name)
+    return f"{cleaned}.kernel" if cleaned in _TAKEN or cleaned.startswith(("llvm.", "fs_")) else cleaned
+
+
+def emit(program: Program, target: Target) -> str:
+    """The LLVM text of *program*, a lowered nest, for *target*.
+
+    It defines ``void NAME(ptr, ptr, …)``, one pointer to the first element of each input, then of each output, and
+    `entry_name` says what NAME is. None of an output's memory may be shared with another argument.
+
+    Raises:
+        LoweringError: the nest holds something that has no code, e.g. a block, or a vectorized loop of unknown length.
+    """
+    buffers = (*program.params, *program.outputs)
+    if len(set(buffers)) < len(buffers):
+        names = ", ".join(buffer.name for buffer in buffers)
+        raise LoweringError(f"program {program.name!r} takes a buffer twice: {names}")
+    module, name = Module(target), entry_name(program.name)
+    stored = {stmt.buffer for stmt in walk_stmt(program.body) if isinstance(stmt, Store)}
+    state = State(Code(module))
+    params = []
+    for number, buffer in enumerate(buffers):
+        pointer = f"%{clean_name(buffer.name).replace('.', '_')}_{number}"
+        alignment = buffer.alignment or dtypes.bits(buffer.dtype) // 8
+        notes = buffer_notes(buffer, alignment, written=buffer in stored)
+        state.slots[buffer] = Slot(pointer, alignment, notes=notes)
+        params.append(f"ptr {notes} {pointer}")
+    writer = _Statements(state, name)
+    writer.write(program.body)
+    module.add(_function(f"void @{name}({', '.join(params)})", "nounwind", state.code))
+    return module.text(f"flashsched program {program.name!r}".replace("\n", " "))
+
+
+def _function(head: str, attributes: str, code: Code) -> str:
+    code.line("ret void")
+    return f"define {head} {attributes} {{\n{code.body()}\n}}\n"
+
+
+class _Statements:
+    """Writes the statements of one function.
+
+    Args:
+        state: where in the function code is written, and what is known there.
+        name: the function's name.
+    """
+
+    def __init__(self, state: State, name: str) -> None:
+        self.state, self.code, self.name = state, state.code, name
+        self.expressions = Expressions(state)
+        self.storage = Storage(state)
+        self._depth = 0  # of loops, in this function
+        self._outlined = 0
+
+    def write(self, stmt: Stmt) -> None:
+        """Write *stmt*."""
+        match stmt:
+            case Store():
+                self.expressions.memory.store(stmt, self.expressions.value(stmt.value))
+            case Seq():
+                for inner in stmt.stmts:
+                    self.write(inner)
+            case For():
+                self._loop(stmt)
+            case If():
+                self._condition(stmt)
+            case Alloc():
+                with self.storage.allocated(stmt.buffer):
+                    self.write(stmt.body)
+            case _:
+                raise LoweringError(
+                    f"{type(stmt).__name__} has no code: a nest must be lowered before it is compiled",
+                    hint="run it through the passes of flashsched.codegen.lower",
+                )
+
+    # -- conditions
+
+    def _condition(self, stmt: If) -> None:
+        certain = prove(stmt.condition, self.state.ranges) if self.state.lanes else None
+        if certain is not None:
+            chosen = stmt.then if certain else stmt.otherwise
+            if chosen is not None:
+                self.write(chosen)
+            return
+        test = self.expressions.value(stmt.condition)
+        if test.lanes > 1:
+            with self.state.masked(test):
+                self.write(stmt.then)
+            if stmt.otherwise is not None:
+                with self.state.masked(self.code.op("xor", test, literal(True, "i1"))):
+                    self.write(stmt.otherwise)
+            return
+        code = self.code
+        then, otherwise, after = code.fresh("then"), code.fresh("else"), code.fresh("end")
+        code.line(f"br i1 {test.text}, label %{then}, label %{otherwise if stmt.otherwise else after}")
+        for label, branch in ((then, stmt.then), (otherwise, stmt.otherwise)):
+            if branch is not None:
+                with code.branch():
+                    code.enter(label)
+                    self.write(branch)
+                    code.line(f"br label %{after}")
+        code.enter(after)
+
+    # -- loops
+
+    def _loop(self, loop: For) -> None:
+        if loop.turns is not None and loop.turns <= 0:
+            return
+        if loop.kind is LoopKind.VECTORIZE and self.state.lanes is None:
+            self._vectorized(loop)
+        elif loop.kind is LoopKind.PARALLEL and self.state.outer is None and self.state.lanes is None:
+            self._parallel(loop)
+        elif self._depth == 0:  # memory on the heap is asked for once, not in each turn
+            with self.storage.hoisted(heap_allocations(loop.body)):
+                self._serial(loop)
+        else:
+            self._serial(loop)
+
+    def _serial(self, loop: For) -> None:
+        high = bounds(loop.extent, self.state.ranges)[1] - 1
+        if loop.turns == 1:
+            with self.state.bound(loop.var, literal(0, "i64"), 0, 0):
+                self.write(loop.body)
+            return
+        extent = self._extent(loop)
+        self.code.comment(f"for {loop.var.name} in range({loop.extent})")
+        self._counted(loop.var, literal(0, "i64"), extent, loop.turns is None, (0, high), lambda: self.write(loop.body))
+
+    def _extent(self, loop: For) -> Value:
+        extent = self.expressions.value(loop.extent)
+        if extent.lanes > 1:
+            raise LoweringError(
+                f"loop {loop.var.name!r} has another extent in each vector lane: {loop.extent}",
+                hint="vectorize a loop that its extent does not depend on",
+            )
+        return extent
+
+    def _counted(
+        self,
+        var: Var,
+        start: Value,
+        stop: Value,
+        may_be_empty: bool,
+        within: tuple[float, float],
+        body: Callable[[], None],
+    ) -> None:
+        """A loop of *var* from *start* to below *stop*, its values lying *within* these bounds."""
+        code, hint = self.code, clean_name(var.name)
+        head, latch, after = code.fresh(hint), code.fresh(f"{hint}.next"), code.fresh(f"{hint}.end")
+        if may_be_empty:
+            some = code.compare("icmp slt", start, stop)
+            before = code.label
+            code.line(f"br i1 {some.text}, label %{head}, label %{after}")
+        else:
+            before = code.label
+            code.line(f"br label %{head}")
+        with code.branch():
+            code.enter(head)
+            following = f"%{code.fresh(hint)}"
+            at = code.make(f"phi i64 [ {start.text}, %{before} ], [ {following}, %{latch} ]", "i64", 1, hint)
+            self._depth += 1
+            with self.state.bound(var, at, *within):
+                body()
+            self._depth -= 1
+            code.start(latch)
+            code.line(f"{following} = add nuw nsw i64 {at.text}, 1")
+            again = code.compare("icmp slt", Value(following, "i64"), stop)
+            note = code.module.loop_note()
+            code.line(f"br i1 {again.text}, label %{head}, label %{after}, !llvm.loop {note}")
+        code.enter(after)
+
+    # -- vectorized loops
+
+    def _vectorized(self, loop: For) -> None:
+        turns = loop.turns
+        if turns is None:
+            raise LoweringError(
+                f"loop {loop.var.name!r} is vectorized, and its extent {loop.extent} is not a constant",
+                hint="split it by a constant and vectorize the inner loop",
+            )
+        width = self._width(loop)
+        whole, left = divmod(turns, width)
+        self.code.comment(f"for {loop.var.name} in range({turns}), {min(width, turns)} at once")
+        if whole > _MOST_PIECES:
+            piece = Var(f"{loop.var.name}.piece")
+
+            def body() -> None:
+                base = self.code.op("mul nuw nsw", self.state.variable(piece), literal(width, "i64"))
+                self._lanes(loop, base, width, (0, whole * width - 1))
+
+            self._counted(piece, literal(0, "i64"), literal(whole, "i64"), False, (0, whole - 1), body)
+        else:
+            for first in range(0, whole * width, width):
+                self._lanes(loop, literal(first, "i64"), width, (first, first + width - 1))
+        if left:
+            self._lanes(loop, literal(turns - left, "i64"), left, (turns - left, turns - 1))
+
+    def _lanes(self, loop: For, base: Value, count: int, within: tuple[float, float]) -> None:
+        if count == 1:
+            with self.state.bound(loop.var, base, *within):
+                self.write(loop.body)
+            return
+        with self.state.in_lanes(Lanes(loop.var, count, base), *within):
+            self.write(loop.body)
+
+    def _width(self, loop: For) -> int:
+        """How many turns run at once: a register full of the widest type, or a few where a loop inside gains by it."""
+        kinds = {register_type(stmt.buffer.dtype) for stmt in walk_stmt(loop.body) if isinstance(stmt, Store)}
+        widest = max((BITS[kind] for kind in kinds), default=32)
+        width = self.code.module.target.vector_bits // widest
+        has_loops = any(isinstance(stmt, For) and stmt.turns != 1 for stmt in walk_stmt(loop.body))
+        return width * _WHOLE_VECTORS if has_loops else width
+
+    # -- parallel loops
+
+    def _parallel(self, loop: For) -> None:
+        """The loop's body as a function of its own, which the runtime calls with ranges of turns.
+
+        The runtime passes on one pointer, so a first function unpacks what that points to and calls a second, whose
+        parameters tell LLVM again that the buffers do not overlap.
+        """
+        extent = self._extent(loop)
+        name = f"{self.name}.par{self._outlined}"
+        self._outlined += 1
+        inner = State(Code(self.code.module), outer=self.state, ranges=dict(self.state.ranges))
+        writer = _Statements(inner, name)
+        high = bounds(loop.extent, self.state.ranges)[1] - 1
+        begin, end = Value("%begin", "i64"), Value("%end", "i64")
+        inner.code.comment(f"for {loop.var.name} in range({loop.extent}), the turns from begin to end")
+        with writer.storage.hoisted(heap_allocations(loop.body)):
+            writer._counted(loop.var, begin, end, True, (0, high), lambda: writer.write(loop.body))
+        module = self.code.module
+        unpack, context = Code(module), self.code.stack(8 * len(inner.captured), "context")
+        params, passed = [], []
+        for number, (what, param) in enumerate(inner.captured.items()):
+            if isinstance(what, Var):
+                kind, notes, outside = "i64", "", self.state.variable(what).text
+            else:
+                slot = self.state.slot(what)
+                kind, notes, outside = "ptr", f" {slot.notes}", slot.pointer
+            place = self.code.make(f"getelementptr i8, ptr {context}, i64 {8 * number}", "ptr")
+            self.code.line(f"store {kind} {outside}, ptr {place.text}, align 8")
+            source = unpack.make(f"getelementptr i8, ptr %context, i64 {8 * number}", "ptr")
+            value = unpack.make(f"load {kind}, ptr {source.text}, align 8", kind)
+            params.append(f"{kind}{notes} {param}")
+            passed.append(f"{kind} {value.text}")
+        signature = ", ".join([*params, "i64 %begin", "i64 %end"])
+        module.add(_function(f"internal void @{name}.body({signature})", "noinline nounwind", inner.code))
+        unpack.line(f"call void @{name}.body({', '.join([*passed, 'i64 %begin', 'i64 %end'])})")
+        module.add(_function(f"internal void @{name}(ptr %context, i64 %begin, i64 %end)", "nounwind", unpack))
+        module.declare("fs_parallel_for", "void", ["ptr", "ptr", "i64"])
+        self.code.comment(f"for {loop.var.name} in range({loop.extent}), in parallel")
+        self.code.line(f"call void @fs_parallel_for(ptr @{name}, ptr {context}, i64 {extent.text})")

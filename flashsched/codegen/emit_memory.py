@@ -1,0 +1,324 @@
+"""Loads and stores: from a buffer's indices to an address, and from how the address moves with the lanes to an access.
+
+In a vectorized loop an address that stays is one scalar access, one that moves by an element a lane is one vector
+access, and only what is left is a gather or a scatter. An access under a mask touches no element of an inactive lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import gcd
+
+from flashsched.codegen.emit_code import Code, Value, clean_name, literal, vector_type
+from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
+from flashsched.codegen.emit_state import Lanes, State
+from flashsched.schedule.ir import Buffer, Load, Store
+from flashsched.te import dtypes
+from flashsched.te.expr import Binary, Const, Expr, Var
+from flashsched.te.simplify import bounds, linear
+
+__all__ = ["Affine", "Memory", "in_bounds"]
+
+
+@dataclass(slots=True)
+class Affine:
+    """An index as a sum: *terms* (a scalar's text and its factor), *lane* for each lane, *vectors*, and a constant."""
+
+    terms: dict[str, int] = field(default_factory=dict)
+    lane: int = 0
+    vectors: list[tuple[Value, int]] = field(default_factory=list)
+    constant: int = 0
+
+    def add(self, value: Value, factor: int) -> None:
+        """Count *factor* times an int64 *value* in."""
+        if value.lanes > 1:
+            self.vectors.append((value, factor))
+        elif value.is_literal:
+            self.constant += int(value.text) * factor
+        else:
+            self.terms[value.text] = self.terms.get(value.text, 0) + factor
+
+    def scaled(self, factor: int) -> None:
+        """Multiply all of it by *factor*."""
+        self.terms = {text: f * factor for text, f in self.terms.items()}
+        self.vectors = [(value, f * factor) for value, f in self.vectors]
+        self.lane, self.constant = self.lane * factor, self.constant * factor
+
+
+def in_bounds(load: Load | Store, state: State) -> bool:
+    """Whether the element exists in every turn and lane, whatever conditions stand around it."""
+    for index, extent in zip(load.indices, load.buffer.shape, strict=True):
+        low, high = bounds(index, state.ranges)
+        if low < 0 or high >= extent:
+            return False
+    return True
+
+
+class Memory:
+    """Reads and writes the buffers of one function.
+
+    Args:
+        state: the point that code is written at.
+        evaluate: gives the value of an expression (an index is one, and may itself load).
+    """
+
+    def __init__(self, state: State, evaluate: Callable[[Expr], Value]) -> None:
+        self._state = state
+        self._evaluate = evaluate
+
+    # -- indices
+
+    def affine(self, expr: Expr) -> Affine:
+        """An index split into what the lanes move and what they do not."""
+        result = Affine()
+        self._collect(expr, 1, result)
+        result.terms = {text: factor for text, factor in result.terms.items() if factor}
+        return result
+
+    def _collect(self, expr: Expr, factor: int, into: Affine) -> None:
+        if isinstance(expr, Const):
+            into.constant += int(expr.value) * factor
+        elif isinstance(expr, Var):
+            lanes = self._state.lanes
+            if lanes is not None and expr is lanes.var:
+                into.lane += factor
+                into.add(lanes.base, factor)
+            else:
+                into.add(self._evaluate(expr), factor)
+        elif isinstance(expr, Binary) and expr.op in ("+", "-"):
+            self._collect(expr.a, factor, into)
+            self._collect(expr.b, factor if expr.op == "+" else -factor, into)
+        elif isinstance(expr, Binary) and expr.op == "*" and isinstance(expr.b, Const):
+            self._collect(expr.a, factor * int(expr.b.value), into)
+        elif isinstance(expr, Binary) and expr.op == "*" and isinstance(expr.a, Const):
+            self._collect(expr.b, factor * int(expr.a.value), into)
+        elif isinstance(expr, Binary) and expr.dtype == dtypes.INDEX:
+            form = linear(expr, self._state.ranges)  # splits quotients and remainders as far as the ranges allow
+            into.constant += form.constant * factor
+            for atom, times in form.terms.values():
+                if isinstance(atom, Var):
+                    self._collect(atom, factor * times, into)
+                else:
+                    into.add(self._evaluate(atom), factor * times)
+        else:
+            into.add(self._evaluate(expr), factor)
+
+    def scalar_sum(self, form: Affine) -> Value:
+        """The part of *form* that is the same for all lanes and not constant."""
+        code = self._state.code
+        key = ("sum", *form.terms.items())
+        found: Value | None = code.memo.get(key)
+        if found is None:
+            for text, factor in form.terms.items():
+                part = self._product(Value(text, "i64"), factor)
+                found = part if found is None else code.op("add nsw", found, part)
+            found = literal(0, "i64") if found is None else found
+            code.memo[key] = found
+        return found
+
+    def _product(self, value: Value, factor: int) -> Value:
+        if factor == 1:
+            return value
+        code = self._state.code
+        key = ("product", value.text, factor)
+        found: Value | None = code.memo.get(key)
+        if found is None:
+            found = code.memo[key] = code.op("mul nsw", value, literal(factor, "i64"))
+        return found
+
+    def _offset(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Affine:
+        """The element's place in memory, counted in elements."""
+        total = Affine()
+        for index, stride in zip(indices, buffer.element_strides, strict=True):
+            if stride:
+                self._collect(index, stride, total)
+        copies = self._state.slot(buffer).copies
+        if copies > 1:
+            total.scaled(copies)
+            total.lane += 1
+        total.terms = {text: factor for text, factor in total.terms.items() if factor}
+        return total
+
+    # -- addresses
+
+    def _pointer(self, buffer: Buffer, form: Affine, shift: int = 0) -> tuple[Value, int]:
+        """The address of the first lane, moved by *shift* elements, and its alignment in bytes."""
+        code, slot = self._state.code, self._state.slot(buffer)
+        kind, size = memory_type(buffer.dtype, code.module.target), dtypes.bits(buffer.dtype) // 8
+        constant = form.constant + shift
+        key = (slot.pointer, constant, *form.terms.items())
+        found = code.memo.get(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        pointer = Value(slot.pointer, "ptr")
+        if form.terms:
+            base_key = (slot.pointer, None, *form.terms.items())
+            base: Value | None = code.memo.get(base_key)
+            if base is None:
+                moved = self.scalar_sum(form)
+                base = code.make(f"getelementptr {kind}, ptr {slot.pointer}, i64 {moved.text}", "ptr", 1, "at")
+                code.memo[base_key] = base
+            pointer = base
+        if constant:
+            pointer = code.make(f"getelementptr {kind}, ptr {pointer.text}, i64 {constant}", "ptr", 1, "at")
+        alignment = gcd(slot.alignment, constant * size, *(factor * size for factor in form.terms.values()))
+        code.memo[key] = pointer, alignment
+        return pointer, alignment
+
+    def _pointers(self, buffer: Buffer, form: Affine, lanes: int) -> tuple[Value, int]:
+        """An address for each lane, and the alignment of an element."""
+        code, slot = self._state.code, self._state.slot(buffer)
+        kind, size = memory_type(buffer.dtype, code.module.target), dtypes.bits(buffer.dtype) // 8
+        places = code.iota(lanes, "i64")
+        places = code.op("mul", places, literal(form.lane, "i64")) if form.lane not in (0, 1) else places
+        total: Value | None = places if form.lane else None
+        for value, factor in form.vectors:
+            part = value if factor == 1 else code.op("mul", value, literal(factor, "i64"))
+            total = part if total is None else code.op("add", total, part)
+        if total is None:
+            total = code.broadcast(literal(0, "i64"), lanes)
+        base, _ = self._pointer(buffer, form)
+        total = code.broadcast(total, lanes)
+        many = code.make(f"getelementptr {kind}, ptr {base.text}, {total.type} {total.text}", "ptr", lanes, "at")
+        return many, gcd(slot.alignment, size)
+
+    def _is_vector(self, form: Affine) -> bool:
+        return bool(form.lane or form.vectors)
+
+    # -- loads
+
+    def load(self, node: Load) -> Value:
+        """The element at *node*'s indices, a vector where they differ between lanes."""
+        state, code = self._state, self._state.code
+        buffer = node.buffer
+        form = self._offset(buffer, node.indices)
+        mask = state.mask
+        if mask is not None and in_bounds(node, state):
+            mask = None
+        if not self._is_vector(form):
+            value = self._scalar_load(buffer, form, mask)
+        else:
+            lanes = self._lanes()
+            if form.lane == 1 and not form.vectors:
+                value = self._vector_load(buffer, form, mask)
+            elif form.lane in (-1, 2) and not form.vectors and mask is None and buffer.strides is None:
+                value = self._strided_load(buffer, form, lanes.width)
+            else:
+                value = self._gather(buffer, form, mask)
+        return from_memory(code, value, buffer.dtype)
+
+    def _lanes(self) -> Lanes:
+        lanes = self._state.lanes
+        assert lanes is not None
+        return lanes
+
+    def _plain(self, buffer: Buffer, form: Affine, lanes: int, shift: int = 0) -> Value:
+        code = self._state.code
+        kind = memory_type(buffer.dtype, code.module.target)
+        pointer, alignment = self._pointer(buffer, form, shift)
+        of = vector_type(kind, lanes)
+        return code.make(f"load {of}, ptr {pointer.text}, align {alignment}", kind, lanes, clean_name(buffer.name))
+
+    def _scalar_load(self, buffer: Buffer, form: Affine, mask: Value | None) -> Value:
+        if mask is None:
+            return self._plain(buffer, form, 1)
+        code = self._state.code  # read for all lanes at once, but only if there is one that asks
+        before, inside, after = code.label, code.fresh("any"), code.fresh("none")
+        code.line(f"br i1 {code.any_lane(mask).text}, label %{inside}, label %{after}")
+        with code.branch():
+            code.enter(inside)
+            value = self._plain(buffer, form, 1)
+            code.start(after)
+        zero = literal(0, value.kind) if value.kind[0] == "i" else Value("zeroinitializer", value.kind)
+        return code.phi([(zero, before), (value, inside)])
+
+    def _vector_load(self, buffer: Buffer, form: Affine, mask: Value | None) -> Value:
+        lanes = self._lanes().width
+        if mask is None:
+            return self._plain(buffer, form, lanes)
+        pointer, alignment = self._pointer(buffer, form)
+        code = self._state.code
+        kind = memory_type(buffer.dtype, code.module.target)
+        of, name = vector_type(kind, lanes), _masked("load", kind, lanes)
+        code.module.declare(name, of, ["ptr", mask.type, of])
+        args = f"ptr align {alignment} {pointer.text}, {mask.type} {mask.text}, {of} zeroinitializer"
+        return code.make(f"call {of} @{name}({args})", kind, lanes, clean_name(buffer.name))
+
+    def _strided_load(self, buffer: Buffer, form: Affine, lanes: int) -> Value:
+        """Every second element, or all of them backwards: whole vectors and a shuffle, never past the last one."""
+        code = self._state.code
+        if form.lane == -1:
+            first = self._plain(buffer, form, lanes, shift=1 - lanes)
+            return _shuffled(code, first, first, range(lanes - 1, -1, -1))
+        first = self._plain(buffer, form, lanes)
+        last = self._plain(buffer, form, lanes, shift=lanes - 1)
+        return _shuffled(code, first, last, [2 * n if 2 * n < lanes else 2 * n + 1 for n in range(lanes)])
+
+    def _gather(self, buffer: Buffer, form: Affine, mask: Value | None) -> Value:
+        code, lanes = self._state.code, self._lanes().width
+        pointers, alignment = self._pointers(buffer, form, lanes)
+        kind = memory_type(buffer.dtype, code.module.target)
+        active = code.broadcast(literal(True, "i1") if mask is None else mask, lanes)
+        of, name = vector_type(kind, lanes), _masked("gather", kind, lanes, pointers=True)
+        code.module.declare(name, of, [pointers.type, active.type, of])
+        args = f"{pointers.type} align {alignment} {pointers.text}, {active.type} {active.text}"
+        return code.make(f"call {of} @{name}({args}, {of} zeroinitializer)", kind, lanes, clean_name(buffer.name))
+
+    # -- stores
+
+    def store(self, node: Store, value: Value) -> None:
+        """Write *value* (of the buffer's dtype) for each active lane."""
+        state, code = self._state, self._state.code
+        buffer = node.buffer
+        form = self._offset(buffer, node.indices)
+        mask = state.mask
+        if not self._is_vector(form) and mask is None:
+            last = value if value.lanes == 1 else code.extract(value, value.lanes - 1)  # the last turn's stays
+            self._put(buffer, form, to_memory(code, last, buffer.dtype))
+            return
+        lanes = self._lanes().width
+        stored = code.broadcast(to_memory(code, value, buffer.dtype), lanes)
+        if form.lane != 1 or form.vectors:
+            if form.lane == -1 and not form.vectors and mask is None:
+                backwards = _shuffled(code, stored, stored, range(lanes - 1, -1, -1))
+                self._put(buffer, form, backwards, shift=1 - lanes)
+            else:
+                self._scatter(buffer, form, stored, mask)
+        elif mask is None:
+            self._put(buffer, form, stored)
+        elif state.slot(buffer).private and in_bounds(node, state):
+            # nobody else sees it, so inactive lanes may be written back; a plain access can become a register
+            old = self._plain(buffer, form, lanes)
+            self._put(buffer, form, code.select(mask, stored, old))
+        else:
+            pointer, alignment = self._pointer(buffer, form)
+            name = _masked("store", stored.kind, lanes)
+            code.module.declare(name, "void", [stored.type, "ptr", mask.type])
+            args = f"{stored.type} {stored.text}, ptr align {alignment} {pointer.text}, {mask.type} {mask.text}"
+            code.line(f"call void @{name}({args})")
+
+    def _put(self, buffer: Buffer, form: Affine, value: Value, shift: int = 0) -> None:
+        pointer, alignment = self._pointer(buffer, form, shift)
+        self._state.code.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {alignment}")
+
+    def _scatter(self, buffer: Buffer, form: Affine, value: Value, mask: Value | None) -> None:
+        """Lanes are written in order, so where several meet the last one's value stays."""
+        code, lanes = self._state.code, self._lanes().width
+        pointers, alignment = self._pointers(buffer, form, lanes)
+        active = code.broadcast(literal(True, "i1") if mask is None else mask, lanes)
+        name = _masked("scatter", value.kind, lanes, pointers=True)
+        code.module.declare(name, "void", [value.type, pointers.type, active.type])
+        args = f"{value.type} {value.text}, {pointers.type} align {alignment} {pointers.text}"
+        code.line(f"call void @{name}({args}, {active.type} {active.text})")
+
+
+def _masked(what: str, kind: str, lanes: int, pointers: bool = False) -> str:
+    short = {"double": "f64", "float": "f32", "half": "f16"}.get(kind, kind)
+    return f"llvm.masked.{what}.v{lanes}{short}.{f'v{lanes}p0' if pointers else 'p0'}"
+
+
+def _shuffled(code: Code, a: Value, b: Value, picks: range | list[int]) -> Value:
+    chosen = ", ".join(f"i32 {n}" for n in picks)
+    text = f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(picks)} x i32> <{chosen}>"
+    return code.make(text, a.kind, len(picks))
