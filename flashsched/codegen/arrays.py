@@ -134,11 +134,13 @@ def _from_dlpack(thing: Any) -> Array:
         raise KernelError(f"is a {kind} that cannot be shared: {error}") from None
     versioned = _Versioned.from_address(_address(capsule)) if _is_versioned(capsule) else None
     tensor = _Tensor.from_address(_address(capsule)) if versioned is None else versioned.tensor
-    name = _KINDS.get(tensor.code, f"DLPack kind {tensor.code}, bits ") + ("" if tensor.code == 6 else str(tensor.bits))
+    name = _KINDS.get(tensor.code, f"DLPack-{tensor.code}-") + ("" if tensor.code == 6 else str(tensor.bits))
     try:
-        dtype = numpy_dtype(name)
+        dtype = numpy_dtype(name) if name == "bfloat16" else np.dtype(name)
     except TypeError:
-        raise KernelError(f"is a {kind} of an element type that kernels do not have ({name})") from None
+        dtype = None
+    if dtype is None or tensor.lanes != 1:
+        raise KernelError(f"is a {kind} of an element type that kernels do not have ({name} x {tensor.lanes})")
     shape = tuple(tensor.shape[: tensor.ndim])
     steps = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _row_major(shape)
     strides = tuple(step * dtype.itemsize for step in steps)
