@@ -155,9 +155,8 @@ class Worker:
                 case Done() as done:
                     return self._outcome(done)
                 case _Gone(reason):
-                    status, error = self._death()
-                    if reason:
-                        status, error = "crash", reason
+                    status, error = ("crash", reason) if reason else self._death()
+                    self.kill()
                     return self._end(status, error, start) if began else None
                 case _ if stopped():
                     self.kill()

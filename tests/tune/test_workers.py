@@ -46,6 +46,12 @@ def die_with_a_child(path):
     with open(path, "w") as file:
         file.write(str(subprocess.Popen(["sleep", "60"]).pid))
     os.abort()
+def die_and_leave_a_fork(path):
+    child = os.fork()
+    if child == 0: time.sleep(60); os._exit(0)
+    with open(path, "w") as file:
+        file.write(str(child))
+    os.abort()
 def hoard(_):
     kept = []
     while True: kept.append(bytearray(1 << 20))
@@ -181,7 +187,7 @@ def test_a_job_that_closes_its_output_does_not_slow_the_next(pool):
     assert time.monotonic() - start < 2
 
 
-@pytest.mark.parametrize("function", ["jobs:spin_with_a_child", "jobs:die_with_a_child"])
+@pytest.mark.parametrize("function", ["jobs:spin_with_a_child", "jobs:die_with_a_child", "jobs:die_and_leave_a_fork"])
 def test_children_of_a_job_die_with_it(pool, tmp_path, function):
     assert pool.submit(function, str(tmp_path / "pid"), timeout_s=1).status in ("timeout", "crash")
     assert gone(int((tmp_path / "pid").read_text()))
