@@ -155,8 +155,7 @@ class Worker:
                 case Done() as done:
                     return self._outcome(done)
                 case _Gone(reason):
-                    status, error = ("crash", reason) if reason else self._death()
-                    self.kill()
+                    status, error = self._death(reason)
                     return self._end(status, error, start) if began else None
                 case _ if stopped():
                     self.kill()
@@ -225,8 +224,11 @@ class Worker:
         self._inbox.put(_Gone(reason))
         replies.close()
 
-    def _death(self) -> tuple[Status, str]:
-        """Bury a worker that has died by itself: status and sentence."""
+    def _death(self, reason: str = "") -> tuple[Status, str]:
+        """Bury a worker that has died by itself, or for *reason*: status and sentence."""
+        if reason:
+            self.kill()
+            return "crash", reason
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_PATIENCE)
         self.kill()
