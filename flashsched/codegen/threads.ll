@@ -123,7 +123,7 @@ wait:
   %empty = icmp eq i64 %inside, 0
   br i1 %empty, label %leave, label %patience
 patience:                                 ; a worker that was put off its core needs ours
-  %patient = icmp ult i32 %turn, 2000
+  %patient = icmp ult i32 %turn, 200
   br i1 %patient, label %pause, label %yield
 pause:
   call void @@PAUSE@
@@ -233,7 +233,8 @@ still:
   br i1 %often, label %pause, label %look
 pause:
   br label %spin
-look:
+look:                                     ; whoever waits for this core may be the one that we wait for
+  call i32 @sched_yield()
   %now = call i64 @nanoseconds(ptr %clock)
   %elapsed = sub i64 %now, %spin.from
   %young = icmp ult i64 %elapsed, @SPIN_NS@
