@@ -192,7 +192,8 @@ class _Math:
         """Within 2 ulp."""
         code, format = self.code, self.format
         size = self.held(code.intrinsic("fabs", x), None, format.erf_high)
-        near = self.multiply(self.polynomial(self.multiply(size, size), format.erf_near), size)
+        first, *others = format.erf_near  # x + (P - 1) x rounds less than P x
+        near = self.multiply_add(self.polynomial(self.multiply(size, size), [first - 1, *others]), size, size)
         minus = self.polynomial(size, [-c for c in format.erf_far])
         r, n = self.without_ln2(minus)
         far = self.subtract(self.number(1.0), self.multiply(self.exp_small(r), self.power_of_two(n)))

@@ -1,0 +1,35 @@
+"""What the tests of the code generator share: running a lowered nest on NumPy arrays, without the passes before it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from flashsched.codegen.emit import emit, entry_name
+from flashsched.codegen.jit import compile_module
+from flashsched.codegen.target import Target, host_target
+from flashsched.schedule.ir import Program
+from flashsched.te import dtypes
+
+Run = Callable[..., list[np.ndarray]]
+
+
+@pytest.fixture(scope="session")
+def run_nest() -> Run:
+    """``run_nest(program, *inputs, target=None)`` compiles a lowered nest and returns its outputs, dense arrays that
+    hold 7s (or True) before the call."""
+
+    def run(program: Program, *inputs: np.ndarray, target: Target | None = None) -> list[np.ndarray]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FLASHSCHED_CACHE", "off")
+            module = compile_module(emit(program, target or host_target()), target or host_target())
+        outputs = [np.full(b.shape, 7, dtypes.numpy_dtype(b.dtype)) for b in program.outputs]
+        arrays = [*inputs, *outputs]
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arrays))(module.address(entry_name(program.name)))
+        function(*[array.ctypes.data for array in arrays])
+        return outputs
+
+    return run
