@@ -98,12 +98,7 @@ class Expressions:
         lanes, memory, code = self.state.lanes, self.memory, self.code
         if lanes is None or not (_is_affine(node.a) and _is_affine(node.b)):
             return None
-        form, other = memory.affine(node.a), memory.affine(node.b)
-        for text, factor in other.terms.items():
-            form.terms[text] = form.terms.get(text, 0) - factor
-        form.terms = {text: factor for text, factor in form.terms.items() if factor}
-        form.lane -= other.lane
-        form.constant -= other.constant
+        form = memory.affine(node.a - node.b)
         if abs(form.lane) != 1:
             return None
         op = node.op

@@ -6,6 +6,8 @@ access, and only what is left is a gather or a scatter. An access under a mask t
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import gcd
@@ -72,37 +74,38 @@ class Memory:
     def affine(self, expr: Expr) -> Affine:
         """An index split into what the lanes move and what they do not."""
         result = Affine()
-        self._collect(expr, 1, result)
+        if not self._collect(expr, 1, result):
+            form = linear(expr, self._state.ranges)  # splits and rejoins quotients and remainders
+            result = Affine(constant=form.constant)
+            for atom, factor in form.terms.values():
+                if not isinstance(atom, Var) or not self._collect(atom, factor, result):
+                    result.add(self._evaluate(atom), factor)
         result.terms = {text: factor for text, factor in result.terms.items() if factor}
         return result
 
-    def _collect(self, expr: Expr, factor: int, into: Affine) -> None:
+    def _collect(self, expr: Expr, factor: int, into: Affine) -> bool:
+        """Count *expr* in, if it is a sum of multiples of variables; False where it is not."""
         if isinstance(expr, Const):
             into.constant += int(expr.value) * factor
-        elif isinstance(expr, Var):
+            return True
+        if isinstance(expr, Var):
             lanes = self._state.lanes
             if lanes is not None and expr is lanes.var:
                 into.lane += factor
                 into.add(lanes.base, factor)
             else:
                 into.add(self._evaluate(expr), factor)
-        elif isinstance(expr, Binary) and expr.op in ("+", "-"):
-            self._collect(expr.a, factor, into)
-            self._collect(expr.b, factor if expr.op == "+" else -factor, into)
-        elif isinstance(expr, Binary) and expr.op == "*" and isinstance(expr.b, Const):
-            self._collect(expr.a, factor * int(expr.b.value), into)
-        elif isinstance(expr, Binary) and expr.op == "*" and isinstance(expr.a, Const):
-            self._collect(expr.b, factor * int(expr.a.value), into)
-        elif isinstance(expr, Binary) and expr.dtype == dtypes.INDEX:
-            form = linear(expr, self._state.ranges)  # splits quotients and remainders as far as the ranges allow
-            into.constant += form.constant * factor
-            for atom, times in form.terms.values():
-                if isinstance(atom, Var):
-                    self._collect(atom, factor * times, into)
-                else:
-                    into.add(self._evaluate(atom), factor * times)
-        else:
-            into.add(self._evaluate(expr), factor)
+            return True
+        if not isinstance(expr, Binary):
+            return False
+        if expr.op in ("+", "-"):
+            second = factor if expr.op == "+" else -factor
+            return self._collect(expr.a, factor, into) and self._collect(expr.b, second, into)
+        if expr.op == "*" and isinstance(expr.b, Const):
+            return self._collect(expr.a, factor * int(expr.b.value), into)
+        if expr.op == "*" and isinstance(expr.a, Const):
+            return self._collect(expr.b, factor * int(expr.a.value), into)
+        return False
 
     def scalar_sum(self, form: Affine) -> Value:
         """The part of *form* that is the same for all lanes and not constant."""
@@ -130,9 +133,10 @@ class Memory:
     def _offset(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Affine:
         """The element's place in memory, counted in elements."""
         total = Affine()
-        for index, stride in zip(indices, buffer.element_strides, strict=True):
-            if stride:
-                self._collect(index, stride, total)
+        steps = zip(indices, buffer.element_strides, strict=True)
+        if not all(self._collect(index, stride, total) for index, stride in steps):
+            terms = [index * stride for index, stride in zip(indices, buffer.element_strides, strict=True)]
+            total = self.affine(functools.reduce(operator.add, terms))
         copies = self._state.slot(buffer).copies
         if copies > 1:
             total.scaled(copies)
