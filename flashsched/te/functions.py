@@ -213,7 +213,8 @@ def comm_reducer(
     def reduce(value: Any, axis: Any = None, where: Any = None) -> Any:
         if not _are_axes(axis):
             if where is None and axis is not None and not isinstance(axis, tuple | list):
-                return fcombine(as_expr(value), as_expr(axis))  # te.max(a, b): two values
+                a, b = (v if isinstance(v, bool | int | float) else as_expr(v) for v in (value, axis))
+                return as_expr(fcombine(a, b))  # te.max(a, b): two values
             raise ExpressionError(f"{name}: axis must be a te.reduce_axis or several, not {axis!r}")
         axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
         for item in axes:

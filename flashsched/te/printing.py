@@ -31,8 +31,7 @@ def expr_text(expr: Expr, names: Mapping[Var, str] | None = None) -> str:
 
 def _text(expr: Expr, names: Mapping[Var, str], outer: int) -> str:
     if isinstance(expr, Const):
-        text = const_text(expr)
-        return f"({text})" if text.startswith("-") and outer > 9 else text
+        return const_text(expr)
     if isinstance(expr, Var):
         return names.get(expr, expr.name)
     if isinstance(expr, Binary | Compare):

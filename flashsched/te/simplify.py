@@ -17,7 +17,18 @@ from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.visit import rewrite
 
-__all__ = ["Linear", "Ranges", "at_most_zero", "below", "bounds", "fold", "linear", "prove", "simplify", "structural_key"]
+__all__ = [
+    "Linear",
+    "Ranges",
+    "at_most_zero",
+    "below",
+    "bounds",
+    "fold",
+    "linear",
+    "prove",
+    "simplify",
+    "structural_key",
+]
 
 Ranges: TypeAlias = Mapping[Var, tuple[float, float]]
 """Inclusive bounds of variables; a variable that is missing may be anything."""
@@ -112,8 +123,9 @@ class Linear:
 
     def expr(self) -> Expr:
         """The form written out, positive terms first, as a person would write it."""
-        result: Expr | None = None
         ordered = sorted(self.terms.values(), key=lambda term: term[1] < 0)
+        leading = self.constant > 0 and all(factor < 0 for _, factor in ordered)  # 9 - i
+        result: Expr | None = _index(self.constant) if leading else None
         for atom, factor in ordered:
             if result is None:
                 result = atom if factor == 1 else Binary("*", atom, _index(factor))
@@ -123,7 +135,7 @@ class Linear:
                 result = Binary("+" if factor > 0 else "-", result, part)
         if result is None:
             return _index(self.constant)
-        if self.constant:
+        if self.constant and not leading:
             result = Binary("+" if self.constant > 0 else "-", result, _index(abs(self.constant)))
         return result
 

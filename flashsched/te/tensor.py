@@ -97,6 +97,12 @@ class Tensor:
         return read(self, indices)
 
     def __te_expr__(self) -> Expr:
+        if self.shape:
+            indices = ", ".join("ijklmn"[: self.ndim])
+            raise ExpressionError(
+                f"tensor {self.name} of shape {list(self.shape)} is not a scalar expression",
+                hint=f"index it: {self.name}[{indices}]",
+            )
         return read(self, ())
 
     def __iter__(self) -> Any:

@@ -1,0 +1,395 @@
+"""Legality rests on this: the simplifier never changes a value, bounds always hold, and a proof is never a lie."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from flashsched import te
+from flashsched.errors import ExpressionError
+from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Not, Select, Var, compare, const
+from flashsched.te.simplify import Ranges, bounds, fold, linear, prove, simplify, structural_key
+from flashsched.te.tensor import Read
+from flashsched.te.visit import walk
+
+I, J, K, N = (Var(name) for name in "ijkn")  # noqa: E741
+OPERATORS = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "//": lambda a, b: a // b,
+    "%": lambda a, b: a % b, "min": min, "max": max, "&": lambda a, b: a & b, "|": lambda a, b: a | b,
+    "^": lambda a, b: a ^ b, "<<": lambda a, b: a << b, ">>": lambda a, b: a >> b,
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+}  # fmt: skip
+
+
+def value_of(expr: Expr, env: Mapping[Var, int]) -> int:
+    """What Python makes of an integer expression: the oracle here."""
+    match expr:
+        case Const():
+            return int(expr.value)
+        case Var():
+            return env[expr]
+        case Not():
+            return not value_of(expr.value, env)
+        case Select():
+            return value_of(expr.a if value_of(expr.condition, env) else expr.b, env)
+        case Cast():
+            value = value_of(expr.value, env)
+            return (value + 128) % 256 - 128 if expr.dtype == "int8" else value
+        case Binary(op="and"):
+            return bool(value_of(expr.a, env)) and bool(value_of(expr.b, env))
+        case Binary(op="or"):
+            return bool(value_of(expr.a, env)) or bool(value_of(expr.b, env))
+        case Binary() | Compare():
+            value = OPERATORS[expr.op](value_of(expr.a, env), value_of(expr.b, env))
+            return (value + 128) % 256 - 128 if expr.dtype == "int8" else value
+    raise AssertionError(expr)
+
+
+def index(value: int) -> Const:
+    return const(value, "int64")
+
+
+def raw(op: str, a: Expr, b: Expr) -> Expr:
+    """A node as it stands, with nothing folded, so that the simplifier meets every form."""
+    return Compare(op, a, b) if op in ("<", "<=", ">", ">=", "==", "!=") else Binary(op, a, b)
+
+
+small = st.integers(-12, 12)
+sizes = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 12, 14, 16, 20, 30])
+variables = st.sampled_from([I, J, K, N])
+
+
+def grow(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    conditions = st.builds(raw, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), inner, inner)
+    both = st.builds(raw, st.sampled_from(["and", "or"]), conditions, conditions)
+    narrow = inner.map(lambda e: Cast(e, "int8"))
+    return st.one_of(
+        st.builds(raw, st.sampled_from("+-"), inner, inner),
+        st.builds(raw, st.sampled_from("+-"), inner, inner),
+        st.builds(lambda e, c: raw("*", e, index(c)), inner, st.one_of(small, sizes)),
+        st.builds(lambda e, op, c: raw(op, e, index(c)), inner, st.sampled_from(["//", "%"]), sizes),
+        st.builds(lambda e, op, c: raw(op, e, index(c)), inner, st.sampled_from(["//", "%"]), sizes),
+        st.builds(raw, st.sampled_from(["min", "max", "*", "//", "%"]), inner, inner),
+        st.builds(raw, st.sampled_from("&|^"), inner, inner),
+        st.builds(lambda e, op, c: raw(op, e, index(c)), inner, st.sampled_from(["<<", ">>"]), st.integers(0, 4)),
+        st.builds(Select, st.one_of(conditions, both, conditions.map(Not)), inner, inner),
+        narrow.map(lambda e: Cast(e, "int64")),
+        st.builds(lambda a, op, b: Cast(Binary(op, a, b), "int64"), narrow, st.sampled_from("+-*"), narrow),
+        conditions.map(lambda c: Cast(c, "int64")),
+    )
+
+
+leaves = st.one_of(variables, variables, small.map(index))
+expressions = st.recursive(leaves, grow, max_leaves=10)
+conditions = st.builds(raw, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), expressions, expressions)
+
+
+def split_like(draw: st.DrawFn) -> Expr:
+    """Chains of what split and fuse leave behind: ``(i * f + j) // f``, ``(x // f) * f + x % f``, …"""
+    form: Expr = draw(variables)
+    for _ in range(draw(st.integers(1, 5))):
+        f, other = draw(sizes), draw(variables)
+        match draw(st.integers(0, 6)):
+            case 0:
+                form = form * f + other
+            case 1:
+                form = form // f
+            case 2:
+                form = form % f
+            case 3:
+                form = (form * f + other) // draw(sizes)
+            case 4:
+                form = (form * f + other) % draw(sizes)
+            case 5:
+                form = (form // f) * f + form % f
+            case _:
+                form = form + draw(small)
+    return form
+
+
+splits = st.composite(split_like)()
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Ranges, list[dict[Var, int]]]:
+    """Ranges for some of the variables, and points that lie in them."""
+    ranges: dict[Var, tuple[int, int]] = {}
+    choices = []
+    for var in (I, J, K, N):
+        low = draw(st.integers(-20, 20)) if draw(st.booleans()) else 0
+        high = low + draw(st.integers(0, 25))
+        if draw(st.integers(0, 5)):
+            ranges[var] = (low, high)
+        else:
+            low, high = -1000, 1000
+        choices.append(st.integers(low, high))
+    points = draw(st.lists(st.tuples(*choices), min_size=1, max_size=25))
+    return ranges, [dict(zip((I, J, K, N), point, strict=True)) for point in points]
+
+
+def values(expr: Expr, points: list[dict[Var, int]]) -> list[int]:
+    found = []
+    for point in points:
+        try:
+            found.append(value_of(expr, point))
+        except (ZeroDivisionError, ValueError):  # a division by zero, a negative shift: without meaning
+            assume(False)
+        assume(abs(found[-1]) < 2**63)
+    return found
+
+
+@settings(max_examples=250)
+@given(st.one_of(expressions, splits), cases())
+@example(Binary("%", Binary("//", I, index(-3)), index(2)), ({}, [{I: 7}, {I: -7}]))
+@example(Binary("//", Binary("//", I, index(-3)), index(2)), ({}, [{I: 7}, {I: -7}, {I: 8}]))
+@example(Binary("+", Binary("*", Binary("//", J, index(-3)), index(-3)), Binary("%", Binary("+", I * 3, J), index(-3))),
+         ({}, [{I: 1, J: 4}, {I: -2, J: -5}]))  # fmt: skip
+@example(Cast(Binary("*", Binary("%", Cast(I, "int8"), const(3, "int8")), const(100, "int8")), "int64"), ({}, [{I: 2}]))
+def test_simplify_keeps_the_value_and_bounds_hold(expr: Expr, case: tuple[Ranges, list[dict[Var, int]]]) -> None:
+    ranges, points = case
+    wanted = values(expr, points)
+    for simple in (simplify(expr, ranges), linear(expr, ranges).expr(), simplify(simplify(expr, ranges), ranges)):
+        assert [value_of(simple, point) for point in points] == wanted
+        assert simple.dtype == "int64"
+    low, high = bounds(expr, ranges)
+    assert all(low <= value <= high for value in wanted)
+
+
+@settings(max_examples=250)
+@given(st.one_of(conditions, st.builds(raw, st.sampled_from(["<", ">=", "=="]), splits, splits)), cases())
+def test_a_proof_is_never_a_lie(condition: Expr, case: tuple[Ranges, list[dict[Var, int]]]) -> None:
+    ranges, points = case
+    wanted = [bool(v) for v in values(condition, points)]
+    for asked, truth in ((condition, wanted), (Not(condition), [not w for w in wanted])):
+        verdict = prove(asked, ranges)
+        assert verdict is None or all(w is verdict for w in truth)
+        simple = simplify(asked, ranges)
+        assert [bool(value_of(simple, point)) for point in points] == truth
+
+
+@settings(max_examples=250)
+@given(conditions, st.lists(conditions, min_size=1, max_size=3), cases(), st.sampled_from(["and", "or"]))
+def test_a_proof_from_facts_is_never_a_lie(
+    condition: Expr, facts: list[Expr], case: tuple[Ranges, list[dict[Var, int]]], op: str
+) -> None:
+    ranges, points = case
+    where = [all(v) for v in zip(*(values(fact, points) for fact in facts), strict=True)]
+    points = [point for point, holds in zip(points, where, strict=True) if holds]
+    for asked in (condition, Binary(op, condition, facts[0]), Binary(op, Not(facts[0]), condition)):
+        wanted = [bool(v) for v in values(asked, points)]
+        verdict = prove(asked, ranges, iter(facts))
+        assert verdict is None or all(w is verdict for w in wanted)
+        simple = simplify(asked, ranges, iter(facts))
+        assert [bool(value_of(simple, point)) for point in points] == wanted
+
+
+@settings(max_examples=200)
+@given(
+    a=st.integers(-(2**62), 2**62), b=small, op=st.sampled_from(["+", "-", "*", "//", "%", "min", "max", "&", "|", "^"])
+)
+def test_constants_fold_as_python_computes(a: int, b: int, op: str) -> None:
+    assume(b or op not in ("//", "%"))
+    wanted = OPERATORS[op](a, b)
+    if -(2**63) <= wanted < 2**63:
+        assert fold(op, index(a), index(b)).value == wanted
+    else:
+        with pytest.raises(ExpressionError, match="does not fit int64"):
+            fold(op, index(a), index(b))
+
+
+@pytest.mark.parametrize(
+    ("op", "a", "b", "says"),
+    [
+        ("//", 1, 0, r"division by zero: 1 // 0"),
+        ("%", 1, 0, r"division by zero: 1 % 0"),
+        ("<<", 1, -1, r"a shift is by 0 to 63 bits: 1 << -1"),
+        ("<<", 1, 63, r"1 << 63 does not fit int64"),
+        (">>", 1, 64, r"a shift is by 0 to 63 bits"),
+    ],
+)
+def test_fold_refuses(op: str, a: int, b: int, says: str) -> None:
+    with pytest.raises(ExpressionError, match=says):
+        fold(op, index(a), index(b))
+
+
+# The patterns that schedules leave must come back exact
+
+F = Var("f")
+RANGES = {I: (0, 9), J: (0, 13), K: (0, 3), F: (0, 199), N: (0, 99)}
+
+
+@pytest.mark.parametrize(
+    ("expr", "text"),
+    [
+        ((I * 14 + J) // 14, "i"),
+        ((I * 14 + J) % 14, "j"),
+        ((F // 20) * 20 + F % 20, "f"),
+        (F % 20 + (F // 20) * 20, "f"),
+        ((F // 20 * 4 + K) // 4, "f // 20"),
+        (F // 4 // 5, "f // 20"),
+        (F // 4 // 5 // 3, "f // 60"),
+        ((F // 20) * 20 + (F // 4 % 5) * 4 + F % 4, "f"),  # fused, then split twice
+        ((I * 14 + J) * 4 + K - (I * 56 + K), "j * 4"),
+        (((I * 14 + J) * 4 + K) // 4 // 14, "i"),
+        (((I * 14 + J) * 4 + K) // 4 % 14, "j"),
+        (((I * 14 + J) * 4 + K) % 56 // 4, "j"),
+        (F % 20 % 4, "f % 4"),
+        (F % 20 % 5 * 2 + F * 0, "f % 5 * 2"),
+        (F * 4 // 6, "f * 2 // 3"),
+        (F * 4 % 6, "f * 2 % 3 * 2"),
+        ((F * 4 // 6) * 6 + F * 4 % 6, "f * 4"),
+        ((F * 20 + N) // 10 - F * 2, "n // 10"),
+        ((I + 30) // 10, "3"),
+        ((I + 30) % 10, "i"),
+        (I - 10 - (I - J), "j - 10"),
+        (I - I, "0"),
+        (te.minimum(I * 14 + J, index(139)), "i * 14 + j"),
+        (te.minimum(I * 14 + 13, index(130)), "min(i * 14 + 13, 130)"),
+        (te.maximum(I - 10, index(0)), "0"),
+        (te.minimum(F + 8, index(200)) - F, "min(f + 8, 200) - f"),
+        (Select(I < 10, J, K), "j"),
+        (Select(I >= 10, J, I * 14 + J) - J, "i * 14"),
+        (F // 1 + F % 1, "f"),
+        (0 - I * 3 + 2, "2 - i * 3"),
+        (J - I * 3, "j - i * 3"),
+        (I * 2 - I * 5 - 1, "i * -3 - 1"),
+    ],
+)
+def test_what_split_and_fuse_leave_comes_back_exact(expr: Expr, text: str) -> None:
+    assert str(simplify(expr, RANGES)) == text
+
+
+@given(st.lists(sizes, min_size=1, max_size=4), sizes)
+def test_fuse_then_split_any_way_gives_the_fused_loop_back(extents: list[int], factor: int) -> None:
+    total = 1
+    for extent in extents:
+        total *= extent
+    fused = Var("fused")
+    ranges = {fused: (0, total - 1)}
+    rest, indices = total, []
+    for extent in extents:  # row-major: what each axis is of the fused loop
+        rest //= extent
+        indices.append((fused // rest) % extent)
+    back: Expr = index(0)
+    for extent, at in zip(extents, indices, strict=True):
+        back = back * extent + at
+    for point in range(0, total, max(1, total // 7)):
+        assert value_of(simplify(back, ranges), {fused: point}) == point
+    outer, inner = Var("o"), Var("n")
+    split = {outer: (0, -(-total // factor) - 1), inner: (0, factor - 1)}
+    assert str(simplify((outer * factor + inner) // factor, split)) == str(simplify(outer, split))
+    assert str(simplify((outer * factor + inner) % factor, split)) == str(simplify(inner, split))
+
+
+@given(st.lists(sizes, min_size=1, max_size=3))
+def test_axes_of_a_fused_loop_written_by_hand_are_recovered(extents: list[int]) -> None:
+    axes = [Var(f"a{n}") for n in range(len(extents))]
+    ranges = {axis: (0, extent - 1) for axis, extent in zip(axes, extents, strict=True)}
+    flat: Expr = index(0)
+    for axis, extent in zip(axes, extents, strict=True):
+        flat = flat * extent + axis
+    rest = 1
+    for axis, extent in reversed(list(zip(axes, extents, strict=True))):
+        assert str(simplify(flat // rest % extent, ranges)) == str(simplify(axis, ranges))
+        rest *= extent
+
+
+@pytest.mark.parametrize(
+    ("condition", "verdict"),
+    [
+        (I * 14 + J < 140, True),
+        (I * 14 + J < 139, None),
+        (I * 14 + J >= 140, False),
+        (I * 14 + J >= 0, True),
+        (compare("==", I * 14 + J, J + I * 14), True),
+        (compare("!=", I, I + 1), True),
+        (compare("==", I, I + 1), False),
+        (compare("==", I, J), None),
+        (te.all(I < 10, J < 14), True),
+        (te.all(I < 10, J < 13), None),
+        (te.any(I < 5, J < 14), True),
+        (te.all(I < 5, J > 14), False),
+        (~(I < 10), False),
+        (~(I < 9), None),
+        (const(True), True),
+        ((F // 20) * 20 + F % 20 < 200, True),
+        (te.minimum(F, index(7)) <= 7, True),
+        (F % N < 200, None),
+    ],
+)
+def test_prove(condition: Expr, verdict: bool | None) -> None:
+    assert prove(condition, RANGES) is verdict
+
+
+def test_prove_from_facts() -> None:
+    assert prove(N < 120, {}, [N + I < 120, I >= 0]) is None  # one fact at a time
+    assert prove(N < 120, {I: (0, 5)}, [N + I < 120]) is True
+    assert prove(N > 130, {I: (0, 5)}, [N + I < 120]) is False
+    assert str(simplify(Select(N < 120, N, index(0)), {}, [N < 100])) == "n"
+
+
+def test_an_unknown_variable_may_be_anything() -> None:
+    assert bounds(N, {}) == (float("-inf"), float("inf"))
+    assert bounds(N % 7, {}) == (0, 6)
+    assert bounds(N - N + I, {I: (2, 3)}) == (2, 3)
+    assert prove(N >= 0, {}) is None
+    assert bounds(N * 0, {}) == (0, 0)
+    assert bounds(N * J, {J: (0, 0)}) == (0, 0)
+
+
+def test_coefficients_are_read_off_a_linear_form() -> None:
+    form = linear(I * 14 + J - 3 + 2 * I)
+    assert [form.coefficient(var) for var in (I, J, K)] == [16, 1, 0]
+    assert form.constant == -3
+    assert not form.is_constant()
+    assert (form - form).is_constant()
+    assert linear(I * 0 + 5).constant == 5
+
+
+def test_a_load_is_an_atom_and_its_index_is_simplified() -> None:
+    table = te.placeholder((200,), "int64", "T")
+    expr = table[(I * 14 + J) // 14] + table[I] + 1
+    assert str(simplify(expr, RANGES)) == "T[i] * 2 + 1"
+    assert bounds(expr, RANGES) == (float("-inf"), float("inf"))
+    narrow = te.placeholder((200,), "int8", "S")[I].astype("int64")
+    assert bounds(narrow * 2, RANGES) == (-256, 254)
+
+
+def test_values_that_are_no_indices_keep_their_order() -> None:
+    a = te.placeholder((200,), "float32", "A")
+    expr = (a[I * 14 + J - J] + 1.0) + a[(F // 20) * 20 + F % 20] - 1.0
+    assert str(simplify(expr, RANGES)) == "A[i * 14] + 1.0 + A[f] - 1.0"
+    guarded = te.select(te.all(I >= 0, J < 20, N < 3), a[N], 0.0)
+    assert str(simplify(guarded, RANGES)) == "select(n < 3, A[n], 0.0)"
+    assert str(simplify(te.select(I < 0, a[N], 0.0), RANGES)) == "0.0"
+    assert {type(node) for node in walk(simplify(guarded, RANGES))} >= {Read, Select}
+
+
+def test_a_loop_without_turns_proves_anything_and_breaks_nothing() -> None:
+    empty = {I: (0, -1), J: (0, 13)}
+    assert prove(I > 100, empty) in (True, False)
+    assert isinstance(simplify((I * 14 + J) // 14 % 3, empty), Expr)
+
+
+def test_structural_key_tells_alike_from_different() -> None:
+    assert structural_key(I + 1) == structural_key(I + 1)
+    different: list[Expr] = [
+        I + 1,
+        I - 1,
+        J + 1,
+        I + 2,
+        I,
+        index(1),
+        const(1),
+        const(1.0),
+        const(-0.0),
+        const(0.0),
+        I < 1,
+    ]
+    for a, b in itertools.combinations(different, 2):
+        assert structural_key(a) != structural_key(b)
