@@ -3,6 +3,9 @@
 ``compute_at`` and ``compute_root`` move a stage by making its nest again: one loop an axis over the region that is
 needed at the new place, its own steps replayed, and the stages that are computed inside it made anew in turn. So it
 does not matter whether a stage is split first or moved first.
+
+A stage in shared memory that is computed inside a loop over threads serves all threads of the block: its region is what
+they read together, and its loops are to be bound to the same thread axes, which shares the work out (a cooperative copy).
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from flashsched.te.expr import Expr, Var
 from flashsched.te.simplify import bounds
 from flashsched.te.tensor import Axis
 
-__all__ = ["derive", "detached", "rebuild_chain"]
+__all__ = ["derive", "detached", "in_shared", "rebuild_chain"]
 
 Replay = Callable[[State, Any], State]
 
@@ -67,7 +70,11 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
     path = path_to(state.body, lambda node: node is target)
     outer = loop_ranges(path)
     found = [access for b in stage.buffers for access in accesses(target.body, b, writes=False, skip=stage.name)]
-    spans = region(found, stage.buffers[0].shape, outer)
+    threads = [node for node in path if isinstance(node, For) and node.kind.is_thread and in_shared(stage)]
+    together = tuple((node.var, node.turns) for node in threads)  # what all threads read is copied by them together
+    found = [replace(access, inner=(*together, *access.inner)) for access in found]
+    points = {var: bounds for var, bounds in outer.items() if all(var is not node.var for node in threads)}
+    spans = region(found, stage.buffers[0].shape, points)
     wanted: dict[Axis, tuple[Expr, int]] = {}
     guards: dict[Axis, list[tuple[str, int]]] = {}
     for axis, span in zip(stage.spatial, spans, strict=True):
@@ -84,6 +91,11 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
         return replace(node, body=insert_before_reader(node.body, nest, stage.buffers))
 
     return state.with_body(replace_loop(state.body, target.var, put)), fresh
+
+
+def in_shared(stage: Stage) -> bool:
+    """Whether *stage* writes memory that the threads of a GPU block share."""
+    return any(buffer.scope == "shared" for buffer in stage.buffers)
 
 
 def rebuild_chain(

@@ -19,13 +19,16 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
 
     The buffer shrinks to the region that is touched there, the loops around it being points: a stage that is computed
     at a loop keeps just one turn's part. Its layout, if it has one, is applied to what is left.
+
+    Shared memory belongs to all threads of a block: it holds what they touch together, and is allocated outside the
+    loops over threads, once for all turns of the loops between.
     """
     used: dict[Buffer, None] = {}
     for buffer in _uses(body):
         used.setdefault(buffer)
     for buffer in used:
         if buffer not in given:
-            body = _place(body, buffer, [])
+            body, _ = _place(body, buffer, [])
     return body
 
 
@@ -50,34 +53,48 @@ def _touches(stmt: Stmt, buffer: Buffer) -> bool:
     return buffer in _uses(stmt)
 
 
-def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> Stmt:
+def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> tuple[Stmt, Buffer | None]:
+    """*stmt* with *buffer* placed in it, and the memory that is to be allocated further out, if it is."""
     match stmt:
         case For():
             own = any(isinstance(n, Load) and n.buffer is buffer for n in walk(stmt.extent))
             if not own:
-                return replace(stmt, body=_place(stmt.body, buffer, [*around, stmt]))
+                inner, waiting = _place(stmt.body, buffer, [*around, stmt])
+                loop = replace(stmt, body=inner)
+                if waiting is not None and not _threads(around):
+                    return Alloc(waiting, loop), None
+                return loop, waiting
         case Alloc():
-            return replace(stmt, body=_place(stmt.body, buffer, around))
+            inner, waiting = _place(stmt.body, buffer, around)
+            return replace(stmt, body=inner), waiting
         case Seq():
             touching = [position for position, inner in enumerate(stmt.stmts) if _touches(inner, buffer)]
             first = touching[0]
             if len(touching) == 1:
-                inner = _place(stmt.stmts[first], buffer, around)
-                return seq((*stmt.stmts[:first], inner, *stmt.stmts[first + 1 :]))
-            rest = seq(stmt.stmts[first:])
-            return seq((*stmt.stmts[:first], _allocated(rest, buffer, around)))
+                inner, waiting = _place(stmt.stmts[first], buffer, around)
+                return seq((*stmt.stmts[:first], inner, *stmt.stmts[first + 1 :])), waiting
+            rest, waiting = _allocated(seq(stmt.stmts[first:]), buffer, around)
+            return seq((*stmt.stmts[:first], rest)), waiting
         case If() | Let() | Store():
             pass
     return _allocated(stmt, buffer, around)
 
 
-def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> Stmt:
+def _threads(around: list[Stmt]) -> list[For]:
+    return [node for node in around if isinstance(node, For) and node.kind.is_thread]
+
+
+def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> tuple[Stmt, Buffer | None]:
     outer = loop_ranges(around)
-    spans = region(accesses(stmt, buffer), buffer.shape, outer)
+    together = _threads(around) if buffer.scope == "shared" else []
+    found = [replace(a, inner=(*((t.var, t.turns) for t in together), *a.inner)) for a in accesses(stmt, buffer)]
+    points = {var: limits for var, limits in outer.items() if all(var is not node.var for node in together)}
+    spans = region(found, buffer.shape, points)
     shape = tuple(span.extent for span in spans)
     logical = replace(buffer, shape=shape)
     small = replace(logical, shape=buffer.layout.shape(shape), layout=None) if buffer.layout else logical
-    return Alloc(small, _moved(stmt, buffer, small, spans, outer))
+    moved = _moved(stmt, buffer, small, spans, outer)
+    return (moved, small) if together else (Alloc(small, moved), None)
 
 
 def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Ranges) -> Stmt:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flashsched.errors import did_you_mean
-from flashsched.schedule.ir import For, LoopKind, walk_stmt
+from flashsched.schedule.derive import derive, in_shared
+from flashsched.schedule.ir import For, LoopKind, blocks, walk_stmt
 from flashsched.schedule.primitives.loops import loops_around, require_independent, require_serial, set_kind
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
@@ -50,4 +51,8 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
                 loop=other.var,
                 hint=f"split {loop!r} so that one part has {other.turns} turns, and bind that part",
             )
-    return set_kind(state, node, kind), ()
+    state = set_kind(state, node, kind)
+    inside = {block.name for block in blocks(node.body)} - {stage} if kind.is_thread else set()
+    for name in [n for n in state.stages if n in inside and in_shared(state.stages[n])]:
+        state = derive(state, name)  # it now serves all turns of this loop
+    return state, ()
