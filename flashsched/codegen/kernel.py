@@ -162,6 +162,20 @@ class Kernel:
         """
         if repeat < 1:
             raise self._refusal(f"repeat must be at least 1, got {repeat}")
+        run = self.bound(*args)
+        calls = 1
+        run(1)
+        while (seconds := run(calls)) < min_time:
+            calls = max(2 * calls, min(1000 * calls, math.ceil(1.2 * calls * min_time / max(seconds, 1e-9))))
+        samples = [seconds] + [run(calls) for _ in range(repeat - 1)]
+        return Timing(tuple(sample / calls for sample in samples), calls)
+
+    def bound(self, *args: Any) -> Callable[[int], float]:
+        """The kernel bound to *args*, as ``run(calls) -> seconds`` for that many calls in a compiled loop.
+
+        Raises:
+            KernelError: as for a call.
+        """
         if len(args) == self._inputs:
             args += self._fresh_outputs()
         elif len(args) != len(self.params):
@@ -169,13 +183,13 @@ class Kernel:
         kernel, arrays = self._examine(args)
         entry = kernel.module.address(kernel.name)
         pointers = (ctypes.c_void_p * len(arrays))(*map(pointer, arrays))
-        run = _repeater(len(arrays), self.target)
-        calls = 1
-        run(entry, pointers, 1)
-        while (seconds := _seconds(run, entry, pointers, calls)) < min_time:
-            calls = max(2 * calls, min(1000 * calls, math.ceil(1.2 * calls * min_time / max(seconds, 1e-9))))
-        samples = [seconds] + [_seconds(run, entry, pointers, calls) for _ in range(repeat - 1)]
-        return Timing(tuple(sample / calls for sample in samples), calls)
+        repeat = _repeater(len(arrays), self.target)
+
+        def run(calls: int) -> float:
+            assert arrays  # what the pointers point at lives as long as this function
+            return _seconds(repeat, entry, pointers, calls)
+
+        return run
 
     def llvm_ir(self, *, optimized: bool = False) -> str:
         """The LLVM text the kernel was compiled from, or what LLVM's passes made of it."""

@@ -1,0 +1,104 @@
+"""What ``import flashsched as fs`` shows: the names that people use, each from the floor it lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flashsched import te
+from flashsched.codegen.build import build
+from flashsched.codegen.lower import lower
+from flashsched.codegen.threads import num_threads, set_num_threads
+from flashsched.errors import (
+    DeviceError,
+    ExpressionError,
+    FlashschedError,
+    Infeasible,
+    KernelError,
+    LogError,
+    LoweringError,
+    NoRecordError,
+    ScheduleError,
+    TuneError,
+)
+from flashsched.functions import add, conv2d, matmul, relu
+from flashsched.hw import DeviceSpec, Prediction, devices
+from flashsched.ops import Operator, operator
+from flashsched.schedule import Schedule, Trace, create_schedule
+from flashsched.tune.load import load
+from flashsched.tune.task import Task
+from flashsched.tune.tuner import Progress, Result, tune
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "DeviceError",
+    "DeviceSpec",
+    "ExpressionError",
+    "FlashschedError",
+    "Infeasible",
+    "KernelError",
+    "LogError",
+    "LoweringError",
+    "NoRecordError",
+    "Operator",
+    "Prediction",
+    "Progress",
+    "Result",
+    "Schedule",
+    "ScheduleError",
+    "Task",
+    "Trace",
+    "TuneError",
+    "add",
+    "build",
+    "conv2d",
+    "create_schedule",
+    "devices",
+    "load",
+    "lower",
+    "matmul",
+    "num_threads",
+    "operator",
+    "read_log",
+    "relu",
+    "set_num_threads",
+    "simulate",
+    "te",
+    "tune",
+]
+
+
+def read_log(log: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """The trials of a tuning log (or of several) as a pandas DataFrame, one row a trial.
+
+    Columns: trial, op, shape, dtype, device, source, status, time_s (median, NaN where there is none), gflops,
+    share_of_roofline, error, and more; see `flashsched.tune.report.COLUMNS`.
+
+    Raises:
+        LogError: there is no such log, or it is of a newer version. Damaged lines are skipped with a warning.
+    """
+    from flashsched.tune.report import read_log as read
+
+    return read(log)
+
+
+def simulate(what: Schedule | Task | Result, device: str, trials: int = 64) -> Prediction:
+    """How long *what* takes on a device that need not be here.
+
+    A schedule is simulated as it stands; a task at the best of *trials* schedules found for the device; a tuning
+    result at its best schedule.
+
+    Raises:
+        DeviceError: there is no such device, or no model of its kind.
+        Infeasible: the device cannot run the schedule at all, e.g. its tiles do not fit in shared memory.
+    """
+    from flashsched.codegen.analysis import simulate as run
+
+    spec = devices.for_simulation(device)
+    if isinstance(what, Task):
+        what = tune(what, device=device, trials=trials)
+    schedule: Any = what.schedule().schedule if isinstance(what, Result) else what
+    return run(schedule, spec)

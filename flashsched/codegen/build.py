@@ -1,0 +1,78 @@
+"""build: from a schedule to a kernel that can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flashsched.codegen.kernel import Kernel, Param, Strides
+from flashsched.codegen.lower import lower
+from flashsched.errors import DeviceError
+from flashsched.schedule.ir import Buffer, Load, Program, Stmt, Store, map_exprs, rewrite_stmt
+from flashsched.schedule.schedule import Schedule
+from flashsched.te.expr import Expr
+from flashsched.te.tensor import Tensor
+from flashsched.te.visit import rewrite
+
+__all__ = ["build", "build_program"]
+
+
+def build(
+    schedule: Schedule, args: Sequence[Tensor] | None = None, target: str = "cpu", name: str = "kernel"
+) -> Kernel:
+    """Compile *schedule* into a kernel for this machine.
+
+    Args:
+        schedule: what to compile.
+        args: the tensors that the caller passes, inputs then outputs; by default all of them, inputs in the order in
+            which they are first read.
+        target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets).
+        name: the kernel's name.
+
+    Raises:
+        KernelError: *args* leaves out an input or an output, or names something that is neither.
+        LoweringError: the nest cannot be compiled.
+        DeviceError: *target* is no device that kernels are compiled for.
+    """
+    if target != "cpu":
+        raise DeviceError(
+            f"kernels are compiled for 'cpu', not for {target!r}",
+            hint="fs.simulate(schedule, device=...) tells how a device that is not here would run it",
+        )
+    return build_program(lower(schedule, args, name))
+
+
+def build_program(program: Program) -> Kernel:
+    """Compile a lowered program; arrays that are not contiguous get a variant of it, compiled when they first come."""
+    from flashsched.codegen.emit import emit, entry_name
+    from flashsched.codegen.jit import compile_module
+    from flashsched.codegen.target import host_target
+
+    target = host_target()
+    module = compile_module(emit(program, target), target)
+
+    def specialize(strides: Strides) -> Kernel:
+        return build_program(_with_strides(program, strides))
+
+    params = [_param(b, output=False) for b in program.params] + [_param(b, output=True) for b in program.outputs]
+    return Kernel(module, params, entry_name(program.name), specialize)
+
+
+def _param(buffer: Buffer, *, output: bool) -> Param:
+    return Param(buffer.name, buffer.shape, buffer.dtype, output, buffer.strides)
+
+
+def _with_strides(program: Program, strides: Strides) -> Program:
+    """*program* for arrays whose elements lie *strides* apart."""
+    given = (*program.params, *program.outputs)
+    new = {old: replace(old, strides=apart) for old, apart in zip(given, strides, strict=True)}
+
+    def on_expr(node: Expr) -> Expr | None:
+        return Load(new[node.buffer], node.indices) if isinstance(node, Load) and node.buffer in new else None
+
+    def on_stmt(node: Stmt) -> Stmt | None:
+        return replace(node, buffer=new[node.buffer]) if isinstance(node, Store) and node.buffer in new else None
+
+    body = rewrite_stmt(map_exprs(program.body, lambda expr: rewrite(expr, on_expr)), on_stmt)
+    inputs = tuple(new[b] for b in program.params)
+    return replace(program, params=inputs, outputs=tuple(new[b] for b in program.outputs), body=body)

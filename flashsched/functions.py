@@ -1,0 +1,211 @@
+"""The NumPy-like face: ``fs.matmul(a, b)`` and its like, on arrays.
+
+A function uses the best record that the logs hold for its shapes, else the schedule that the templates choose with no
+tuning. Logs are looked for in ``./tuning_logs``, in ``$FLASHSCHED_LOGS`` (a folder or several) and in the user's data
+folder. The first call of a shape compiles, the next is a dictionary look-up and a call.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.errors import KernelError, NoRecordError
+
+if TYPE_CHECKING:
+    from flashsched.codegen.kernel import Kernel
+
+__all__ = ["add", "clear_kernels", "conv2d", "kernel_for", "log_files", "matmul", "relu"]
+
+Array = NDArray[Any]
+
+_kernels: dict[tuple[Any, ...], Kernel] = {}
+_lock = threading.Lock()
+
+
+def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out: Any = None) -> Array:
+    """``activation(a @ b + bias)`` in one kernel.
+
+    Args:
+        a: shape (M, K).
+        b: shape (K, N), of a's dtype.
+        bias: shape (N,), or None.
+        activation: None, ``"relu"``, ``"gelu"`` (tanh form) or ``"silu"``.
+        out: the array to fill, shape (M, N); a fresh one by default.
+
+    Raises:
+        KernelError: the arrays do not fit together.
+    """
+    x, y = _arrays("matmul", a=a, b=b)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
+        raise KernelError(f"matmul takes shapes (M, K) and (K, N), and got {x.shape} and {y.shape}")
+    options: dict[str, Any] = {"activation": activation}
+    inputs = [x, y]
+    if bias is not None:
+        (v,) = _arrays("matmul", bias=bias)
+        if v.shape != (y.shape[1],):
+            raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {y.shape[1]} columns")
+        options["bias"] = True
+        inputs.append(v)
+    return _run("matmul", (x.shape[0], y.shape[1], x.shape[1]), options, inputs, out)
+
+
+def add(x: Any, y: Any, out: Any = None) -> Array:
+    """``x + y`` of two arrays of one shape.
+
+    Raises:
+        KernelError: the shapes or dtypes differ.
+    """
+    a, b = _arrays("add", x=x, y=y)
+    if a.shape != b.shape:
+        raise KernelError(f"add takes two arrays of one shape, and got {a.shape} and {b.shape}")
+    return _by_rows("add", [a, b], out)
+
+
+def relu(x: Any, out: Any = None) -> Array:
+    """``max(x, 0)``; NaN stays NaN."""
+    return _by_rows("relu", list(_arrays("relu", x=x)), out)
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: int = 1,
+    padding: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
+    layout: str = "NCHW",
+    out: Any = None,
+) -> Array:
+    """Filter a batch of images by a bank of square kernels.
+
+    Args:
+        x: shape (N, C, H, W).
+        w: shape (O, C / groups, KH, KH).
+        bias: shape (O,), or None.
+        stride: step between windows.
+        padding: zeros added on each side.
+        groups: parts that channels are divided into, each filtered by its own kernels.
+        dilation: distance between the elements of a window.
+        layout: ``"NCHW"``.
+        out: the array to fill; a fresh one by default.
+
+    Raises:
+        KernelError: the arrays do not fit together, or the layout is another.
+    """
+    if layout != "NCHW":
+        raise KernelError(f"conv2d takes layout 'NCHW', not {layout!r}", hint="transpose: x.transpose(0, 3, 1, 2)")
+    a, b = _arrays("conv2d", x=x, w=w)
+    if a.ndim != 4 or b.ndim != 4 or b.shape[2] != b.shape[3] or a.shape[1] != b.shape[1] * groups:
+        raise KernelError(
+            f"conv2d takes shapes (N, C, H, W) and (O, C / groups, KH, KH), and got {a.shape} and {b.shape} "
+            f"with groups={groups}"
+        )
+    inputs, options = [a, b], {"groups": groups, "dilation": dilation}
+    if bias is not None:
+        inputs += _arrays("conv2d", bias=bias)
+        options["bias"] = True
+    return _run("conv2d", (*a.shape, b.shape[0], b.shape[2], stride, padding), options, inputs, out)
+
+
+def _arrays(function: str, **given: Any) -> tuple[Array, ...]:
+    from flashsched.codegen.arrays import borrow
+
+    arrays = []
+    for name, thing in given.items():
+        try:
+            arrays.append(thing if isinstance(thing, np.ndarray) else borrow(thing))
+        except KernelError as error:
+            raise KernelError(f"{function}: {name} {error.reason}", hint=error.hint) from None
+    for name, array in zip(given, arrays, strict=True):
+        if array.dtype != arrays[0].dtype:
+            first = next(iter(given))
+            raise KernelError(
+                f"{function}: {first} is {arrays[0].dtype} and {name} is {array.dtype}", hint="cast one of them"
+            )
+    return tuple(arrays)
+
+
+def _by_rows(op: str, arrays: list[Array], out: Any) -> Array:
+    shape = arrays[0].shape
+    rows = (int(np.prod(shape[:-1])), shape[-1]) if shape else (1, 1)
+    flat = [array.reshape(rows) for array in arrays]
+    if out is None:
+        return _run(op, rows, {}, flat, None).reshape(shape)
+    if out.shape != shape:
+        raise KernelError(f"{op}: out has shape {out.shape}, and the result has {shape}")
+    _run(op, rows, {}, flat, out.reshape(rows))
+    return np.asarray(out)
+
+
+def _run(op: str, shape: tuple[int, ...], options: dict[str, Any], inputs: list[Array], out: Any) -> Array:
+    kernel = kernel_for(op, shape, str(inputs[0].dtype), tuple(sorted(options.items(), key=lambda item: item[0])))
+    result: Array = kernel(*inputs) if out is None else kernel(*inputs, out)
+    return result
+
+
+def kernel_for(op: str, shape: tuple[int, ...], dtype: str, options: tuple[tuple[str, Any], ...] = ()) -> Kernel:
+    """The kernel of an operator for one shape: tuned where the logs know it, else of the template's first choice.
+
+    Raises:
+        TuneError: the operator does not take the shape, dtype or options.
+    """
+    key = (op, shape, dtype, options)
+    found = _kernels.get(key)
+    if found is None:
+        with _lock:
+            found = _kernels.get(key)
+            if found is None:
+                found = _kernels[key] = _make(op, shape, dtype, dict(options))
+    return found
+
+
+def clear_kernels() -> None:
+    """Forget all kernels, so that the logs are looked at again."""
+    _kernels.clear()
+    log_files.cache_clear()
+
+
+def _make(op: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any]) -> Kernel:
+    from flashsched.codegen.build import build
+    from flashsched.hw import devices
+    from flashsched.tune.knobs import FirstKnobs
+    from flashsched.tune.load import load
+    from flashsched.tune.task import Task
+
+    task = Task(op, shape, dtype, **options)
+    files = log_files()
+    if files:
+        try:
+            return load(files, task)
+        except NoRecordError:
+            pass  # nothing was tuned for this shape: the template's own choice serves
+    candidate = task.candidate(FirstKnobs(), devices["cpu"])
+    return build(candidate.schedule, candidate.args, name=op)
+
+
+@functools.cache
+def log_files() -> tuple[Path, ...]:
+    """The tuning logs that the functions look in."""
+    return tuple(_find_logs())
+
+
+def _find_logs() -> Iterator[Path]:
+    import platformdirs
+
+    folders = [Path("tuning_logs")]
+    folders += [Path(item) for item in os.environ.get("FLASHSCHED_LOGS", "").split(os.pathsep) if item]
+    folders.append(Path(platformdirs.user_data_dir("flashsched")) / "tuning_logs")
+    for folder in folders:
+        if folder.is_file():
+            yield folder
+        elif folder.is_dir():
+            yield from sorted(folder.rglob("*.jsonl"))

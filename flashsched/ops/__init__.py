@@ -1,0 +1,10 @@
+"""Operators written in te, with the templates that schedule them for each kind of device."""
+
+from __future__ import annotations
+
+from flashsched.ops.conv2d import conv2d
+from flashsched.ops.elementwise import add, relu
+from flashsched.ops.matmul import matmul
+from flashsched.ops.operator import OPERATORS, Operator, find_operator, operator, register
+
+__all__ = ["OPERATORS", "Operator", "add", "conv2d", "find_operator", "matmul", "operator", "register", "relu"]

@@ -1,0 +1,176 @@
+"""conv2d: a batch of images filtered by a bank of kernels (a cross-correlation, as the field means it), NCHW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched import te
+from flashsched.errors import TuneError
+from flashsched.hw import DeviceSpec
+from flashsched.ops.conv2d_gpu import conv2d_gpu
+from flashsched.ops.generic import generic_cpu
+from flashsched.ops.matmul import accumulator
+from flashsched.ops.matmul_cpu import vector_shape
+from flashsched.ops.operator import KnobsLike, Operator, register
+from flashsched.schedule import Schedule
+from flashsched.te.tensor import ComputeOp, Tensor
+
+__all__ = ["conv2d"]
+
+
+def _define(
+    N: int,  # noqa: N803  (sizes are named as the field names them)
+    C: int,  # noqa: N803
+    H: int,  # noqa: N803
+    W: int,  # noqa: N803
+    O: int,  # noqa: N803, E741
+    KH: int,  # noqa: N803
+    stride: int,
+    padding: int,
+    dtype: str = "float32",
+    bias: bool = False,
+    groups: int = 1,
+    dilation: int = 1,
+) -> list[Tensor]:
+    """Y[N, O, H', W'] = sum over c, kh, kw of X[N, C, H, W] * weight[O, C / groups, KH, KH], zeros around X.
+
+    ``H' = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and so for W'.
+    """
+    if stride < 1 or dilation < 1 or groups < 1 or KH < 1:
+        raise TuneError(
+            f"conv2d: stride, dilation, groups and KH must be at least 1, got {stride}, {dilation}, {groups}, {KH}"
+        )
+    if C % groups or O % groups:
+        raise TuneError(f"conv2d: groups={groups} must divide C={C} and O={O}")
+    reach = dilation * (KH - 1) + 1
+    if H + 2 * padding < reach or W + 2 * padding < reach:
+        raise TuneError(f"conv2d: a kernel that reaches {reach} is larger than the padded image", hint="pad more")
+    height, width = (H + 2 * padding - reach) // stride + 1, (W + 2 * padding - reach) // stride + 1
+    wide = accumulator(dtype)
+    x = te.placeholder((N, C, H, W), dtype, name="X")
+    weight = te.placeholder((O, C // groups, KH, KH), dtype, name="weight")
+    source = x
+    if padding:
+        zero = te.const(0, dtype)
+
+        def padded(n: te.Expr, c: te.Expr, h: te.Expr, w: te.Expr) -> te.Expr:
+            inside = te.all(h >= padding, h < H + padding, w >= padding, w < W + padding)
+            return te.select(inside, x[n, c, h - padding, w - padding], zero)
+
+        source = te.compute((N, C, H + 2 * padding, W + 2 * padding), padded, name="pad")
+    c = te.reduce_axis((0, C // groups), name="c")
+    kh, kw = te.reduce_axis((0, KH), name="kh"), te.reduce_axis((0, KH), name="kw")
+    per_group = O // groups
+
+    def element(n: te.Expr, o: te.Expr, h: te.Expr, w: te.Expr) -> te.Expr:
+        channel = c if groups == 1 else (o // per_group) * (C // groups) + c
+        pixel = source[n, channel, h * stride + kh * dilation, w * stride + kw * dilation]
+        return te.sum(pixel.astype(wide) * weight[o, c, kh, kw].astype(wide), axis=[c, kh, kw])
+
+    plain = not bias and wide == dtype
+    y = te.compute((N, O, height, width), element, name="Y" if plain else "XW")
+    if plain:
+        return [x, weight, y]
+    out = wide if dtype.startswith(("int", "uint")) else dtype
+    inputs = [x, weight]
+    if bias:
+        v = te.placeholder((O,), dtype, name="bias")
+        inputs.append(v)
+        finished = te.compute(
+            y.shape, lambda n, o, h, w: (y[n, o, h, w] + v[o].astype(wide)).astype(out), name="Y"
+        )
+    else:
+        finished = te.compute(y.shape, lambda n, o, h, w: y[n, o, h, w].astype(out), name="Y")
+    return [*inputs, finished]
+
+
+def _reference(x: NDArray[Any], weight: NDArray[Any], *rest: NDArray[Any], **options: Any) -> NDArray[Any]:
+    stride, padding = options["stride"], options["padding"]
+    groups, dilation = options.get("groups", 1), options.get("dilation", 1)
+    exact = np.float64 if x.dtype.kind not in "iu" else np.int64
+    wide = np.pad(x.astype(exact), [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2])
+    o, per_group, kh, kw = weight.shape
+    reach = dilation * (kh - 1) + 1
+    windows = np.lib.stride_tricks.sliding_window_view(wide, (reach, reach), axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride, ::dilation, ::dilation]
+    parts = []
+    for group in range(groups):
+        channels = windows[:, group * per_group : (group + 1) * per_group]
+        filters = weight.astype(exact)[group * o // groups : (group + 1) * o // groups]
+        parts.append(np.tensordot(channels, filters, axes=([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2))
+    out = np.concatenate(parts, axis=1)
+    return np.asarray(out + rest[0].astype(exact).reshape(1, -1, 1, 1) if rest else out)
+
+
+conv2d: Operator = register(
+    Operator("conv2d", _define, (1, 64, 56, 56, 64, 3, 1, 1), ("float32", "float64", "float16", "bfloat16"), _reference)
+)
+conv2d.template("gpu")(conv2d_gpu)
+
+
+@conv2d.template("cpu")
+def conv2d_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """A register tile of pixels by output channels, summed over channels and window; weights packed by channels.
+
+    Vectors run over output channels, so that any image width will do: a tile loads a vector of packed weights, and
+    multiplies it with one pixel after another.
+    """
+    weight, out = args[1], args[-1]
+    assert isinstance(out.op, ComputeOp)
+    fused = out.op.reduction is None
+    sums = next(t for t in out.op.inputs if isinstance(t.op, ComputeOp)) if fused else out
+    sources = sums.op.inputs
+    lanes, registers = vector_shape(spec, sums.dtype)
+    channels = out.shape[1]
+    if sources[0].shape[1] != weight.shape[1] or channels < lanes:  # groups: vectors would cross them
+        generic_cpu(s, args, knobs, spec)
+        return
+    if not fused:
+        sums = s.cache_write(out, "local")
+    s[sums].set_scope("local")
+    vectors = knobs.choice("tile_o", (1, 2, 3, 4), default=2)
+    pixels = knobs.choice("tile_w", (1, 2, 4, 6, 7, 8, 10, 12, 13, 14, 16, 28), default=14 if registers == 32 else 6)
+    knobs.require(
+        pixels * vectors + vectors + 1 <= registers,
+        f"{pixels} pixels by {vectors} vectors need {pixels * vectors + vectors + 1} of {registers} registers",
+    )
+    unrolled = knobs.choice("unroll_kw", (False, True), default=True)
+    rows = knobs.choice("block_h", (1, 2, 4, 8, 16), default=4)
+    outer_channels = knobs.choice("order", ("channels outside", "rows outside"))
+    width = vectors * lanes
+
+    n, o, h, w = s[out].op.axis
+    o_block, o_in = s[out].split(o, factor=width, tail="cut")
+    h_block, h_in = s[out].split(h, factor=rows)
+    w_tile, w_in = s[out].split(w, factor=pixels, tail="cut")
+    blocks = (o_block, h_block) if outer_channels == "channels outside" else (h_block, o_block)
+    s[out].reorder(n, *blocks, h_in, w_tile, w_in, o_in)
+    s[out].unroll(w_in)
+    s[out].vectorize(o_in)
+    s[out].parallel(s[out].fuse(n, *blocks))
+    s[sums].compute_at(s[out], w_tile)
+    sn, so, sh, sw = s[sums].op.axis
+    c, kh, kw = s[sums].op.reduce_axis
+    s[sums].reorder(c, kh, kw, sn, sh, sw, so)
+    if unrolled:
+        s[sums].unroll(kw)
+    s[sums].unroll(sw)
+    s[sums].vectorize(so)
+    s[sums].transform_layout(lambda n, o, h, w: (n, h, w, o))
+
+    packed = s.cache_read(weight, "global", [sums])
+    po, pc, ph, pw = s[packed].op.axis
+    p_outer, p_inner = s[packed].split(po, factor=width, tail="cut")
+    s[packed].reorder(p_outer, pc, ph, pw, p_inner)
+    s[packed].vectorize(p_inner)
+    s[packed].parallel(p_outer)
+    s[packed].transform_layout(lambda o, c, h, w: (o // width, c, h, w, o % width))
+    pad = next((t for t in sources if isinstance(t.op, ComputeOp)), None)
+    if pad is not None:
+        a, b, row, column = s[pad].op.axis
+        s[pad].parallel(s[pad].fuse(a, b))
+        _, vector = s[pad].split(column, factor=lanes, tail="cut")
+        s[pad].vectorize(vector)

@@ -1,0 +1,37 @@
+"""A plain CPU schedule for any te graph: what an operator without a template of its own gets.
+
+Element-wise stages go into their readers; every other stage runs its outer dimensions in parallel and its last one in
+vectors, with the reduction outside the vector. It knows nothing of reuse; a template that does is worth writing.
+"""
+
+from __future__ import annotations
+
+from flashsched.hw import DeviceSpec
+from flashsched.ops.matmul_cpu import vector_shape
+from flashsched.ops.operator import KnobsLike
+from flashsched.schedule import Loop, Schedule
+from flashsched.te.tensor import Tensor
+
+__all__ = ["generic_cpu"]
+
+
+def generic_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """Schedule every stage of *s*; *args* are the inputs and the output."""
+    outputs = {tensor.op.name for tensor in s.outputs}
+    for stage in s.stages:
+        if stage.name not in outputs and stage.op.reduction is None:
+            stage.compute_inline()
+    for number, stage in enumerate(s.stages):
+        lanes, _ = vector_shape(spec, stage.op.output(0).dtype)
+        spatial = [Loop(stage.name, loop.name) for loop in stage.loops[: len(stage.op.axis)]]
+        if not spatial:
+            continue
+        vectors = knobs.choice(f"vectors_{number}", (1, 2, 4, 8), default=2)
+        outer, inner = stage.split(spatial[-1], factor=lanes * vectors, tail="cut")
+        reduced = stage.loops[len(stage.op.axis) + 1 :]
+        stage.reorder(*spatial[:-1], outer, *reduced, inner)
+        stage.vectorize(inner)
+        if reduced and knobs.choice(f"unroll_{number}", (False, True)):
+            _, turns = stage.split(reduced[-1], factor=4, tail="cut")
+            stage.unroll(turns)
+        stage.parallel(stage.fuse(*spatial[:-1], outer))

@@ -1,0 +1,67 @@
+"""The learned cost model: the device's own model as the prior, and what the measurements say of its error.
+
+What is learned is the logarithm of (measured / prior), from features of the nest, by a forest of randomised trees
+(P. Geurts et al., "Extremely randomized trees", Machine Learning 63, 2006): with few samples it stays close to the prior,
+and the spread of its trees says how sure it is. This is the only door to scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CostModel"]
+
+_FEWEST = 6  # samples before anything is learned
+_TREES = 48
+
+
+class CostModel:
+    """Predicts seconds from features and the prior's seconds; learns from measured seconds.
+
+    Args:
+        seed: of the forest.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._rows: list[list[float]] = []
+        self._errors: list[float] = []
+        self._names: list[str] = []
+        self._forest: Any = None
+        self._fitted = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def learn(self, features: Mapping[str, float], prior_s: float, measured_s: float) -> None:
+        """Take one measurement in; the model is fitted when it is next asked."""
+        if not self._names:
+            self._names = sorted(features)
+        self._rows.append(self._row(features, prior_s))
+        self._errors.append(float(np.log(measured_s / prior_s)))
+
+    def predict(self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Predicted seconds, and the standard deviation of their logarithm, for each candidate."""
+        prior = np.asarray(priors_s, dtype=np.float64)
+        if len(self._rows) < _FEWEST or not len(prior):
+            return prior, np.full(len(prior), 0.5)
+        self._fit()
+        rows = np.asarray([self._row(f, p) for f, p in zip(features, priors_s, strict=True)])
+        votes = np.stack([tree.predict(rows) for tree in self._forest.estimators_])
+        return prior * np.exp(votes.mean(axis=0)), votes.std(axis=0)
+
+    def _row(self, features: Mapping[str, float], prior_s: float) -> list[float]:
+        return [*(float(features.get(name, 0.0)) for name in self._names), float(np.log(max(prior_s, 1e-12)))]
+
+    def _fit(self) -> None:
+        if self._fitted == len(self._rows):
+            return
+        from sklearn.ensemble import ExtraTreesRegressor
+
+        self._forest = ExtraTreesRegressor(n_estimators=_TREES, min_samples_leaf=2, random_state=self._seed, n_jobs=1)
+        self._forest.fit(np.asarray(self._rows), np.asarray(self._errors))
+        self._fitted = len(self._rows)

@@ -1,0 +1,134 @@
+"""Loading a tuned kernel from a log: which record fits a task on this machine, and why the others do not.
+
+What may be reused, in order:
+
+1. a record of the same task, measured on this CPU with these vector units: silently;
+2. one measured on another CPU of this architecture: with a warning, since it is right here but perhaps not the fastest;
+3. nothing else: a simulated record is no measurement, and a record of another task computes something else.
+
+A record holds a trace, never code: it is replayed by the checked primitives and compiled here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flashsched.errors import LogError, NoRecordError, ScheduleError
+from flashsched.schedule import Trace
+from flashsched.tune.log import LogWarning, read
+from flashsched.tune.record import Record
+from flashsched.tune.task import Task
+
+if TYPE_CHECKING:
+    from flashsched.codegen.kernel import Kernel
+
+__all__ = ["best_record", "load"]
+
+
+def load(log: str | Path | Iterable[str | Path], task: Task) -> Kernel:
+    """The kernel of the best correct record of *task* in *log* (or in several), compiled for this machine.
+
+    Raises:
+        NoRecordError: no record fits; the message names the nearest and why it does not fit.
+        LogError: the log can't be read, or is of a newer version.
+    """
+    from flashsched.codegen.build import build
+
+    record, candidate = _best(_paths(log), task)
+    del record
+    return build(candidate.schedule, candidate.args, name=task.op)
+
+
+def best_record(log: str | Path | Iterable[str | Path], task: Task) -> Record:
+    """The record that `load` would compile.
+
+    Raises:
+        NoRecordError, LogError: as `load`.
+    """
+    return _best(_paths(log), task)[0]
+
+
+def _paths(log: str | Path | Iterable[str | Path]) -> list[Path]:
+    return [Path(log)] if isinstance(log, str | Path) else [Path(item) for item in log]
+
+
+def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
+    from flashsched.codegen.target import host_target
+
+    host = host_target().to_json()
+    records = [record for path in paths for record in read(path)]
+    fitting = [record for record in records if _misfit(record, task, host) is None]
+    retimed = {record.extra["retimes"] for record in fitting if "retimes" in record.extra}
+    fitting = [record for record in fitting if record.record_id not in retimed]
+    finals = [record for record in fitting if "retimes" in record.extra]
+    ranked = sorted(finals, key=_rank) + sorted((r for r in fitting if r not in finals), key=_rank)
+    ranked.sort(key=lambda record: record.target.get("cpu") != host["cpu"])
+    for record in ranked:
+        try:
+            candidate = task.replay(Trace.from_json(record.trace))
+        except ScheduleError as error:
+            warnings.warn(
+                f"record {record.record_id} no longer replays, and is passed over: {error.reason}",
+                LogWarning,
+                stacklevel=3,
+            )
+            continue
+        if record.target.get("cpu") != host["cpu"]:
+            warnings.warn(
+                f"{task.op} {task.shape} was tuned on {record.target.get('cpu')}, and this CPU is {host['cpu']}: the "
+                "kernel is right, and may not be the fastest here; tune it again to be sure",
+                LogWarning,
+                stacklevel=3,
+            )
+        return record, candidate
+    raise _none(paths, records, task, host)
+
+
+def _rank(record: Record) -> tuple[float, int]:
+    return record.median_s, record.trial
+
+
+def _misfit(record: Record, task: Task, host: dict[str, Any]) -> str | None:
+    """Why *record* can't serve *task* on this machine; None if it can."""
+    if record.task["op"] != task.op:
+        return f"is for {record.task['op']}"
+    if list(record.task["shape"]) != list(task.shape):
+        return f"is for shape {','.join(map(str, record.task['shape']))}"
+    if record.task["dtype"] != task.dtype:
+        return f"is for {record.task['dtype']}"
+    if record.task["hash"] != task.hash:
+        options = record.task.get("options") or {}
+        return f"computes something else (options {options}, or another definition)"
+    if record.source != "measured":
+        return f"is a simulation of {record.device}, and was never run"
+    if record.status != "correct":
+        return f"has status {record.status!r}, not 'correct'"
+    there, here = str(record.target.get("triple", "")).split("-")[0], str(host["triple"]).split("-")[0]
+    if there != here:
+        return f"was tuned on {there}, and this machine is {here}"
+    return None
+
+
+
+def _none(paths: list[Path], records: list[Record], task: Task, host: dict[str, Any]) -> LogError:
+    named = ", ".join(map(str, paths)) or "no log"
+    asked = f"{task.op} {','.join(map(str, task.shape))} {task.dtype}"
+    if not records:
+        return NoRecordError(f"{named} holds no record", hint=f"tune it: flashsched tune {task.op} --log {named}")
+
+    def distance(record: Record) -> tuple[int, float]:
+        same_op = record.task["op"] == task.op
+        apart = sum(
+            abs(a - b) / max(a, b, 1) for a, b in zip(record.task["shape"], task.shape, strict=False)
+        ) + abs(len(record.task["shape"]) - len(task.shape))
+        return (0 if same_op else 1), apart
+
+    nearest = min(records, key=distance)
+    shape = ",".join(map(str, task.shape))
+    return NoRecordError(
+        f"no record of {asked} in {named}; the nearest, {nearest.record_id}, {_misfit(nearest, task, host)}",
+        hint=f"tune it: flashsched tune {task.op} --shape {shape} --dtype {task.dtype} --log {paths[0]}",
+    )

@@ -1,0 +1,239 @@
+"""Runners: how a candidate gets its time, measured on this CPU or predicted by a device's model, behind one contract."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+from flashsched.errors import FlashschedError, Infeasible, LoweringError, ScheduleError
+from flashsched.hw import DeviceSpec, devices
+from flashsched.tune.task import Candidate, Task
+from flashsched.tune.workers import Job, Outcome, WorkerPool
+
+__all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runner_for"]
+
+Outcomes = Iterator[tuple[int, "Trial"]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one candidate: a status of the log, its samples in seconds, and what a record keeps beside."""
+
+    status: str
+    times_s: list[float] = field(default_factory=list)
+    error: str | None = None
+    verified: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """Gives candidates their times. A context manager, since some hold worker processes.
+
+    Attributes:
+        spec: the device.
+        source: ``"measured"`` or ``"simulated"``.
+        batch: how many candidates are best given at once.
+    """
+
+    spec: DeviceSpec
+    source: str
+    batch: int
+
+    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+        """Each candidate's index and trial, as they are done; *best_s* is the best time so far."""
+        ...
+
+    def finals(self, task: Task, candidates: Sequence[Candidate]) -> list[Trial]:
+        """Settle among the best few: checked again, and timed side by side."""
+        ...
+
+    def target(self) -> dict[str, Any]:
+        """What a record says of the machine."""
+        ...
+
+    def __enter__(self) -> Runner: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class CpuRunner:
+    """Measures on this machine, in worker processes: candidates are compiled side by side, then timed one at a time.
+
+    Args:
+        jobs: compilations at once; by default one a core.
+        seed: of the random inputs.
+        timeout_s: how long one candidate may take to compile, and again to run.
+        memory_limit_bytes: how much a worker may grow.
+    """
+
+    source = "measured"
+
+    def __init__(
+        self, jobs: int | None = None, seed: int = 0, timeout_s: float = 20.0, memory_limit_bytes: int = 4 << 30
+    ) -> None:
+        from flashsched.codegen.target import host_target
+
+        self.spec = devices["cpu"]
+        self.batch = 8
+        self._target = host_target()
+        self._seed = seed
+        self._timeout_s = timeout_s
+        init = "flashsched.tune.jobs:warm_up"
+        self._compilers = WorkerPool(jobs or self._target.cores, init, memory_limit_bytes)
+        self._measurer = WorkerPool(1, init, memory_limit_bytes)
+
+    def __enter__(self) -> CpuRunner:
+        self._compilers.__enter__()
+        self._measurer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._measurer.__exit__(kind, error, trace)
+        self._compilers.__exit__(kind, error, trace)
+
+    def target(self) -> dict[str, Any]:
+        """Triple, cpu, features, caches and cores."""
+        return self._target.to_json()
+
+    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+        """Compile all of *candidates* side by side; then, with the cores to itself, check and time each."""
+        blob = pickle.dumps(task)
+        traces = [candidate.trace.to_json() for candidate in candidates]
+        compiling = [Job("flashsched.tune.jobs:compile_candidate", {"task": blob, "trace": t}, self._timeout_s) for t in traces]
+        compiled: list[int] = []
+        for index, outcome in self._compilers.run_all(compiling):
+            if outcome.ok:
+                compiled.append(index)
+            else:
+                yield index, _failed(outcome, "compile")
+        for index in sorted(compiled):
+            payload = {
+                "task": blob,
+                "trace": traces[index],
+                "seed": self._seed,
+                "stop_if_slower_than_s": None if best_s is None else 3.0 * best_s,
+            }
+            outcome = self._measurer.submit("flashsched.tune.jobs:measure_candidate", payload, self._patience(best_s))
+            trial = _measured(outcome)
+            if trial.status == "correct":
+                median = sorted(trial.times_s)[len(trial.times_s) // 2]
+                best_s = median if best_s is None else min(best_s, median)
+            yield index, trial
+
+    def _patience(self, best_s: float | None) -> float:
+        """Seconds until a candidate counts as hung: what the best takes hundreds of times, within limits."""
+        return self._timeout_s if best_s is None else min(self._timeout_s, max(10.0, 400.0 * best_s))
+
+    def finals(self, task: Task, candidates: Sequence[Candidate]) -> list[Trial]:
+        """Check on other inputs, and time in interleaved rounds in one process."""
+        payload = {
+            "task": pickle.dumps(task),
+            "traces": [candidate.trace.to_json() for candidate in candidates],
+            "seed": self._seed + 1,
+        }
+        outcome = self._measurer.submit("flashsched.tune.jobs:retime", payload, 3 * self._timeout_s)
+        if not outcome.ok:
+            return [_failed(outcome, "runtime") for _ in candidates]
+        return [_trial_of(found) for found in outcome.value]
+
+
+def _measured(outcome: Outcome) -> Trial:
+    return _trial_of(outcome.value) if outcome.ok else _failed(outcome, "runtime")
+
+
+def _trial_of(found: Any) -> Trial:
+    if found.wrong is not None:
+        return Trial("wrong", [], found.wrong, found.verified)
+    return Trial("correct", found.times_s, None, found.verified, {"stopped_early": True} if found.stopped_early else {})
+
+
+def _failed(outcome: Outcome, phase: str) -> Trial:
+    """The trial of a job that did not come back with a value."""
+    status = outcome.status if outcome.status in ("crash", "timeout", "oom") else phase
+    if outcome.error_type in ("LoweringError", "ScheduleError"):
+        status = "compile"
+    if outcome.status == "error" and outcome.exception is not None and not isinstance(outcome.exception, FlashschedError | MemoryError | ArithmeticError | OSError):
+        raise outcome.exception  # a bug of ours, not of the candidate
+    detail = {"stderr": outcome.stderr_tail[-2000:]} if outcome.stderr_tail else {}
+    return Trial(status, [], outcome.error or status, None, detail)
+
+
+class SimulatedRunner:
+    """Asks the model of a device that need not be here.
+
+    A simulated trial stays ``unverified`` until its schedule was run against an oracle, which happens to the finalists:
+    the interpreter, with bounds, uninitialised memory and races checked, on the same schedule of a smaller shape.
+    """
+
+    source = "simulated"
+
+    def __init__(self, spec: DeviceSpec, seed: int = 0) -> None:
+        self.spec = spec
+        self.batch = 16
+        self._seed = seed
+
+    def __enter__(self) -> SimulatedRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def target(self) -> dict[str, Any]:
+        """The device model's name and the fingerprint of its spec."""
+        return {"device": self.spec.name, "spec": self.spec.fingerprint}
+
+    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+        """The model's prediction for each candidate."""
+        from flashsched.codegen.analysis import simulate
+
+        for index, candidate in enumerate(candidates):
+            try:
+                found = simulate(candidate.schedule, self.spec)
+            except Infeasible as error:
+                yield index, Trial("constraints", [], error.reason)
+                continue
+            extra = {
+                "bound": found.bound,
+                "utilization": found.utilization,
+                "occupancy": found.occupancy,
+                "waves": found.waves,
+                "energy_j": found.energy_j,
+            }
+            kept = {key: value for key, value in extra.items() if value is not None}
+            yield index, Trial("unverified", [found.time_s], None, None, kept)
+
+    def finals(self, task: Task, candidates: Sequence[Candidate]) -> list[Trial]:
+        """Run each finalist's schedule on a smaller shape in the interpreter."""
+        from flashsched.tune.shrink import check_shrunken
+
+        trials = []
+        for candidate, (_, trial) in zip(candidates, self.run(task, candidates, None), strict=True):
+            try:
+                check, shape = check_shrunken(task, candidate, self._seed)
+            except (ScheduleError, LoweringError) as error:
+                trials.append(Trial("wrong", [], f"on a smaller shape: {error.reason}"))
+                continue
+            extra = {**trial.extra, "verified_shape": list(shape)}
+            if check.ok:
+                trials.append(Trial("correct", trial.times_s, None, check.to_json(), extra))
+            else:
+                trials.append(Trial("wrong", [], check.text(), check.to_json(), extra))
+        return trials
+
+
+def runner_for(device: str, seed: int = 0, jobs: int | None = None) -> Runner:
+    """The runner for *device*: ``"cpu"`` is this machine, any other is simulated.
+
+    Raises:
+        DeviceError: there is no such device, or no model of its kind.
+    """
+    if device == "cpu":
+        return CpuRunner(jobs, seed)
+    return SimulatedRunner(devices.for_simulation(device), seed)

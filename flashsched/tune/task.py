@@ -1,0 +1,250 @@
+"""`Task`: one computation of one shape, to be tuned and looked up by what it computes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.errors import TuneError
+from flashsched.hw import DeviceSpec
+from flashsched.ops import OPERATORS, Operator, find_operator
+from flashsched.ops.generic import generic_cpu
+from flashsched.ops.operator import KnobsLike, Template
+from flashsched.schedule import Schedule, Trace, create_schedule
+from flashsched.te import dtypes
+from flashsched.te.expr import Binary, Call, Compare, Expr, Select
+from flashsched.te.tensor import ComputeOp, PlaceholderOp, Reduce, Tensor, graph
+
+__all__ = ["Candidate", "Task"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run a task: the schedule, and the decisions that led to it."""
+
+    schedule: Schedule
+    args: list[Tensor]
+    decisions: dict[str, int]
+
+    @property
+    def trace(self) -> Trace:
+        """The schedule's steps."""
+        return self.schedule.trace
+
+
+class Task:
+    """A computation of one shape.
+
+    ``Task("matmul", shape=(512, 512, 512))`` names an operator; its options follow as keywords
+    (``bias=True, activation="gelu"``). `Task.from_te` takes any te graph.
+
+    Two tasks are the same if they compute the same: ``hash`` is made from the te graph's text.
+
+    Raises:
+        TuneError: there is no such operator, or the shape, dtype or an option is not one that it takes.
+    """
+
+    def __init__(
+        self, op: str | Operator, shape: Sequence[int] | None = None, dtype: str = "float32", **options: Any
+    ) -> None:
+        self.operator = op if isinstance(op, Operator) else find_operator(op)
+        self.op = self.operator.name
+        self.dtype = dtypes.check_dtype(dtype)
+        self.shape = tuple(shape) if shape is not None else self.operator.shape
+        self.options = {key: value for key, value in options.items() if value != self.operator.options.get(key)}
+        self._fixed: list[Tensor] | None = None
+        self._remember(self.args())
+        if shape is None and not self.shape:
+            self.shape = self.args()[-1].shape
+
+    @classmethod
+    def from_te(
+        cls,
+        args: Sequence[Tensor],
+        name: str = "custom",
+        template: Template | Mapping[str, Template] | None = None,
+        reference: Callable[..., Any] | None = None,
+    ) -> Task:
+        """The task of a te graph: *args* are its inputs, then its output.
+
+        Args:
+            args: inputs, then the output.
+            name: what logs and reports call it.
+            template: how it is scheduled, ``template(s, args, knobs, spec)``; one for the CPU, or one a kind of device.
+            reference: ``reference(*inputs)`` in NumPy; without it the default nest is the reference.
+        """
+        task = object.__new__(cls)
+        fixed = list(args)
+        if not fixed or not isinstance(fixed[-1].op, ComputeOp):
+            raise TuneError("Task.from_te takes the inputs and then the output, which must be computed")
+        task.operator = Operator(name, lambda: fixed, (), dtypes.DTYPES, reference)
+        templates = template if isinstance(template, Mapping) else {} if template is None else {"cpu": template}
+        task.operator.templates.update(templates)
+        task.op, task.dtype, task.shape, task.options = name, fixed[-1].dtype, fixed[-1].shape, {}
+        task._fixed = fixed
+        task._remember(fixed)
+        return task
+
+    def _remember(self, args: list[Tensor]) -> None:
+        self.text = _text(args)
+        self.hash = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        self.flops = _flops(args)
+        """Arithmetic operations, of floats or of integers, that the task asks for."""
+        self.bytes = sum(_bytes(tensor) for tensor in args)
+        """Bytes of its inputs and its output: what must move at least."""
+
+    def __repr__(self) -> str:
+        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
+        return f"Task({self.op!r}, shape={self.shape}, dtype={self.dtype!r}{options})"
+
+    def args(self) -> list[Tensor]:
+        """The te graph: inputs, then the output."""
+        if self._fixed is not None:
+            return self._fixed
+        return self.operator.args(self.shape, self.dtype, self.options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: the te graph, or the name of an operator that every process knows.
+
+        An operator of a user's file stays behind with its templates; a worker needs traces only.
+        """
+        state = dict(self.__dict__)
+        known = OPERATORS.get(self.op) is self.operator
+        state["operator"] = self.op if known else None
+        state["_fixed"] = None if known else self.args()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        fixed = self._fixed
+        if fixed is None:
+            self.operator = find_operator(self.op)
+        else:
+            self.operator = Operator(self.op, lambda: fixed, (), dtypes.DTYPES)
+
+    def resized(self, shape: Sequence[int]) -> Task | None:
+        """The same operator on another shape; None where the te graph is fixed."""
+        return None if self._fixed is not None else Task(self.operator, shape, self.dtype, **self.options)
+
+    def template(self, kind: str) -> Template:
+        """How it is scheduled for devices of *kind*.
+
+        Raises:
+            TuneError: the operator has no template for them.
+        """
+        found = self.operator.templates.get(kind)
+        if found is None and kind == "cpu":
+            return generic_cpu
+        if found is None:
+            has = ", ".join(self.operator.templates) or "none"
+            raise TuneError(
+                f"{self.op} has no schedule template for a {kind} (it has: {has})",
+                hint=f"write one: @{self.op}.template({kind!r}) on a function of (s, args, knobs, spec)",
+            )
+        return found
+
+    def candidate(self, knobs: KnobsLike, spec: DeviceSpec) -> Candidate:
+        """The schedule that the template for *spec* makes of *knobs*.
+
+        Raises:
+            Infeasible: the template rules it out.
+            ScheduleError: the template takes a step that is refused.
+        """
+        args = self.args()
+        schedule = create_schedule(args[-1])
+        self.template(spec.kind)(schedule, args, knobs, spec)
+        return Candidate(schedule, args, dict(getattr(knobs, "decisions", {})))
+
+    def replay(self, trace: Trace) -> Candidate:
+        """The schedule that *trace* makes of the task.
+
+        Raises:
+            ScheduleError: a step of it is refused: it was made for another task, or by another version.
+        """
+        args = self.args()
+        return Candidate(create_schedule(args[-1]).replay(trace), args, {})
+
+    def inputs(self, seed: int = 0) -> list[Array]:
+        """Random inputs: normal floats, small integers."""
+        rng = np.random.default_rng(seed)
+        made = []
+        for tensor in self.args()[:-1]:
+            dtype = dtypes.numpy_dtype(tensor.dtype)
+            if dtypes.is_float(tensor.dtype):
+                made.append(rng.standard_normal(tensor.shape, dtype=np.float32).astype(dtype))
+            elif dtypes.is_bool(tensor.dtype):
+                made.append(rng.integers(0, 2, tensor.shape).astype(dtype))
+            else:
+                low = 0 if dtypes.is_unsigned(tensor.dtype) else -9
+                made.append(rng.integers(low, 10, tensor.shape).astype(dtype))
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """What a record says of the task."""
+        return {
+            "op": self.op,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "options": self.options,
+            "text": self.text,
+            "hash": self.hash,
+            "flops": self.flops,
+            "bytes": self.bytes,
+        }
+
+
+def _bytes(tensor: Tensor) -> int:
+    size = dtypes.bits(tensor.dtype) // 8
+    for extent in tensor.shape:
+        size *= extent
+    return size
+
+
+def _text(args: Sequence[Tensor]) -> str:
+    """The te graph as canonical text: each operation on a line, then the arguments in order."""
+    lines = []
+    for op in graph(args):
+        if isinstance(op, PlaceholderOp):
+            lines.append(f"{op.name}: {op.dtype}{list(op.shape)}")
+        elif isinstance(op, ComputeOp):
+            axes = ", ".join(f"{axis.name}<{axis.extent}" for axis in op.axis)
+            reduced = "".join(f" for {a.name} in {a.begin}..{a.begin + a.extent}" for a in op.reduce_axis)
+            values = ", ".join(f"{value.dtype} {value}" for value in op.body)
+            lines.append(f"{op.name}[{axes}] = {values}{reduced}")
+    return "; ".join([*lines, f"({', '.join(tensor.name for tensor in args)})"])
+
+
+def _flops(args: Sequence[Tensor]) -> int:
+    total = 0
+    for op in graph(args[-1:]):
+        if isinstance(op, ComputeOp):
+            points = 1
+            for axis in (*op.axis, *op.reduce_axis):
+                points *= axis.extent
+            total += points * sum(_operations(value) for value in op.body[:1])
+    return total
+
+
+def _operations(value: Expr) -> int:
+    """Arithmetic operations on values in one evaluation; indices, conditions and casts do not count."""
+    if isinstance(value, Reduce):
+        combined = sum(_count(result) for result in value.reducer.result)
+        return combined + sum(_count(part) for part in value.values)
+    return _count(value)
+
+
+def _count(value: Expr) -> int:
+    if isinstance(value, Select):
+        return _count(value.a) + _count(value.b)
+    if isinstance(value, Compare) or value.dtype == dtypes.INDEX:
+        return 0
+    own = 1 if isinstance(value, Binary | Call) else 0
+    parts = [] if type(value).__name__ in ("Read", "Load") else value.children
+    return own + sum(_count(child) for child in parts)

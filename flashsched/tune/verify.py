@@ -1,0 +1,173 @@
+"""Whether a kernel computes what its task says: fresh random inputs, poisoned outputs, guard pages, a float64 reference.
+
+Nothing becomes the best before it passed here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.te import dtypes
+from flashsched.te.tensor import ComputeOp, graph
+from flashsched.tune.task import Task
+
+__all__ = ["Check", "Reference", "guarded", "verify"]
+
+Array = NDArray[Any]
+
+_SLACK = 16.0  # how many times the expected rounding error is let pass; a lost term of a sum is far beyond it
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome: the largest error relative to its tolerance at that element (at most 1 where all is well)."""
+
+    max_error: float
+    tolerance: float
+    where: tuple[int, ...] = ()
+    got: str = ""
+    expected: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every element is within tolerance."""
+        return self.max_error <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        """As a record keeps it: the largest absolute error, and what was allowed there."""
+        return {"max_error": self.max_error, "tolerance": self.tolerance}
+
+    def text(self) -> str:
+        """What a record's error says."""
+        at = f" at {list(self.where)}" if self.where else ""
+        return f"wrong result{at}: {self.got}, expected {self.expected} (allowed {self.tolerance:.3g})"
+
+
+class Reference:
+    """Random inputs of a task and its result in float64 (integers exactly), computed once."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task = task
+        self.inputs = task.inputs(seed)
+        if task.operator.reference is not None:
+            options = {**task.operator.options, **task.options}
+            names = task.operator.shape_names
+            sizes = dict(zip(names, task.shape, strict=False))
+            result = _call(task.operator.reference, self.inputs, {**sizes, **options})
+        else:
+            result = _by_default_nest(task, self.inputs)
+        self.output = np.asarray(result)
+        self.tolerance = _tolerance(task, self.inputs, self.output)
+
+
+def _call(function: Callable[..., Any], inputs: list[Array], options: dict[str, Any]) -> Any:
+    """*function* of the inputs, and of those options that it takes."""
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return function(*inputs, **options)
+    named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][: len(inputs)]
+    return function(*inputs, **{k: v for k, v in options.items() if k in named and k not in positional})
+
+
+def _by_default_nest(task: Task, inputs: list[Array]) -> Array:
+    """What the te graph says, by its default nest: plain loops in the order of the definition, no primitive applied."""
+    from flashsched.codegen.build import build
+    from flashsched.schedule import create_schedule
+
+    args = task.args()
+    return np.asarray(build(create_schedule(args[-1]), args, name="reference")(*inputs))
+
+
+def _tolerance(task: Task, inputs: list[Array], output: Array) -> Array | float:
+    """How far each element may be off: rounding of the output, and of a sum over the longest reduction before it."""
+    if not dtypes.is_float(task.args()[-1].dtype):
+        return 0.0
+    length = max(
+        (math.prod(axis.extent for axis in op.reduce_axis) for op in graph(task.args()[-1:]) if isinstance(op, ComputeOp)),
+        default=1,
+    )
+    out_eps = float(_eps(task.args()[-1].dtype))
+    inner = min((float(_eps(op.output(0).dtype)) for op in graph(task.args()[-1:]) if op.output(0).dtype[-2:] in ("32", "64")), default=out_eps)
+    finite = np.abs(output[np.isfinite(output)]) if output.size else np.zeros(1)
+    scale = float(finite.max()) if finite.size else 1.0
+    rounding = np.abs(np.where(np.isfinite(output), output, 0.0)) * out_eps
+    return np.asarray(_SLACK * (rounding + max(inner, np.finfo(np.float64).eps) * math.sqrt(max(length, 1)) * max(scale, 1e-30)))
+
+
+def _eps(dtype: str) -> float:
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtypes.numpy_dtype(dtype)).eps) if dtypes.is_float(dtype) else 0.0
+
+
+def verify(kernel: Callable[..., Any], reference: Reference) -> Check:
+    """Run *kernel* on the reference's inputs, its output poisoned and all arrays ending at guard pages, and compare."""
+    out = reference.task.args()[-1]
+    inputs = [guarded(array.shape, array.dtype, array) for array in reference.inputs]
+    result = guarded(out.shape, dtypes.numpy_dtype(out.dtype))
+    kernel(*inputs, result)
+    return compare(result, reference)
+
+
+def compare(got: Array, reference: Reference) -> Check:
+    """How *got* differs from the reference."""
+    expected = reference.output
+    if got.size == 0:
+        return Check(0.0, 0.0)
+    exact = not dtypes.is_float(reference.task.args()[-1].dtype)
+    wide = got.astype(np.int64 if exact else np.float64)
+    with np.errstate(all="ignore"):
+        if exact:
+            error = (wide != expected.astype(got.dtype).astype(np.int64)).astype(np.float64)
+        else:
+            narrow = expected.astype(np.float64)
+            same = (wide == narrow) | (np.isnan(wide) & np.isnan(narrow))
+            overflow = np.isinf(wide) & (np.abs(narrow) > float(np.finfo(np.float32).max))
+            error = np.where(same | overflow, 0.0, np.abs(wide - narrow))
+            error = np.where(np.isnan(error), np.inf, error)
+    allowed = np.broadcast_to(np.asarray(reference.tolerance, dtype=np.float64), error.shape)
+    excess = error - allowed
+    worst = np.unravel_index(int(np.argmax(excess)), error.shape)
+    large = 1e300  # JSON has no infinity
+    return Check(
+        float(min(error[worst], large)),
+        float(allowed[worst]),
+        tuple(int(i) for i in worst),
+        str(got[worst]),
+        str(expected[worst]),
+    )
+
+
+def guarded(shape: tuple[int, ...], dtype: np.dtype[Any], values: Array | None = None) -> Array:
+    """An array whose last element ends at a page that can't be touched, filled with *values* or with poison.
+
+    Reading or writing one element beyond its end is a SIGSEGV at once. Where pages can't be protected the array is
+    a plain one.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    page = mmap.PAGESIZE
+    room = -(-size // page) * page
+    memory = mmap.mmap(-1, room + page)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    if hasattr(ctypes, "CDLL") and hasattr(mmap, "PROT_READ"):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        libc.mprotect(base + room, page, 0)
+    flat = np.frombuffer(memory, dtype=np.uint8, count=size, offset=room - size)
+    array = flat.view(dtype).reshape(shape)
+    if values is None:
+        flat[:] = 0xFF  # NaN in every float format, -1 or the largest value in integers
+    else:
+        array[...] = values
+    return array
