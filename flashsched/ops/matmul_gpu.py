@@ -1,0 +1,157 @@
+"""The GPU template of matrix products: block tiles staged in shared memory, thread tiles kept in registers.
+
+The ladder that it climbs is told by S. Boehm, "How to Optimize a CUDA Matmul Kernel"; every rung is a knob.
+"""
+
+from __future__ import annotations
+
+from flashsched.errors import Infeasible
+from flashsched.hw import DeviceSpec
+from flashsched.ops.gpu_tiles import (
+    copy_together,
+    gpu_unit,
+    inline_elementwise,
+    operands,
+    require_block,
+    sums_in_registers,
+    widest,
+)
+from flashsched.ops.operator import KnobsLike
+from flashsched.schedule import Schedule, StageView
+from flashsched.schedule.ir import Buffer, Load, block_loads
+from flashsched.te import dtypes
+from flashsched.te.expr import Expr
+from flashsched.te.tensor import Axis, Tensor
+from flashsched.te.visit import uses
+
+__all__ = ["matmul_gpu"]
+
+
+def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """A block computes ``block_m x block_n`` of the output, a thread ``thread_m x thread_n`` of that.
+
+    Both operands come through shared memory in steps of ``step_k`` along the reduction, copied by all threads together,
+    and from there into registers. ``swizzle`` lays them out in shared memory so that the threads of a warp read
+    different banks. What follows the product (bias, activation) is done on the registers.
+
+    *args* are the inputs, then the output; the graph has one reduction, over one axis, of two matrices.
+
+    Raises:
+        Infeasible: the graph has another form, or the knobs ask for a block that *spec* cannot hold.
+    """
+    gpu_unit(spec)
+    out = args[-1]
+    if len(out.shape) != 2:
+        raise Infeasible(f"{out.name} has {len(out.shape)} dimensions, and this template is for matrices")
+    rows, columns = out.shape
+    inline_elementwise(s)
+    sums = sums_in_registers(s, out)
+    depth = sums.op.reduce_axis[0].extent
+    if not rows * columns * depth:
+        return  # nothing to compute, or only zeros: the plain nest will do
+    left, right = _sides(s, sums)
+
+    block_m, thread_m = _tile(knobs, "m", rows)
+    block_n, thread_n = _tile(knobs, "n", columns)
+    step = knobs.choice("step_k", [k for k in (4, 8, 16, 32, 64) if k < 2 * depth] or [4], default=16)
+    swizzle = knobs.choice("swizzle", (False, True), default=True)
+    unroll = knobs.choice("unroll_k", (1, 2, 4, 8), default=4)
+    threads = block_m // thread_m, block_n // thread_n
+    width = dtypes.bits(left.dtype) // 8
+    require_block(knobs, spec, threads[0] * threads[1], (block_m + block_n) * step * width, rows * columns)
+    knobs.require(thread_m * thread_n <= 128, f"{thread_m} x {thread_n} sums need more registers than a thread has")
+    knobs.require(step % unroll == 0, f"step_k={step} is no multiple of unroll_k={unroll}")
+    for block in (block_m, block_n):
+        knobs.require(
+            block * step % (threads[0] * threads[1]) == 0,
+            f"{threads[0] * threads[1]} threads cannot share {block} x {step} elements evenly",
+        )
+
+    copies = [s[s.cache_read(side.name, "shared", [sums.name])] for side in (left, right)]
+    fragments = [s[s.cache_read(copy.op.output(0), "local", [sums.name])] for copy in copies]
+
+    stage = s[out]
+    i, j = stage.op.axis
+    block_i, part_i = stage.split(i, factor=block_m)
+    block_j, part_j = stage.split(j, factor=block_n)
+    thread_i, inner_i = stage.split(part_i, factor=thread_m)
+    thread_j, inner_j = stage.split(part_j, factor=thread_n)
+    stage.reorder(block_i, block_j, thread_i, thread_j, inner_i, inner_j)
+    stage.bind(block_i, "blockIdx.y")
+    stage.bind(block_j, "blockIdx.x")
+    stage.bind(thread_i, "threadIdx.y")
+    stage.bind(thread_j, "threadIdx.x")
+    stage.unroll(inner_i)
+    stage.vectorize(inner_j)
+
+    sums.compute_at(stage, thread_j)
+    (k,) = sums.op.reduce_axis
+    round_k, step_k = sums.split(k, factor=step)
+    turn_k, inner_k = sums.split(step_k, factor=unroll)
+    sums.reorder(round_k, turn_k, inner_k, *sums.op.axis)
+    for loop in (inner_k, *sums.op.axis):
+        sums.unroll(loop)
+
+    tiles = ((left, thread_m, block_m), (right, thread_n, block_n))
+    for (side, _, _), fragment in zip(tiles, fragments, strict=True):
+        fragment.compute_at(sums, inner_k)
+        along, across = _axes(s, sums, side, fragment)
+        fragment.reorder(along, across)
+        fragment.unroll(along)
+        fragment.vectorize(across)
+    for (side, thread, block), copy in zip(tiles, copies, strict=True):
+        copy.compute_at(sums, round_k)
+        if swizzle:
+            _swizzle(copy, _reduced_dimension(s, sums, side), thread, widest(side.dtype, thread))
+        inner = step if _reduced_dimension(s, sums, side) == 1 else block
+        share = block * step // (threads[0] * threads[1])
+        copy_together(copy, threads, widest(side.dtype, inner, share))
+
+
+def _tile(knobs: KnobsLike, name: str, size: int) -> tuple[int, int]:
+    """The sides of a block's and of a thread's tile over a dimension of *size*."""
+    block = knobs.choice(f"block_{name}", [n for n in (8, 16, 32, 64, 128, 256) if n < 2 * size] or [8], default=128)
+    thread = knobs.choice(f"thread_{name}", (1, 2, 4, 8, 16), default=8)
+    knobs.require(thread <= block, f"thread_{name}={thread} is more than block_{name}={block}")
+    return block, thread
+
+
+def _sides(s: Schedule, sums: StageView) -> tuple[Buffer, Buffer]:
+    """The operand that has the output's rows, and the one that has its columns."""
+    found = operands(s, sums)
+    i, j = sums.op.axis
+    left = [b for b in found if len(b.shape) == 2 and any(uses(x, i) for x in _indices(s, sums, b))]
+    right = [b for b in found if len(b.shape) == 2 and any(uses(x, j) for x in _indices(s, sums, b))]
+    if len(found) != 2 or len(left) != 1 or len(right) != 1 or left == right or len(sums.op.reduce_axis) != 1:
+        raise Infeasible(f"{sums.name} is no product of two matrices")
+    return left[0], right[0]
+
+
+def _indices(s: Schedule, stage: StageView, buffer: Buffer) -> tuple[Expr, ...]:
+    """The indices at which *stage* reads *buffer*, or a copy of it: they are the same."""
+    block = s.state.stage(stage.name).block
+    names = [load for load in block_loads(block) if load.buffer is buffer or load.buffer.name.startswith(buffer.name)]
+    first: Load = names[0]
+    return first.indices
+
+
+def _reduced_dimension(s: Schedule, sums: StageView, side: Buffer) -> int:
+    """Which dimension of *side* runs along the reduction."""
+    (k,) = sums.op.reduce_axis
+    return next(n for n, index in enumerate(_indices(s, sums, side)) if uses(index, k))
+
+
+def _axes(s: Schedule, sums: StageView, side: Buffer, copy: StageView) -> tuple[Axis, Axis]:
+    """The axes of a *copy* of *side*: along the reduction, and across it."""
+    along = _reduced_dimension(s, sums, side)
+    return copy.op.axis[along], copy.op.axis[1 - along]
+
+
+def _swizzle(copy: StageView, reduced: int, thread: int, vector: int) -> None:
+    """Lay a tile out so that a thread's vectors stand next to those of its neighbours, step after step.
+
+    A thread reads ``thread`` elements in vectors; what is the n-th vector of all threads is put side by side.
+    """
+    names = ("k", "x") if reduced == 0 else ("x", "k")
+    parts = f"k, x // {vector} % {thread // vector}, x // {thread}, x % {vector}" if thread > vector else "k, x"
+    copy.transform_layout(f"{', '.join(names)} -> {parts}")
