@@ -64,7 +64,10 @@ def emit(program: Program, target: Target) -> str:
         state.slots[buffer] = Slot(pointer, alignment, notes=notes)
         params.append(f"ptr {notes} {pointer}")
     writer = _Statements(state, name)
-    writer.write(program.body)
+    try:
+        writer.write(program.body)
+    except RecursionError:
+        raise LoweringError(f"program {program.name!r} holds an expression that is nested too deeply") from None
     module.add(_function(f"void @{name}({', '.join(params)})", "nounwind", state.code))
     return module.text(f"flashsched program {program.name!r}".replace("\n", " "))
 
@@ -243,7 +246,7 @@ class _Statements:
     def _width(self, loop: For) -> int:
         """How many turns run at once: a register full of the widest type, or a few where a loop inside gains by it."""
         kinds = {register_type(stmt.buffer.dtype) for stmt in walk_stmt(loop.body) if isinstance(stmt, Store)}
-        widest = max((BITS[kind] for kind in kinds), default=32)
+        widest = max(8, *(BITS[kind] for kind in kinds)) if kinds else 32
         width = self.code.module.target.vector_bits // widest
         has_loops = any(isinstance(stmt, For) and stmt.turns != 1 for stmt in walk_stmt(loop.body))
         return width * _WHOLE_VECTORS if has_loops else width

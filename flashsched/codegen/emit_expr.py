@@ -18,7 +18,7 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.ir import Load
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
-from flashsched.te.simplify import bounds
+from flashsched.te.simplify import bounds, prove
 from flashsched.te.visit import walk
 
 __all__ = ["Expressions"]
@@ -132,8 +132,9 @@ class Expressions:
 
     def _choose(self, condition: Expr, a: Expr, b: Expr) -> Value:
         """*a* where *condition* holds, else *b*, reading nothing for the side that is not chosen."""
-        if isinstance(condition, Const):
-            return self.value(a if condition.value else b)
+        certain = prove(condition, self.state.ranges)  # these lanes may know more than the whole loop did
+        if certain is not None:
+            return self.value(a if certain else b)
         test = self.value(condition)
         if self._always_readable(a) and self._always_readable(b):
             return self.code.select(test, self.value(a), self.value(b))

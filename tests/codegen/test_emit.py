@@ -192,6 +192,14 @@ def test_refusals(program: Program, says: str) -> None:
         text_of(program)
 
 
+def test_a_bottomless_expression_is_refused() -> None:
+    value: Expr = const(1)
+    for _ in range(20_000):
+        value = Binary("+", value, const(1))
+    with pytest.raises(LoweringError, match="nested too deeply"):
+        text_of(Program("f", (), (OUT,), Store(OUT, (index(0),), value)))
+
+
 def test_conditions_of_several_parts(run_nest) -> None:
     out, i = Buffer("out", (20,), "bool"), Var("i")
     low, high = Compare(">=", i, index(3)), Compare("<", i, index(11))

@@ -117,6 +117,25 @@ def test_a_split_index_that_is_whole_again_is_stride_one() -> None:
     assert "gather" not in text
 
 
+def test_comparisons_fill_vectors_of_what_they_compare(run_nest) -> None:
+    x, out, i = Buffer("X", (200,), "float32"), Buffer("out", (200,), "bool"), Var("i")
+    program = Program(
+        "f", (x,), (out,), loop(i, 200, Store(out, (i,), Compare(">", Load(x, (i,)), const(0.5))), VECTOR)
+    )
+    data = np.random.default_rng(0).random(200).astype(np.float32)
+    np.testing.assert_array_equal(run_nest(program, data)[0], data > 0.5)
+    assert f"<{host_target().vector_bits // 8} x float>" in text_of(program)
+
+
+def test_whole_vectors_before_a_border_need_no_mask() -> None:
+    x, out, i = Buffer("X", (64,), "float32"), Buffer("out", (64,), "float32"), Var("i")
+    lanes = host_target().vector_bits // 32
+    value = Select(Compare("<", i, index(lanes)), Load(x, (i,)), const(0.0))
+    text = text_of(Program("f", (x,), (out,), loop(i, 64, Store(out, (i,), value), VECTOR)))
+    assert text.count("= load") == 1
+    assert "icmp" not in text
+
+
 def test_a_ragged_tail_is_masked_and_touches_nothing_else(run_nest) -> None:
     n, total = 16, 45
     x, out, o, i = Buffer("X", (total,), "float32"), Buffer("out", (total,), "float32"), Var("o"), Var("i")
