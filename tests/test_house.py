@@ -24,6 +24,7 @@ FLOORS = {
     "schedule": 2,
     "codegen": 3,
     "ops": 4,
+    "testing": 4,  # random graphs and schedules, for tests and fuzzing
     "tune": 5,
     "graph": 6,
     "api": 7,
@@ -44,6 +45,7 @@ DOORS = {
     "pandas": "tune/report.py",
     "click": "cli.py",
     "distributed": "tune/fleet.py",
+    "hypothesis": "testing/",
 }
 EVERYWHERE = {"numpy", "ml_dtypes", "platformdirs"}
 HEAVY = ("llvmlite", "optuna", "sklearn", "scipy", "pandas", "click", "distributed")

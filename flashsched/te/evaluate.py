@@ -187,14 +187,16 @@ def _run_op(op: ComputeOp, load: Load, floats: str | None) -> list[Array]:
 def _values(
     op: ComputeOp, env: Mapping[Var, Array], extents: list[int], rank: int, load: Load, floats: str | None
 ) -> list[Array]:
+    if 0 in extents[:rank]:  # no element at all, so nothing may be read
+        return [np.zeros(extents[:rank], dtype=_dtype(t.dtype, floats)) for t in op.outputs]
     if op.reduction is None:
         return [np.broadcast_to(evaluate(value, env, load, None, floats), extents) for value in op.body]
     reducer = op.reduction.reducer
+    start = [np.full(extents[:rank], c.value, dtype=_dtype(c.dtype, floats)) for c in reducer.identity]
+    if 0 in extents:
+        return start
     current = [np.broadcast_to(evaluate(v, env, load, None, floats), extents) for v in op.reduction.values]
     flat = [np.reshape(v, (*extents[:rank], math.prod(extents[rank:]))) for v in current]
-    start = [np.full(extents[:rank], c.value, dtype=_dtype(c.dtype, floats)) for c in reducer.identity]
-    if flat[0].shape[-1] == 0:
-        return start
     fast = _ufunc(reducer)
     if fast is not None:
         return [np.asarray(fast.reduce(flat[0], axis=-1, dtype=flat[0].dtype))]

@@ -1,0 +1,1 @@
+"""What tests draw at random: te graphs and schedules. Needs hypothesis, so nothing else in the package imports it."""

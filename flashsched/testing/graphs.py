@@ -1,0 +1,335 @@
+"""Random te graphs, for hypothesis: what is computed, on sizes that are 0, 1 or prime as often as not.
+
+Most graphs are *exact*: their inputs are small whole numbers and their operations keep floats whole and small, so that
+no order of a sum and no fused multiply-add may change a bit. The others use the mathematics and the 16-bit floats on
+well-conditioned values, and are compared within a tolerance that is counted from the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from hypothesis import strategies as st
+
+from flashsched import te
+from flashsched.te import dtypes
+from flashsched.te.evaluate import Array, run_graph
+from flashsched.te.expr import Binary, Expr, const
+from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, graph
+from flashsched.te.visit import walk
+
+__all__ = ["Graph", "graphs"]
+
+Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
+
+_SIZES = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17)
+_MOST_ELEMENTS = 500  # of one tensor
+_MOST_REDUCED = 60  # points that are combined into one element
+_WHOLE = ("float32", "float32", "float64", "int32", "int32", "int64", "int16", "int8", "uint8", "bool")
+_FLOATS = ("float32", "float64", "float16", "bfloat16")
+_LIMIT = 8  # what a whole number read from a stage is clipped to, before floats are made of it
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A drawn program: *outputs* of *inputs* (in the order in which a kernel takes them)."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    exact: bool
+
+    def __repr__(self) -> str:
+        lines = []
+        for op in graph(self.outputs):
+            if isinstance(op, PlaceholderOp):
+                lines.append(f"{op.name}: {op.dtype}{list(op.shape)}")
+            elif isinstance(op, ComputeOp):
+                axes = ", ".join(f"{axis.name} < {axis.extent}" for axis in op.axis)
+                ranges = "".join(f", {k!r}" for k in op.reduce_axis)
+                lines += [f"{t.name}[{axes}{ranges}] = {t.dtype} {v}" for t, v in zip(op.outputs, op.body, strict=True)]
+        return "\n".join([*lines, f"return {', '.join(t.name for t in self.outputs)}"])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # what hypothesis shows of a failing example
+        printer.text(repr(self))
+
+    def feeds(self, seed: int = 0) -> dict[Tensor, Array]:
+        """Random arrays for the inputs."""
+        rng = np.random.default_rng(seed)
+        found: dict[Tensor, Array] = {}
+        for tensor in self.inputs:
+            dtype = dtypes.numpy_dtype(tensor.dtype)
+            if not self.exact:
+                found[tensor] = rng.uniform(0.5, 2.0, tensor.shape).astype(dtype)
+                continue
+            low, high = (0, 2) if dtypes.is_bool(tensor.dtype) else (-4, 5)
+            low = 0 if dtypes.is_unsigned(tensor.dtype) else low
+            found[tensor] = rng.integers(low, high, tensor.shape).astype(dtype)
+        return found
+
+    def check(self, found: Sequence[Array], feeds: Mapping[Tensor, Array]) -> None:
+        """Compare *found*, the outputs that something computed, with the first oracle.
+
+        Raises:
+            AssertionError: a shape, a dtype or a value differs (by more than the tolerance, where the graph has one).
+        """
+        wanted = run_graph(self.outputs, feeds, None if self.exact else "float64")
+        for tensor, ours, reference in zip(self.outputs, found, wanted, strict=True):
+            assert ours.dtype == dtypes.numpy_dtype(tensor.dtype), f"{tensor.name} is {ours.dtype}"
+            assert ours.shape == tensor.shape, f"{tensor.name} has shape {ours.shape}"
+            if self.exact:
+                np.testing.assert_array_equal(ours, reference, err_msg=tensor.name)
+            else:
+                wide = np.asarray(ours.astype(np.float64))
+                np.testing.assert_allclose(wide, reference, rtol=self.tolerance(), err_msg=tensor.name)
+
+    def tolerance(self) -> float:
+        """The relative error that rounding may add up to: each operation, and each term of a sum, costs an epsilon.
+
+        All values are positive and no operation cancels, so relative errors just add up, ``exp`` and ``pow`` doubling
+        them at most.
+        """
+        operations, epsilon = 0, 0.0
+        for op in graph(self.outputs):
+            if isinstance(op, ComputeOp):
+                operations += math.prod(axis.extent for axis in op.reduce_axis)
+                for node in (node for value in op.body for node in walk(value)):
+                    operations += 1
+                    if dtypes.is_float(node.dtype):
+                        epsilon = max(epsilon, {16: 2.0**-7, 32: 2.0**-23, 64: 2.0**-52}[dtypes.bits(node.dtype)])
+        return 2 * operations * epsilon
+
+
+@st.composite
+def graphs(draw: Draw, most_stages: int = 4) -> Graph:
+    """A graph of up to *most_stages* stages: element-wise, broadcasts, reductions, stencils, gathers, casts."""
+    exact = draw(st.integers(0, 3)) > 0
+    maker = _Maker(draw, exact)
+    for _ in range(draw(st.integers(1, 3))):
+        maker.placeholder()
+    for _ in range(draw(st.integers(1, most_stages))):
+        maker.stage()
+    made = [tensor for tensor in maker.tensors if isinstance(tensor.op, ComputeOp)]
+    outputs = [made[-1], *(tensor for tensor in made[:-1] if draw(st.integers(0, 4)) == 0)]
+    inputs = [op.output(0) for op in graph(outputs) if isinstance(op, PlaceholderOp)]
+    return Graph(tuple(inputs), tuple(outputs), exact)
+
+
+class _Maker:
+    """Draws one tensor after another; each may read all before it."""
+
+    def __init__(self, draw: Draw, exact: bool) -> None:
+        self.draw = draw
+        self.exact = exact
+        self.tensors: list[Tensor] = []
+        self.axes: tuple[Axis, ...] = ()  # those of the stage that is being drawn
+        self.empty = False  # whether it has no points at all, so that nothing is read
+
+    def one_of(self, *items: Any) -> Any:
+        return self.draw(st.sampled_from(items))
+
+    def shape(self, rank: int) -> tuple[int, ...]:
+        sizes: list[int] = []
+        for _ in range(rank):
+            room = _MOST_ELEMENTS // max(1, math.prod(sizes))
+            size = 0 if self.draw(st.integers(0, 24)) == 0 else self.one_of(*_SIZES)
+            sizes.append(size if size <= room else 1)
+        return tuple(sizes)
+
+    def dtype(self) -> str:
+        return str(self.one_of(*(_WHOLE if self.exact else _FLOATS)))
+
+    def placeholder(self) -> None:
+        shape = self.shape(self.one_of(0, 1, 1, 2, 2, 3, 4))
+        self.tensors.append(te.placeholder(shape, self.dtype(), f"P{len(self.tensors)}"))
+
+    def stage(self) -> None:
+        near = self.tensors[-1] if self.draw(st.booleans()) else self.one_of(*self.tensors)
+        kind = self.one_of(self.pointwise, self.pointwise, self.several, self.reduction, self.reduction, self.stencil)
+        made = kind(near, f"S{len(self.tensors)}")
+        self.tensors += made if isinstance(made, tuple) else (made,)
+
+    # Reading
+
+    def begin(self, axes: Sequence[Axis]) -> None:
+        self.axes = tuple(axes)
+        self.empty = any(axis.extent == 0 for axis in axes)
+
+    def index(self, size: int) -> Expr:
+        """An index that lies in ``0 .. size - 1`` at each point of the stage."""
+        forms: list[Expr] = [const(self.draw(st.integers(0, size - 1)), dtypes.INDEX)] if size else []
+        for axis in self.axes:
+            offset = axis - axis.begin if axis.begin else axis
+            last = axis.extent - 1
+            if self.empty or last < size:
+                forms += [offset] * 4
+            if last < size and size:
+                forms += [size - 1 - offset]
+            if 0 <= last < size - 1:
+                forms += [offset + (size - 1 - last)]
+            if size:
+                forms += [offset % size, te.minimum(offset, size - 1)]
+                divisor = -(-axis.extent // size)
+                forms += [offset // divisor] if divisor > 1 else []
+            if last > 0 and (stride := (size - 1) // last) > 1:
+                forms.append(offset * stride)
+        chosen: Expr = self.one_of(*forms)
+        return chosen
+
+    def element(self, tensor: Tensor, dtype: str) -> Expr:
+        """An element of *tensor* as *dtype*, small enough to be computed with."""
+        if any(size == 0 for size in tensor.shape) and not (self.empty and self.axes):
+            return const(3, dtype)
+        indices = [self.index(size) for size in tensor.shape]
+        tables = [t for t in self.tensors if t.dtype in ("int32", "int64", "int8") and t.ndim == 1 and t.shape[0]]
+        if tables and indices and tensor.shape[0] and self.draw(st.integers(0, 7)) == 0:  # an index read from memory
+            table = self.one_of(*tables)
+            indices[0] = te.clip(table[self.index(table.shape[0])], 0, min(tensor.shape[0] - 1, 100))
+        return self.tame(tensor[tuple(indices)], isinstance(tensor.op, PlaceholderOp), dtype)
+
+    def tame(self, value: Expr, first: bool, dtype: str) -> Expr:
+        """*value* as *dtype*, whole and small where that is a float, or near 1 in a graph that is not exact."""
+        if not self.exact:
+            return (value if first else value / (value + 1) + 0.5).astype(dtype)
+        source = value.dtype
+        if dtypes.is_bool(dtype):
+            return value if dtypes.is_bool(source) else value > 0
+        if dtypes.is_bool(source):
+            return value.astype(dtype)
+        if dtypes.is_float(source) or dtypes.is_float(dtype):
+            negative = not (dtypes.is_unsigned(source) or dtypes.is_unsigned(dtype))
+            value = te.clip(value, -_LIMIT if negative else 0, _LIMIT) if not first or not negative else value
+        return value.astype(dtype)
+
+    def operand(self, near: Tensor, dtype: str) -> Expr:
+        if self.draw(st.integers(0, 5)) == 0:
+            if dtypes.is_bool(dtype):
+                return const(self.draw(st.booleans()), dtype)
+            return const(self.one_of(1, 2, 3) if self.exact else self.one_of(0.5, 1.25, 2.0), dtype)
+        return self.element(near if self.draw(st.booleans()) else self.one_of(*self.tensors), dtype)
+
+    # Computing
+
+    def value(self, near: Tensor, dtype: str) -> Expr:
+        """An expression of one or two elements, or of an index."""
+        a, b = self.element(near, dtype), self.operand(near, dtype)
+        if dtypes.is_bool(dtype):
+            logic: Expr = self.one_of(te.all(a, b), te.any(a, ~b), a ^ b, te.select(self.condition(), a, b))
+            return logic
+        if not self.exact:
+            return self.mathematics(a, b)
+        forms = [a + b, a * b, te.minimum(a, b), te.maximum(a, b), te.select(self.condition(), a, b), te.abs(a) + b]
+        forms += [te.select(a < b, a, b + 1), te.relu(a)]
+        if not dtypes.is_unsigned(dtype):
+            forms += [a - b, -a]
+        if dtypes.is_int(dtype):
+            forms += [a // 3, a % 3 + b, a & b, a | b, a ^ b, ~a, a >> 1, a << 1]
+            forms += [a + axis.astype(dtype) for axis in self.axes[:1]]
+        chosen: Expr = self.one_of(*forms)
+        return chosen
+
+    def mathematics(self, a: Expr, b: Expr) -> Expr:
+        """Of values in about 0.4 .. 2, a value in about 0.1 .. 8, without cancellation."""
+        forms = [a + b, a * b, a / b, te.maximum(a, b), te.minimum(a, b), te.sqrt(a) + b, te.exp(a), te.tanh(a) * b]
+        forms += [te.sigmoid(a), te.log1p(a), te.erf(a), te.pow(a, 1.5), te.rsqrt(a), te.sin(a) + 2, te.cos(b) + 2]
+        forms += [te.select(self.condition(), a, b), te.atan2(a, b), Binary("+", te.abs(a), te.relu(b))]
+        chosen: Expr = self.one_of(*forms)
+        return chosen
+
+    def condition(self) -> Expr:
+        """A condition on the indices."""
+        if not self.axes:
+            return const(self.draw(st.booleans()))
+        axis = self.one_of(*self.axes)
+        bound = axis.begin + self.draw(st.integers(0, axis.extent))
+        condition: Expr = self.one_of(axis < bound, axis >= bound, axis % 2 == 0, te.all(axis >= 1, axis < bound))
+        return condition
+
+    def output_shape(self, near: Tensor) -> tuple[int, ...]:
+        return near.shape if self.draw(st.integers(0, 2)) else self.shape(self.one_of(0, 1, 2, 3))
+
+    def pointwise(self, near: Tensor, name: str) -> Any:
+        dtype = self.dtype()
+
+        def body(*axes: Axis) -> Expr:
+            self.begin(axes)
+            value = self.value(near, dtype)
+            if self.draw(st.integers(0, 3)) == 0:  # a cast at the end, or a second operation
+                value = self.tame(value, False, self.dtype())
+            return value
+
+        return te.compute(self.output_shape(near), body, name)
+
+    def several(self, near: Tensor, name: str) -> Any:
+        first, second = self.dtype(), self.dtype()
+
+        def body(*axes: Axis) -> tuple[Expr, Expr]:
+            self.begin(axes)
+            return self.value(near, first), self.value(near, second)
+
+        return te.compute(self.output_shape(near), body, name)
+
+    def stencil(self, near: Tensor, name: str) -> Any:
+        """A sum over neighbours, with nothing (or a constant) beyond the border."""
+        dtype = self.dtype()
+        if dtypes.is_bool(dtype):
+            dtype = "int32"
+        if near.ndim == 0:
+            return self.pointwise(near, name)
+        dimension = self.draw(st.integers(0, near.ndim - 1))
+        offsets = self.draw(st.lists(st.integers(-2, 2), min_size=1, max_size=3, unique=True))
+        beyond = self.one_of(0, 1) if self.exact else 0.75
+
+        def body(*axes: Axis) -> Expr:
+            self.begin(axes)
+            total: Expr | None = None
+            for offset in offsets:
+                at = axes[dimension] + offset if offset else axes[dimension]
+                indices = [at if n == dimension else axis for n, axis in enumerate(axes)]
+                inside = te.all(at >= 0, at < near.shape[dimension])
+                read = self.tame(near[tuple(indices)], isinstance(near.op, PlaceholderOp), dtype)
+                term = te.select(inside, read, const(beyond, dtype))
+                total = term if total is None else total + term
+            assert total is not None
+            return total
+
+        return te.compute(near.shape, body, name)
+
+    def reduction(self, near: Tensor, name: str) -> Any:
+        dtype = self.dtype() if self.exact else str(self.one_of("float32", "float64"))
+        axes, points = [], 1
+        for number in range(self.one_of(1, 1, 2)):
+            size = 0 if self.draw(st.integers(0, 24)) == 0 else self.one_of(*_SIZES)
+            size = size if points * size <= _MOST_REDUCED else 1
+            points *= max(size, 1)
+            begin = self.one_of(0, 0, 0, 1, 3, -2)
+            axes.append(te.reduce_axis((begin, begin + size), f"k{number}"))
+        reducers = ["min", "max"]
+        if not dtypes.is_bool(dtype):
+            reducers += ["sum", "sum", "sum"]
+        if dtypes.is_int(dtype):
+            reducers += ["prod"]
+        reducer = self.one_of(*reducers)
+        if not self.exact and any(axis.extent == 0 for axis in axes):
+            reducer = "sum"  # whose identity a later stage may read
+        tuples = self.exact and not dtypes.is_bool(dtype) and self.draw(st.integers(0, 5)) == 0
+
+        def body(*spatial: Axis) -> Any:
+            self.begin((*spatial, *axes))
+            value = self.value(near, dtype)
+            if dtypes.is_float(dtype) and self.exact:
+                value = te.clip(value, -_LIMIT * _LIMIT, _LIMIT * _LIMIT)
+            if tuples:
+                return _sum_and_least((value, self.element(near, "int32")), axis=axes)
+            where = self.condition() if self.draw(st.integers(0, 5)) == 0 else None
+            return getattr(te, reducer)(value, axis=axes, where=where)
+
+        return te.compute(self.output_shape(near), body, name)
+
+
+_sum_and_least = te.comm_reducer(
+    lambda a, b: (a[0] + b[0], te.minimum(a[1], b[1])), lambda s, t: (const(0, s), te.max_value(t)), "sum_and_least"
+)
