@@ -54,7 +54,8 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     tile = dict(zip((*sums.op.axis, *sums.op.reduce_axis), (1, block_o, block_h, block_w, step, window_h, window_w),
                     strict=True))  # fmt: skip
     elements = sum(_reach(s, sums, buffer, tile) for buffer in read)
-    require_block(knobs, spec, threads[0] * threads[1], elements * dtypes.bits(read[0].dtype) // 8, math.prod(out.shape))
+    shared_bytes = elements * dtypes.bits(read[0].dtype) // 8
+    require_block(knobs, spec, threads[0] * threads[1], shared_bytes, math.prod(out.shape))
     knobs.require(thread_o * thread_w <= 64, f"{thread_o} x {thread_w} sums need more registers than a thread has")
 
     copies = [_staged(s, buffer, sums) for buffer in read]
@@ -79,8 +80,8 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     c, kh, kw = sums.op.reduce_axis
     round_c, step_c = sums.split(c, factor=step)
     sums.reorder(round_c, step_c, kh, kw, *sums.op.axis)
-    for loop in (*((kw,) if unrolled else ()), *sums.op.axis):
-        sums.unroll(loop)
+    for axis in (*((kw,) if unrolled else ()), *sums.op.axis):
+        sums.unroll(axis)
     for copy in copies:
         copy.compute_at(sums, round_c)
         copy_together(copy, threads, 1)

@@ -26,7 +26,8 @@ def elementwise_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Dev
         return  # one element, or none: the plain nest will do
     widths = [n for n in (1, 2, 4, 8, 16) if n <= widest(out.dtype, points)]
     vector = knobs.choice("vector", widths, default=widths[-1])
-    threads = knobs.choice("threads", [n for n in (32, 64, 128, 256, 512, 1024) if n <= unit.max_threads_per_block], default=256)
+    sizes = [n for n in (32, 64, 128, 256, 512, 1024) if n <= unit.max_threads_per_block]
+    threads = knobs.choice("threads", sizes, default=256)
     items = knobs.choice("items", (1, 2, 4, 8), default=1)
     stage = s[out]
     whole = stage.fuse(*stage.op.axis) if len(stage.op.axis) > 1 else stage.op.axis[0]

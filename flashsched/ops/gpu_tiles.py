@@ -11,7 +11,15 @@ from flashsched.schedule.ir import Buffer, block_loads
 from flashsched.te import dtypes
 from flashsched.te.tensor import Tensor
 
-__all__ = ["copy_together", "gpu_unit", "inline_elementwise", "operands", "require_block", "sums_in_registers", "widest"]
+__all__ = [
+    "copy_together",
+    "gpu_unit",
+    "inline_elementwise",
+    "operands",
+    "require_block",
+    "sums_in_registers",
+    "widest",
+]
 
 VECTOR_BITS = 128
 """The widest load and store of one thread (PTX ``ld.global.v4.f32``; PTX ISA manual)."""
@@ -87,7 +95,7 @@ def copy_together(stage: StageView, threads: tuple[int, int], vector: int) -> No
 
 
 def require_block(knobs: KnobsLike, spec: DeviceSpec, threads: int, shared_bytes: int, points: int) -> None:
-    """Rule out a block that *spec* cannot hold, or with less than a warp of threads though there are *points* enough."""
+    """Rule out a block that *spec* cannot hold, or that is less than a warp though there are *points* enough."""
     unit = gpu_unit(spec)
     least = min(unit.warp_size, points)
     knobs.require(

@@ -18,10 +18,9 @@ from flashsched.ops.gpu_tiles import (
 )
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
-from flashsched.schedule.ir import Buffer, Load, block_loads
+from flashsched.schedule.ir import Buffer, block_loads
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr
-from flashsched.te.tensor import Axis, Tensor
+from flashsched.te.tensor import Tensor
 from flashsched.te.visit import uses
 
 __all__ = ["matmul_gpu"]
@@ -49,7 +48,7 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     depth = sums.op.reduce_axis[0].extent
     if not rows * columns * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
-    left, right = _sides(s, sums)
+    (left, along_left), (right, along_right) = _sides(s, sums)
 
     block_m, thread_m = _tile(knobs, "m", rows)
     block_n, thread_n = _tile(knobs, "n", columns)
@@ -89,23 +88,23 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     round_k, step_k = sums.split(k, factor=step)
     turn_k, inner_k = sums.split(step_k, factor=unroll)
     sums.reorder(round_k, turn_k, inner_k, *sums.op.axis)
-    for loop in (inner_k, *sums.op.axis):
-        sums.unroll(loop)
+    sums.unroll(inner_k)
+    for axis in sums.op.axis:
+        sums.unroll(axis)
 
-    tiles = ((left, thread_m, block_m), (right, thread_n, block_n))
-    for (side, _, _), fragment in zip(tiles, fragments, strict=True):
+    for along, fragment in zip((along_left, along_right), fragments, strict=True):
         fragment.compute_at(sums, inner_k)
-        along, across = _axes(s, sums, side, fragment)
-        fragment.reorder(along, across)
-        fragment.unroll(along)
-        fragment.vectorize(across)
-    for (side, thread, block), copy in zip(tiles, copies, strict=True):
+        axes = fragment.op.axis
+        fragment.reorder(axes[along], axes[1 - along])
+        fragment.unroll(axes[along])
+        fragment.vectorize(axes[1 - along])
+    tiles = ((left.dtype, along_left, thread_m, block_m), (right.dtype, along_right, thread_n, block_n))
+    for (dtype, along, thread, block), copy in zip(tiles, copies, strict=True):
         copy.compute_at(sums, round_k)
         if swizzle:
-            _swizzle(copy, _reduced_dimension(s, sums, side), thread, widest(side.dtype, thread))
-        inner = step if _reduced_dimension(s, sums, side) == 1 else block
+            _swizzle(copy, along, thread, widest(dtype, thread))
         share = block * step // (threads[0] * threads[1])
-        copy_together(copy, threads, widest(side.dtype, inner, share))
+        copy_together(copy, threads, widest(dtype, step if along == 1 else block, share))
 
 
 def _tile(knobs: KnobsLike, name: str, size: int) -> tuple[int, int]:
@@ -116,35 +115,22 @@ def _tile(knobs: KnobsLike, name: str, size: int) -> tuple[int, int]:
     return block, thread
 
 
-def _sides(s: Schedule, sums: StageView) -> tuple[Buffer, Buffer]:
-    """The operand that has the output's rows, and the one that has its columns."""
-    found = operands(s, sums)
-    i, j = sums.op.axis
-    left = [b for b in found if len(b.shape) == 2 and any(uses(x, i) for x in _indices(s, sums, b))]
-    right = [b for b in found if len(b.shape) == 2 and any(uses(x, j) for x in _indices(s, sums, b))]
-    if len(found) != 2 or len(left) != 1 or len(right) != 1 or left == right or len(sums.op.reduce_axis) != 1:
-        raise Infeasible(f"{sums.name} is no product of two matrices")
-    return left[0], right[0]
-
-
-def _indices(s: Schedule, stage: StageView, buffer: Buffer) -> tuple[Expr, ...]:
-    """The indices at which *stage* reads *buffer*, or a copy of it: they are the same."""
-    block = s.state.stage(stage.name).block
-    names = [load for load in block_loads(block) if load.buffer is buffer or load.buffer.name.startswith(buffer.name)]
-    first: Load = names[0]
-    return first.indices
-
-
-def _reduced_dimension(s: Schedule, sums: StageView, side: Buffer) -> int:
-    """Which dimension of *side* runs along the reduction."""
-    (k,) = sums.op.reduce_axis
-    return next(n for n, index in enumerate(_indices(s, sums, side)) if uses(index, k))
-
-
-def _axes(s: Schedule, sums: StageView, side: Buffer, copy: StageView) -> tuple[Axis, Axis]:
-    """The axes of a *copy* of *side*: along the reduction, and across it."""
-    along = _reduced_dimension(s, sums, side)
-    return copy.op.axis[along], copy.op.axis[1 - along]
+def _sides(s: Schedule, sums: StageView) -> tuple[tuple[Buffer, int], tuple[Buffer, int]]:
+    """The operand that has the output's rows and the one that has its columns, each with the dimension it reduces."""
+    if len(sums.op.reduce_axis) == 1 and len(sums.op.axis) == 2:
+        k, i, j = sums.op.reduce_axis[0], *sums.op.axis
+        read = {load.buffer: load.indices for load in block_loads(s.state.stage(sums.name).block)}
+        found = {}
+        for buffer in operands(s, sums):
+            uses_axis = [[n for n, index in enumerate(read[buffer]) if uses(index, axis)] for axis in (k, i, j)]
+            match uses_axis:
+                case [[along], [_], []] if len(buffer.shape) == 2:
+                    found["left"] = (buffer, along)
+                case [[along], [], [_]] if len(buffer.shape) == 2:
+                    found["right"] = (buffer, along)
+        if len(operands(s, sums)) == len(found) == 2:
+            return found["left"], found["right"]
+    raise Infeasible(f"{sums.name} is no product of two matrices")
 
 
 def _swizzle(copy: StageView, reduced: int, thread: int, vector: int) -> None:
