@@ -6,6 +6,7 @@ import itself costs next to nothing.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -13,22 +14,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from flashsched.api import *  # noqa: F403
 
+_PARTS = ("api", "bench", "cli", "codegen", "errors", "functions", "hw", "ops", "schedule", "te", "testing")
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("te", "hw", "ops", "schedule", "codegen", "tune_package"):
-        import importlib
-
+    if name in _PARTS:
         return importlib.import_module(f"flashsched.{name}")
-    from flashsched import api
-
-    if name in api.__all__:
-        value = getattr(api, name)
-        globals()[name] = value
-        return value
+    if not name.startswith("_"):
+        api = importlib.import_module("flashsched.api")
+        if name in api.__all__:
+            value = getattr(api, name)
+            globals()[name] = value
+            return value
     raise AttributeError(f"module 'flashsched' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    from flashsched import api
-
-    return sorted({*globals(), *api.__all__})
+    return sorted({*globals(), *importlib.import_module("flashsched.api").__all__})

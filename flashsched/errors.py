@@ -138,7 +138,10 @@ class NoRecordError(LogError, LookupError):
 
 
 def user_line() -> str:
-    """The innermost stack frame outside flashsched, as ``file.py:14``; empty where there is none."""
+    """The innermost stack frame outside flashsched, as ``file.py:14``; empty where there is none.
+
+    Code that Python itself makes (of a dataclass, say) is nobody's line.
+    """
     depth = 1
     while True:
         try:
@@ -146,7 +149,8 @@ def user_line() -> str:
         except ValueError:
             return ""
         name = frame.f_code.co_filename
-        if not os.path.abspath(name).startswith(_PACKAGE) and not name.startswith("<frozen"):
+        ours = name.startswith(("<frozen", "<string>")) or os.path.abspath(name).startswith(_PACKAGE)
+        if not ours:
             shown = os.path.relpath(name) if os.path.isabs(name) and name.startswith(os.getcwd() + os.sep) else name
             return f"{shown}:{frame.f_lineno}"
         depth += 1

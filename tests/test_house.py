@@ -26,7 +26,10 @@ FLOORS = {
     "ops": 4,
     "testing": 4,  # random graphs and schedules, for tests and fuzzing
     "tune": 5,
+    "functions": 6,
     "graph": 6,
+    "bench": 7,
+    "testing": 7,
     "api": 7,
     "compat": 7,
     "cli": 7,
