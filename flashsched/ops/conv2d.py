@@ -67,7 +67,7 @@ def _define(
 
     def element(n: te.Expr, o: te.Expr, h: te.Expr, w: te.Expr) -> te.Expr:
         channel = c if groups == 1 else (o // per_group) * (C // groups) + c
-        pixel = source[n, channel, h * stride + kh * dilation, w * stride + kw * dilation]
+        pixel: te.Expr = source[n, channel, h * stride + kh * dilation, w * stride + kw * dilation]
         return te.sum(pixel.astype(wide) * weight[o, c, kh, kw].astype(wide), axis=[c, kh, kw])
 
     plain = not bias and wide == dtype

@@ -31,7 +31,7 @@ def generic_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
         reduced = stage.loops[len(stage.op.axis) + 1 :]
         stage.reorder(*spatial[:-1], outer, *reduced, inner)
         stage.vectorize(inner)
-        if reduced and knobs.choice(f"unroll_{number}", (False, True)):
+        if len(reduced) > 0 and knobs.choice(f"unroll_{number}", (False, True)):
             _, turns = stage.split(reduced[-1], factor=4, tail="cut")
             stage.unroll(turns)
         stage.parallel(stage.fuse(*spatial[:-1], outer))

@@ -23,12 +23,13 @@ def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     """Schedule a matmul with or without an epilogue; *args* are A, B, perhaps more inputs, and the output."""
     a, b, out = args[0], args[1], args[-1]
     assert isinstance(out.op, ComputeOp)
-    fused = out.op.reduction is None  # an epilogue reads the sums
-    sums = _sum_of(out) if fused else s.cache_write(out, "local")
-    if fused:
+    if out.op.reduction is None:  # an epilogue reads the sums
+        sums = _sum_of(out)
         s[sums].set_scope("local")
-    m, n = out.shape
-    depth = sums.op.reduce_axis[0].extent
+    else:
+        sums = s.cache_write(out, "local")
+    m, _ = out.shape
+    depth = s[sums].op.reduce_axis[0].extent
     lanes, registers = vector_shape(spec, sums.dtype)
 
     vectors = knobs.choice("tile_n", (1, 2, 3, 4, 6), default=2)

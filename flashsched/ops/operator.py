@@ -117,7 +117,7 @@ class Operator:
                 hint=f"for example {','.join(map(str, self.shape))}",
             )
         for part, size in zip(names, sizes, strict=False):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            if type(size) is not int or size < 0:
                 raise TuneError(f"{self.name}: {part} must be an integer from 0 up, got {size!r}")
         if dtype not in self.dtypes:
             raise TuneError(f"{self.name} does not take {dtype!r}", hint=did_you_mean(dtype, self.dtypes))

@@ -29,13 +29,28 @@ from flashsched.te.tensor import Axis, AxisKind, Reduce, Reducer
 __all__ = [
     "MATH",
     "abs",
+    "acos",
+    "asin",
+    "atan",
     "atan2",
+    "ceil",
     "clip",
     "comm_reducer",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
     "if_then_else",
     "isfinite",
     "isinf",
     "isnan",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
     "max",
     "max_value",
     "maximum",
@@ -46,10 +61,17 @@ __all__ = [
     "power",
     "prod",
     "relu",
+    "round",
     "rsqrt",
     "select",
     "sigmoid",
+    "sin",
+    "sinh",
+    "sqrt",
     "sum",
+    "tan",
+    "tanh",
+    "trunc",
 ]
 
 MATH = (
@@ -76,9 +98,28 @@ def _math(name: str) -> Callable[[ExprLike], Expr]:
     return function
 
 
-for _name in MATH:
-    globals()[_name] = _math(_name)
-__all__ += list(MATH)
+exp = _math("exp")
+exp2 = _math("exp2")
+expm1 = _math("expm1")
+log = _math("log")
+log2 = _math("log2")
+log10 = _math("log10")
+log1p = _math("log1p")
+sqrt = _math("sqrt")
+sin = _math("sin")
+cos = _math("cos")
+tan = _math("tan")
+asin = _math("asin")
+acos = _math("acos")
+atan = _math("atan")
+sinh = _math("sinh")
+cosh = _math("cosh")
+tanh = _math("tanh")
+erf = _math("erf")
+floor = _math("floor")
+ceil = _math("ceil")
+trunc = _math("trunc")
+round = _math("round")  # noqa: A001
 
 
 def _condition(name: str, value: ExprLike) -> Expr:
