@@ -15,11 +15,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from flashsched.codegen.nest_python import Leaf, Translation, touched, translate
+from flashsched.codegen.passes.place_init import place_init
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Buffer, Program, Stmt, blocks, walk_stmt
+from flashsched.schedule.ir import Alloc, Buffer, Iter, Program, Stmt, blocks, walk_stmt
 from flashsched.schedule.printer import nest_text
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array
+from flashsched.te.tensor import AxisKind
 
 __all__ = ["InterpreterError", "interpret", "interpret_nest"]
 
@@ -57,7 +59,8 @@ def interpret_nest(
     """Run *body* and return what lies in *outputs* afterwards.
 
     A buffer of a scheduled nest that is neither in *arrays* nor allocated is made where the lowering would make it at
-    the latest: inside the innermost concurrent loop around all its uses, else before the nest.
+    the latest: inside the innermost concurrent loop around all its uses, else before the nest. A reduction over
+    nothing has no point at which it could begin, so a nest with one gets the nests that lowering gives to the inits.
 
     Args:
         body: a scheduled or a lowered nest.
@@ -75,6 +78,8 @@ def interpret_nest(
                 f"{buffer.name} is {buffer.dtype}{list(buffer.shape)}, and the array given is "
                 f"{array.dtype}{list(array.shape)}"
             )
+    if any(block.init and any(_is_empty(item) for item in block.iters) for block in blocks(body)):
+        body = place_init(body)
     code = translate(body, (*arrays, *outputs), check_races)
     machine = _Machine(code)
     for buffer in code.roots:
@@ -84,6 +89,10 @@ def interpret_nest(
     with np.errstate(all="ignore"):
         machine.run()
     return [machine.contents(buffer) for buffer in outputs]
+
+
+def _is_empty(item: Iter) -> bool:
+    return item.kind is AxisKind.REDUCE and item.extent == 0
 
 
 class _Fault(Exception):  # noqa: N818  (becomes an InterpreterError as soon as its statement is known)

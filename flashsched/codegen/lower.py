@@ -52,7 +52,7 @@ def lower(
         on_pass: called after each pass.
 
     Raises:
-        KernelError: *args* leaves out an input or an output, or names something that is neither.
+        KernelError: *args* leaves out an input or an output, or names something that is neither or one thing twice.
         LoweringError: the nest is too large to lower.
     """
     program = program_of(schedule, args, name)
@@ -69,10 +69,10 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
     """The scheduled nest with the buffers of its caller, before any pass.
 
     Raises:
-        KernelError: *args* leaves out an input or an output, or names something that is neither.
+        KernelError: *args* leaves out an input or an output, or names something that is neither or one thing twice.
     """
     state = schedule.state
-    known = {buffer.name: buffer for buffer in state.params}
+    known = {id(tensor): buffer for tensor, buffer in zip(schedule.inputs, state.params, strict=True)}
     outputs = {
         id(tensor): stage.buffers[tensor.index]
         for tensor in schedule.outputs
@@ -83,9 +83,11 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
         return Program(name, state.params, tuple(outputs[id(t)] for t in schedule.outputs), state.body)
     params: list[Buffer] = []
     outs: list[Buffer] = []
-    for tensor in args:
+    for position, tensor in enumerate(args):
         if not isinstance(tensor, Tensor):
             raise KernelError(f"{tensor!r} is no tensor; a kernel's arguments are the tensors that its caller passes")
+        if any(tensor is other for other in args[:position]):
+            raise KernelError(f"{tensor.name} is named twice among the arguments")
         if id(tensor) in outputs:
             outs.append(outputs[id(tensor)])
         elif isinstance(tensor.op, PlaceholderOp):
@@ -93,7 +95,7 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
                 raise KernelError(
                     f"input {tensor.name} comes after output {outs[0].name}", hint="name the inputs first, then outputs"
                 )
-            params.append(known.get(tensor.name) or Buffer(tensor.name, tensor.shape, tensor.dtype))
+            params.append(known.get(id(tensor)) or Buffer(tensor.name, tensor.shape, tensor.dtype))
         else:
             raise KernelError(
                 f"{tensor.name} is computed inside the kernel, and the caller never sees it",

@@ -11,32 +11,24 @@ from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Seq, Stmt, St
 from flashsched.schedule.state import Stage, State
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var
-from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read, Tensor, graph
+from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Tensor, graph
 from flashsched.te.visit import rewrite, substitute
 
-__all__ = ["default_state", "loop_names", "new_stage", "root_nest"]
+__all__ = ["default_state", "loop_names", "new_stage", "root_nest", "stage_names"]
 
 
 def default_state(outputs: Sequence[Tensor]) -> State:
     """The state that a schedule of *outputs* begins with.
 
     Raises:
-        ScheduleError: two operations of the graph share a name and cannot be told apart, or an output is a placeholder.
+        ScheduleError: an output is a placeholder.
     """
     buffers: dict[int, Buffer] = {}
     stages: dict[str, Stage] = {}
     params: list[Buffer] = []
     nests: list[Stmt] = []
     wanted = {id(tensor.op) for tensor in outputs}
-    taken: set[str] = set()
-    for op in graph(outputs):
-        name = op.name
-        if name in taken:
-            number = 1
-            while f"{name}_{number}" in taken:
-                number += 1
-            name = f"{name}_{number}"
-        taken.add(name)
+    for op, name in stage_names(outputs):
         if isinstance(op, PlaceholderOp):
             if id(op) in wanted:
                 raise ScheduleError(f"{op.name} is a placeholder, and there is nothing to schedule in it")
@@ -49,6 +41,23 @@ def default_state(outputs: Sequence[Tensor]) -> State:
         stages[name] = stage
         nests.append(nest)
     return State(seq(nests) if nests else Seq(()), MappingProxyType(stages), tuple(params))
+
+
+def stage_names(outputs: Sequence[Tensor]) -> list[tuple[Operation, str]]:
+    """The operations that *outputs* depend on, each after those that it reads, with its name in a schedule.
+
+    That is its own name, numbered where another has it already.
+    """
+    named: list[tuple[Operation, str]] = []
+    taken: set[str] = set()
+    for op in graph(outputs):
+        name, number = op.name, 0
+        while name in taken:
+            number += 1
+            name = f"{op.name}_{number}"
+        taken.add(name)
+        named.append((op, name))
+    return named
 
 
 def new_stage(

@@ -4,8 +4,9 @@
 needed at the new place, its own steps replayed, and the stages that are computed inside it made anew in turn. So it
 does not matter whether a stage is split first or moved first.
 
-A stage in shared memory that is computed inside a loop over threads serves all threads of the block: its region is what
-they read together, and its loops are to be bound to the same thread axes, which shares the work out (a cooperative copy).
+A stage in shared memory that is computed inside a loop over threads serves all threads of the block: its region is
+what they read together, and its loops are to be bound to the same thread axes, which shares the work out (a
+cooperative copy).
 """
 
 from __future__ import annotations
@@ -98,25 +99,23 @@ def in_shared(stage: Stage) -> bool:
     return any(buffer.scope == "shared" for buffer in stage.buffers)
 
 
-def rebuild_chain(
-    state: State, stage: str, change: Callable[[list[For], Stmt], Stmt], loops: Sequence[Var]
-) -> State:
+def rebuild_chain(state: State, stage: str, change: Callable[[list[For], Stmt], Stmt], loops: Sequence[Var]) -> State:
     """*state* with the stretch of *stage*'s loops from the first to the last of *loops* remade by *change*.
 
     *change* gets the loops of the stretch, outermost first, and what the innermost holds. Stages computed at a loop of
-    the stretch (its innermost aside) stand between its loops; they are taken out first and made anew afterwards.
+    the stretch are taken out first and made anew afterwards.
     """
     known = state.stage(stage)
     chain = loop_chain(state.body, stage, known.loops)
     places = [n for n, loop in enumerate(chain) if loop.var in loops]
     stretch = chain[places[0] : places[-1] + 1]
-    between = {loop.var for loop in stretch[:-1]}
-    names = {name for name, var in known.loops.items() if var in between}
+    remade = {loop.var for loop in stretch}
+    names = {name for name, var in known.loops.items() if var in remade}
     moved = [s for s in state.attached_to(stage) if s.attach is not None and s.attach[1] in names]
     for inner in moved:
         state = detached(state, inner.name)
     path = find_block(state.body, stage)
-    fresh = [node for node in path if isinstance(node, For) and any(node.var is old.var for old in stretch)]
+    fresh = [node for node in path if isinstance(node, For) and node.var in remade]
     innermost = fresh[-1].body
     state = state.with_body(replace_loop(state.body, fresh[0].var, lambda _: change(fresh, innermost)))
     for inner in reversed(moved):

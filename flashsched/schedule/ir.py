@@ -84,8 +84,8 @@ class LoopKind(Enum):
 class Buffer:
     """Memory for one tensor, known by identity. Element ``i, j`` lies at ``i * strides[0] + j * strides[1]``.
 
-    *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first element.
-    *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
+    *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first
+    element. *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
     """
 
     name: str
@@ -225,7 +225,8 @@ class Block(Stmt):
 
     All values are computed before any is stored. *where* speaks of loop variables, the stores of the iteration
     variables only. *init*, of a reduction, is done instead of nothing before the first point that is combined into the
-    same element, that is where every reduce iteration variable has its first value.
+    same element, that is where every reduce iteration variable has its first value; with nothing to combine, the
+    elements are just initialised.
     """
 
     name: str
@@ -275,6 +276,8 @@ def _sub_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
             return stmt.stmts
         case If():
             return (stmt.then,) if stmt.otherwise is None else (stmt.then, stmt.otherwise)
+        case _:
+            pass
     return ()
 
 
@@ -303,6 +306,8 @@ def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
             otherwise = None if stmt.otherwise is None else rewrite_stmt(stmt.otherwise, change)
             if then is not stmt.then or otherwise is not stmt.otherwise:
                 stmt = If(stmt.condition, then, otherwise)
+        case _:
+            pass
     new = change(stmt)
     return stmt if new is None else new
 
@@ -331,6 +336,8 @@ def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
             case Block():
                 iters = tuple(replace(item, value=change(item.value)) for item in node.iters)
                 return replace(node, iters=iters, where=tuple(change(w) for w in node.where))
+            case _:
+                pass
         return None
 
     return rewrite_stmt(stmt, visit)

@@ -86,4 +86,6 @@ def _read(node: ast.expr, names: dict[str, Var]) -> Expr:
             return binary(_OPERATORS[type(node.op)], _read(node.left, names), _read(node.right, names))
         case ast.UnaryOp(op=ast.USub()):
             return -_read(node.operand, names)
+        case _:
+            pass
     raise ValueError(f"{ast.unparse(node)!r} may not stand in a layout")

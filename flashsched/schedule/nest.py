@@ -1,4 +1,4 @@
-"""Reading and rebuilding nests: find a loop, the way to it, what is inside; replace one; put a statement before another."""
+"""Reading and rebuilding nests: find a loop, the way to it, what is inside; replace one; put one before another."""
 
 from __future__ import annotations
 
@@ -102,6 +102,8 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
                 return replace(stmt, then=then)
             if stmt.otherwise is not None:
                 return replace(stmt, otherwise=replace_loop(stmt.otherwise, var, change))
+        case _:
+            pass
     return stmt
 
 
@@ -116,6 +118,8 @@ def remove_loops(stmt: Stmt, stage: str) -> Stmt | None:
         case Seq():
             left = [new for new in (remove_loops(inner, stage) for inner in stmt.stmts) if new is not None]
             return seq(left) if left else None
+        case _:
+            pass
     return stmt
 
 
@@ -156,6 +160,8 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
             iters = tuple(replace(item, value=simplify(item.value, ranges)) for item in stmt.iters)
             kept = tuple(w for w in stmt.where if prove(w, ranges) is not True)
             return replace(stmt, iters=iters, where=tuple(simplify(w, ranges) for w in kept))
+        case _:
+            pass
     return stmt
 
 
@@ -175,6 +181,8 @@ def add_guard(stmt: Stmt, guard: Expr) -> Stmt:
                 return replace(node, body=change(node.body))
             case Seq():
                 return seq([change(inner) for inner in node.stmts])
+            case _:
+                pass
         return node
 
     return change(stmt)

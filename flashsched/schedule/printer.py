@@ -83,6 +83,8 @@ def _write(
             lines.append(f"{pad}{_store(stmt, names)}")
         case Block():
             _write_block(stmt, pad, names, lines, blocks)
+        case _:
+            pass
 
 
 def _store(store: Store, names: Mapping[Var, str]) -> str:

@@ -47,9 +47,7 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
                 if isinstance(node, Load) and node.buffer is buffer:
                     found.append(Access(tuple(substitute(i, bound) for i in node.indices), inner))
 
-    def stores(
-        items: Sequence[Store], inner: tuple[tuple[Var, int | None], ...], bound: dict[Var, Expr]
-    ) -> None:
+    def stores(items: Sequence[Store], inner: tuple[tuple[Var, int | None], ...], bound: dict[Var, Expr]) -> None:
         for store in items:
             loads((*store.indices, store.value), inner, bound)
             if writes and store.buffer is buffer:
@@ -78,6 +76,8 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
                 if node.name != skip:
                     loads((*node.where, *(item.value for item in node.iters)), inner, {})
                     stores((*node.stores, *node.init), inner, node.bindings)
+            case _:
+                pass
 
     visit(stmt, ())
     return found
@@ -88,10 +88,10 @@ def _interval(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | N
     if not any(uses(expr, var) for var in inner):
         return None if any(isinstance(node, Load) for node in walk(expr)) else (expr, expr)
     if isinstance(expr, Var):
-        low, high = inner[expr]
-        if high == inf:
+        first, last = inner[expr]
+        if last == inf:
             return None
-        return Const(int(low), dtypes.INDEX), Const(int(high), dtypes.INDEX)
+        return Const(int(first), dtypes.INDEX), Const(int(last), dtypes.INDEX)
     if not isinstance(expr, Binary):
         return None
     if expr.op in ("+", "-", "*"):
@@ -117,6 +117,7 @@ def _interval(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | N
 def _linear_interval(form: Linear, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
     low: Expr = Const(form.constant, dtypes.INDEX)
     high: Expr = low
+    part: tuple[Expr, Expr] | None
     for atom, factor in form.terms.values():
         if isinstance(atom, Binary) and atom.op in ("+", "-", "*"):
             part = None if any(uses(atom, var) for var in inner) else (atom, atom)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flashsched.errors import ScheduleError
-from flashsched.schedule.default import default_state, loop_names
+from flashsched.schedule.default import default_state, loop_names, stage_names
 from flashsched.schedule.ir import Stmt
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives import apply
@@ -50,6 +50,11 @@ class Schedule:
     def outputs(self) -> tuple[Tensor, ...]:
         """The tensors that the program computes for its caller."""
         return self._outputs
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The placeholders that the program reads, in the order of the state's ``params``."""
+        return tuple(op.output(0) for op, _ in stage_names(self._outputs) if isinstance(op, PlaceholderOp))
 
     @property
     def state(self) -> State:
@@ -130,8 +135,9 @@ class Schedule:
     def _tensor_name(self, tensor: Tensor | str) -> str:
         if isinstance(tensor, str):
             return tensor
-        if isinstance(tensor.op, PlaceholderOp):
-            return tensor.op.name
+        for known, buffer in zip(self.inputs, self._state.params, strict=True):
+            if known is tensor:
+                return buffer.name
         stage = self._state.stages[self._stage_name(tensor)]
         return stage.buffers[tensor.index].name
 
@@ -144,14 +150,12 @@ class Schedule:
             if stage.op is op:
                 return name
         what = getattr(op, "name", repr(key))
-        if isinstance(op, PlaceholderOp):
+        if any(known.op is op for known in self.inputs):
             raise ScheduleError(
                 f"{what} is an input: it is not computed here, so it has no loops",
                 hint=f"schedule a copy of it: s.cache_read({what}, 'global')",
             )
-        raise ScheduleError(
-            f"{what} is no stage of this schedule", hint=f"its stages: {', '.join(self._state.stages)}"
-        )
+        raise ScheduleError(f"{what} is no stage of this schedule", hint=f"its stages: {', '.join(self._state.stages)}")
 
 
 class StageView:
@@ -275,7 +279,7 @@ def create_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation]) 
     """The schedule of *outputs* (a tensor, its operation, or several) in its default nest.
 
     Raises:
-        ScheduleError: an output is a placeholder, or nothing was given.
+        ScheduleError: an output is a placeholder or is named twice, or nothing was given.
     """
     items = list(outputs) if isinstance(outputs, Sequence) else [outputs]
     tensors: list[Tensor] = []
@@ -283,4 +287,7 @@ def create_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation]) 
         tensors.extend(item.outputs if isinstance(item, Operation) else [item])
     if not tensors or not all(isinstance(item, Tensor) for item in tensors):
         raise ScheduleError("create_schedule needs the tensors to compute", hint="te.create_schedule(C)")
+    for position, tensor in enumerate(tensors):
+        if any(tensor is other for other in tensors[:position]):
+            raise ScheduleError(f"output {tensor.name} is named twice", hint="name each output once")
     return Schedule(tensors)

@@ -77,6 +77,8 @@ def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> tuple[Stmt, Buffer
             return seq((*stmt.stmts[:first], rest)), waiting
         case If() | Let() | Store():
             pass
+        case _:
+            pass
     return _allocated(stmt, buffer, around)
 
 
@@ -134,6 +136,8 @@ def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Range
                 if node.buffer is old:
                     return Store(new, place(indices, ranges), value)
                 return Store(node.buffer, indices, value)
+            case _:
+                pass
         return node
 
     return visit(stmt, dict(outer))

@@ -61,6 +61,8 @@ def _visit(stmt: Stmt, ranges: Ranges) -> Stmt:
         case If():
             otherwise = None if stmt.otherwise is None else _visit(stmt.otherwise, ranges)
             return If(stmt.condition, _visit(stmt.then, ranges), otherwise)
+        case _:
+            pass
     return stmt
 
 
@@ -111,6 +113,8 @@ def _conditions(stmt: Stmt, inside: Mapping[Var, _Inner]) -> Iterator[tuple[Expr
             yield from _conditions(stmt.then, inside)
             if stmt.otherwise is not None:
                 yield from _conditions(stmt.otherwise, inside)
+        case _:
+            pass
 
 
 def _parted(form: Linear, known: Mapping[Var, object]) -> tuple[Linear, Linear]:
@@ -152,6 +156,8 @@ def _with_value(stmt: Stmt, outer: Linear, value: int) -> Stmt:
                 whole = guarded([term(t) for t in conjuncts(node.condition)], visit(node.then))
                 otherwise = None if node.otherwise is None else visit(node.otherwise)
                 return replace(whole, otherwise=otherwise) if isinstance(whole, If) else whole
+            case _:
+                pass
         return node
 
     return visit(stmt)

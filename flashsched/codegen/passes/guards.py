@@ -55,6 +55,8 @@ def hoist_guards(body: Stmt) -> Stmt:
                     return guarded(terms, replace(node, body=inner.then))
             case Alloc(body=If(otherwise=None) as inner):
                 return If(inner.condition, replace(node, body=inner.then))
+            case _:
+                pass
         return None
 
     return rewrite_stmt(body, change)

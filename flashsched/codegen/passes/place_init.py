@@ -52,6 +52,8 @@ def place_init(body: Stmt) -> Stmt:
             case If():
                 otherwise = None if node.otherwise is None else visit(node.otherwise, around)
                 return If(node.condition, visit(node.then, around), otherwise)
+            case _:
+                pass
         return node
 
     return visit(body, ())
@@ -75,4 +77,3 @@ def _init_nest(block: Block, around: tuple[For, ...]) -> tuple[Var | None, Stmt]
         nest = For(var, loop.extent, nest, loop.kind, loop.notes)
     nest = substituted(nest, fresh)
     return (around[first].var if first < len(around) else None), nest
-

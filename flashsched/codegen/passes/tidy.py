@@ -48,6 +48,8 @@ def tidy_under(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
         case Store():
             indices = tuple(simplify(i, ranges, facts) for i in stmt.indices)
             return Store(stmt.buffer, indices, simplify(stmt.value, ranges, facts))
+        case _:
+            pass
     return stmt
 
 

@@ -43,13 +43,13 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
         if other.kind is LoopKind.PARALLEL:
             refuse(state, f"loop {loop!r} stands inside {other.var.name!r}, which is parallel on a CPU", loop=other.var)
     root = around[0] if around else node
-    for other in walk_stmt(root):
-        if isinstance(other, For) and other.kind is kind and other.turns != node.turns:
+    for found in walk_stmt(root):
+        if isinstance(found, For) and found.kind is kind and found.turns != node.turns:
             refuse(
                 state,
-                f"loop {other.var.name!r} is bound to {axis} with {other.turns} turns, and {loop!r} has {node.turns}",
-                loop=other.var,
-                hint=f"split {loop!r} so that one part has {other.turns} turns, and bind that part",
+                f"loop {found.var.name!r} is bound to {axis} with {found.turns} turns, and {loop!r} has {node.turns}",
+                loop=found.var,
+                hint=f"split {loop!r} so that one part has {found.turns} turns, and bind that part",
             )
     state = set_kind(state, node, kind)
     inside = {block.name for block in blocks(node.body)} - {stage} if kind.is_thread else set()

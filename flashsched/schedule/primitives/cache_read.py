@@ -38,9 +38,9 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
     """
     require_scope(state, scope)
     source = _source(state, stage)
-    writer = state.stages.get(stage)
-    users = [s.name for s in state.stages.values() if any(load.buffer is source for load in block_loads(s.block))]
-    users = [name for name in users if name != stage and not state.stages[name].inlined]
+    writer = state.stage_of(source)
+    others = [s for s in state.stages.values() if s is not writer and not s.inlined]
+    users = [s.name for s in others if any(load.buffer is source for load in block_loads(s.block))]
     chosen = users if readers is None else list(readers)
     for reader in chosen:
         if reader not in users:
@@ -50,9 +50,10 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
     if writer is not None and writer.attach is not None:
         refuse(
             state,
-            f"{stage!r} is computed at loop {writer.attach[1]!r} of {writer.attach[0]!r}, and no part of it exists outside",
-            block=stage,
-            hint=f"call cache_read before {stage}.compute_at",
+            f"{writer.name!r} is computed at loop {writer.attach[1]!r} of {writer.attach[0]!r}, "
+            "and does not exist outside",
+            block=writer.name,
+            hint=f"call cache_read before {writer.name}.compute_at",
         )
     name = unused_stage(state, f"{stage}.{scope}")
     placeholder = PlaceholderOp(source.name, source.shape, source.dtype)

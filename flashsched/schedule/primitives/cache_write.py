@@ -7,13 +7,13 @@ from types import MappingProxyType
 
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.derive import detached
-from flashsched.schedule.ir import Buffer, Iter, Load, Store, seq
+from flashsched.schedule.ir import Buffer, Iter, Load, Store
 from flashsched.schedule.nest import insert_before_reader
 from flashsched.schedule.primitives.cache_read import require_scope, unused_stage
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
-from flashsched.te.tensor import Axis, AxisKind, ComputeOp
+from flashsched.te.tensor import Axis, AxisKind, ComputeOp, Read, Reduce
 from flashsched.te.visit import rewrite, substitute
 
 __all__ = ["cache_write"]
@@ -54,11 +54,10 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
         Store(out, where, Load(inner, where)) for out, inner in zip(known.buffers, producer.buffers, strict=True)
     )
     copier = replace(known, block=replace(known.block, iters=copy_iters, stores=stores, init=()))
-    position = seq(()) if detached(state, stage).body is None else detached(state, stage).body
     copy_nest, fresh = root_nest(copier)
-    moved = {axis: f"cache_write({stage!r}, {scope!r})" for axis in known.loops if axis not in fresh.loops}
+    moved = {axis: f"cache_write({scope!r})" for axis in known.loops if axis not in fresh.loops}
     fresh = replace(fresh, gone=MappingProxyType({**known.gone, **moved}))
-    body = insert_before_reader(position, copy_nest, known.buffers)
+    body = insert_before_reader(detached(state, stage).body, copy_nest, known.buffers)
     inner_nest, producer = root_nest(producer)
     body = insert_before_reader(body, inner_nest, producer.buffers)
     state = state.with_body(body).with_stage(producer, before=stage).with_stage(fresh)
@@ -70,9 +69,7 @@ def _moved(stage: Stage, name: str, scope: str) -> Stage:
     axes: dict[Var, Expr] = {
         axis: Axis(axis.name, axis.dtype, axis.extent, axis.kind, axis.begin) for axis in stage.axes
     }
-    buffers = {
-        old: Buffer(old.name.replace(stage.name, name, 1), old.shape, old.dtype, scope) for old in stage.buffers
-    }
+    buffers = {old: Buffer(old.name.replace(stage.name, name, 1), old.shape, old.dtype, scope) for old in stage.buffers}
 
     def to_own(node: Expr) -> Expr | None:
         if isinstance(node, Load) and node.buffer in buffers:
@@ -101,7 +98,10 @@ def _moved(stage: Stage, name: str, scope: str) -> Stage:
 
 
 def _moved_op(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:
-    from flashsched.te.tensor import Reduce
+    """*op* with other *axes*; a copy of its outputs, if its reduction was moved away before."""
+    spatial = tuple(axis for axis in (axes[a] for a in op.axis) if isinstance(axis, Axis))
+    if not all(axis in axes for axis in op.reduce_axis):
+        return ComputeOp(name, spatial, tuple(Read(tensor, spatial) for tensor in op.outputs), op.where)
 
     def renew(value: Expr) -> Expr:
         value = substitute(value, axes)
@@ -110,5 +110,4 @@ def _moved_op(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:
             value = Reduce(value.reducer, value.values, tuple(a for a in kept if isinstance(a, Axis)), value.index)
         return value
 
-    spatial = tuple(axis for axis in (axes[a] for a in op.axis) if isinstance(axis, Axis))
     return ComputeOp(name, spatial, tuple(renew(value) for value in op.body), op.where)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from flashsched.schedule.derive import derive
-from flashsched.schedule.ir import LoopKind, blocks
+from flashsched.schedule.ir import For, LoopKind, block_loads, blocks
 from flashsched.schedule.nest import reads
 from flashsched.schedule.primitives.loops import loops_around
 from flashsched.schedule.primitives.registry import Result, primitive
-from flashsched.schedule.state import State, refuse
+from flashsched.schedule.state import Stage, State, refuse
 
 __all__ = ["compute_at", "compute_root"]
 
@@ -34,8 +35,8 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
         at: the consumer's stage and its loop.
 
     Raises:
-        ScheduleError: *stage* is an output; someone reads it outside the loop; the loop is vectorized; a step of the
-            stage can't be repeated there.
+        ScheduleError: *stage* is an output; someone reads it outside the loop; it reads what does not exist there;
+            the loop is vectorized; a step of the stage can't be repeated there.
     """
     consumer, loop = at
     known = state.stage(stage)
@@ -66,7 +67,9 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
         )
     if stage in _holders(state, consumer):
         refuse(state, f"{consumer!r} is computed inside {stage!r}, so {stage!r} can't move into it", block=stage)
-    for node in (*loops_around(state, target), target):
+    around = (*loops_around(state, target), target)
+    _require_inputs(state, stage, around)
+    for node in around:
         if node.kind is LoopKind.VECTORIZE:
             refuse(
                 state,
@@ -74,7 +77,45 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
                 loop=node.var,
                 hint="choose a loop further out",
             )
-    return derive(state.with_stage(replace(known, attach=(consumer, loop))), stage), ()
+    return _moved(state, stage, (consumer, loop)), ()
+
+
+def _moved(state: State, stage: str, attach: tuple[str, str] | None) -> State:
+    """*state* with *stage* at another place, and with what it reads made anew for what it needs there."""
+    state = derive(state.with_stage(replace(state.stages[stage], attach=attach)), stage)
+    changed = _inside(state, stage)
+    for name in reversed(list(state.stages)):  # readers before what they read
+        known = state.stages[name]
+        if known.attach is not None and name not in changed and _reads(state, changed, known):
+            state = derive(state, name)
+            changed |= _inside(state, name)
+    return state
+
+
+def _require_inputs(state: State, stage: str, around: Sequence[For]) -> None:
+    """Refuse a place for *stage*, inside the loops *around*, where a stage that it reads does not exist yet."""
+    moving = _inside(state, stage)
+    for known in state.stages.values():
+        if known.attach is None or known.name in moving or not _reads(state, moving, known):
+            continue
+        place = state.loop(*known.attach)
+        if not any(node is place for node in around):
+            refuse(
+                state,
+                f"{stage!r} reads {known.name!r}, which is computed at loop {known.attach[1]!r} of "
+                f"{known.attach[0]!r} and does not exist outside",
+                loop=place.var,
+                hint=f"move {known.name!r} first: compute_at or compute_root",
+            )
+
+
+def _inside(state: State, stage: str) -> set[str]:
+    """*stage* and all that is computed inside it."""
+    return {stage}.union(*(_inside(state, inner.name) for inner in state.attached_to(stage)))
+
+
+def _reads(state: State, readers: set[str], source: Stage) -> bool:
+    return any(load.buffer in source.buffers for name in readers for load in block_loads(state.stages[name].block))
 
 
 def _holders(state: State, stage: str) -> list[str]:
@@ -92,9 +133,11 @@ def compute_root(state: State, stage: str) -> Result:
     """Compute all of *stage* in a nest of its own before its first reader, as at the beginning.
 
     Raises:
-        ScheduleError: *stage* was inlined; a step of the stage can't be repeated there.
+        ScheduleError: *stage* was inlined, or reads what is computed at a loop; a step of the stage can't be repeated
+            there.
     """
     known = state.stage(stage)
     if known.attach is None:
         return state, ()
-    return derive(state.with_stage(replace(known, attach=None)), stage), ()
+    _require_inputs(state, stage, ())
+    return _moved(state, stage, None), ()

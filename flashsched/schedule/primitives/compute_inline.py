@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from flashsched.schedule.ir import Block, Buffer, Load, Stmt, Store, rewrite_stmt
 from flashsched.schedule.derive import detached
+from flashsched.schedule.ir import Block, Buffer, Load, Stmt, Store, rewrite_stmt
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Expr, Var
@@ -79,9 +79,7 @@ def map_loads(
         return Store(store.buffer, indices, rewrite(store.value, on_expr))
 
     def on_block(block: Block) -> Block:
-        return replace(
-            block, stores=tuple(map(on_store, block.stores)), init=tuple(map(on_store, block.init))
-        )
+        return replace(block, stores=tuple(map(on_store, block.stores)), init=tuple(map(on_store, block.init)))
 
     def on_stmt(node: Stmt) -> Stmt | None:
         wanted = isinstance(node, Block) and (readers is None or node.name in readers)

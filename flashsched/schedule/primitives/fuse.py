@@ -72,12 +72,14 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
     name = known.unused_name(f"{first}.{second}")
     var = Var(name)
     n, m = outer.turns, inner.turns
-    assert n is not None and m is not None
+    assert n is not None
+    assert m is not None
     around = loop_ranges(path_to(state.body, lambda node: node is outer)[:-1])
 
     def rewrite(_: For) -> Stmt:
-        width = Const(max(m, 1), dtypes.INDEX)
-        body = substituted(inner.body, {outer.var: var // width, inner.var: var % width})
+        body = substituted(
+            inner.body, {outer.var: var // m, inner.var: var % m} if m else {outer.var: var, inner.var: var}
+        )
         whole = For(var, Const(n * m, dtypes.INDEX), body, notes=inner.notes)
         return simplified(whole, around)
 

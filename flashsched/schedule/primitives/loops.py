@@ -14,7 +14,17 @@ from flashsched.te.expr import Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses
 
-__all__ = ["block_of", "iterates", "loops_around", "loops_inside", "renamed", "require_count", "require_independent", "require_serial", "set_kind"]
+__all__ = [
+    "block_of",
+    "iterates",
+    "loops_around",
+    "loops_inside",
+    "renamed",
+    "require_count",
+    "require_independent",
+    "require_serial",
+    "set_kind",
+]
 
 
 def block_of(state: State, stage: str) -> Block:
@@ -81,7 +91,7 @@ def renamed(
                 loops.update(new)
         else:
             loops[name] = var
-    gone = {**known.gone, **{name: step for name in old}}
+    gone = {**known.gone, **dict.fromkeys(old, step)}
     state = state.with_stage(replace(known, loops=MappingProxyType(loops), gone=MappingProxyType(gone)))
     for inner in state.attached_to(stage):
         if inner.attach is not None and inner.attach[1] in old and attach is not None:

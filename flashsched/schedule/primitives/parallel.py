@@ -31,8 +31,8 @@ def parallel(state: State, stage: str, loop: str) -> Result:
         if other.kind is LoopKind.PARALLEL or other.kind.is_block or other.kind.is_thread:
             refuse(
                 state,
-                f"loop {other.var.name!r} around or inside {loop!r} is {other.kind.value} already, and one level is all "
-                "that there is",
+                f"loop {other.var.name!r} around or inside {loop!r} is {other.kind.value} already, "
+                "and there is one level",
                 loop=other.var,
                 hint="fuse the two loops, and make the fused one parallel",
             )

@@ -1,8 +1,8 @@
 """The table of primitives, and how one is applied and replayed.
 
-A primitive is a plain function ``(state, stage, **arguments) -> (state, names of what it made)`` whose arguments are JSON
-values, so that a step of a trace is a call of it. Those marked ``on_loops`` speak of the stage's own loops only; they
-are remembered with the stage, and replayed when its nest is made anew somewhere else.
+A primitive is a plain function ``(state, stage, **arguments) -> (state, names of what it made)`` whose arguments are
+JSON values, so that a step of a trace is a call of it. Those marked ``on_loops`` speak of the stage's own loops only;
+they are remembered with the stage, and replayed when its nest is made anew somewhere else.
 """
 
 from __future__ import annotations

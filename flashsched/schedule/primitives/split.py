@@ -58,7 +58,7 @@ def split(
         outer_turns = -(-turns // inner_turns)
     else:
         outer_turns = require_count(state, "nparts", nparts)
-        inner_turns = max(1, -(-turns // outer_turns))
+        inner_turns = -(-turns // outer_turns)
     known = state.stage(stage)
     names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
     outer, inner = Var(names[0]), Var(names[1])
@@ -79,5 +79,3 @@ def split(
     given = f"factor={factor}" if factor is not None else f"nparts={nparts}"
     step = f"split({loop!r}, {given})"
     return renamed(state, stage, [loop], {names[0]: outer, names[1]: inner}, step, names[1]), names
-
-

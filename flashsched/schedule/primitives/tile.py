@@ -9,9 +9,7 @@ __all__ = ["tile"]
 
 
 @primitive()
-def tile(
-    state: State, stage: str, loops: list[str], x_factor: int, y_factor: int, tail: str = "guard"
-) -> Result:
+def tile(state: State, stage: str, loops: list[str], x_factor: int, y_factor: int, tail: str = "guard") -> Result:
     """Split two loops and bring the inner ones inside: ``x, y -> x.o, y.o, x.i, y.i``.
 
     Rewrite::

@@ -36,7 +36,9 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
     for buffer in known.buffers:
         fresh = IndexMap.parse(layout)
         if len(fresh.inputs) != len(buffer.shape):
-            refuse(state, f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has {len(buffer.shape)} dimensions")
+            refuse(
+                state, f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has {len(buffer.shape)} dimensions"
+            )
         _require_one_place_each(state, stage, fresh, buffer.shape)
         state = change_buffer(state, buffer, replace(buffer, layout=fresh))
     return state, ()
