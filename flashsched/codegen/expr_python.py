@@ -86,7 +86,8 @@ class ExprWriter:
             case Select():
                 parts = self._index(expr.a), self._condition(expr.condition), self._index(expr.b)
                 return self._join("({} if {} else {})", *parts)
-        return self._join("int({})", self._value(expr))
+            case _:
+                return self._join("int({})", self._value(expr))
 
     def _condition(self, expr: Expr) -> tuple[str, int]:
         match expr:
@@ -100,7 +101,8 @@ class ExprWriter:
                 return self._join(f"({{}} {expr.op} {{}})", self._condition(expr.a), self._condition(expr.b))
             case Not():
                 return self._join("(not {})", self._condition(expr.value))
-        return self._value(expr)
+            case _:
+                return self._value(expr)
 
     def _value(self, expr: Expr) -> tuple[str, int]:
         match expr:
@@ -108,8 +110,8 @@ class ExprWriter:
                 scalar = np.asarray(expr.value, dtype=dtypes.numpy_dtype(expr.dtype))[()]
                 return self._name("c", expr.key(), scalar), 0
             case Var():
-                if expr.dtype != dtypes.INDEX:
-                    raise LoweringError(f"{expr.dtype} variable {expr.name!r} has no value in this nest")
+                if expr.dtype != dtypes.INDEX:  # bound by a Let
+                    return self._place(expr), 0
                 return self._join("int64({})", (self._place(expr), 0))
             case Binary(op="and" | "or") | Compare() | Not():
                 return self._join("bool_({})", self._condition(expr))
@@ -133,7 +135,8 @@ class ExprWriter:
                     raise LoweringError(f"{expr} has {len(expr.indices)} indices, and {expr.buffer} another rank")
                 holes = ", ".join(["{}"] * len(expr.indices))
                 return self._join(f"{self.read(expr.buffer)}({holes})", *(self._index(i) for i in expr.indices))
-        raise LoweringError(f"{expr} means nothing in a nest", hint="only Load reads memory there")
+            case _:
+                raise LoweringError(f"{expr} means nothing in a nest", hint="only Load reads memory there")
 
     def _place(self, var: Var) -> str:
         if var not in self.scope:

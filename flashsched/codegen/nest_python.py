@@ -21,6 +21,7 @@ from flashsched.schedule.ir import (
     Buffer,
     For,
     If,
+    Let,
     Load,
     LoopKind,
     Seq,
@@ -29,6 +30,7 @@ from flashsched.schedule.ir import (
     rewrite_stmt,
     walk_stmt,
 )
+from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
@@ -103,6 +105,8 @@ def _leaf_exprs(stmt: Stmt) -> Iterator[Expr]:
         yield stmt.condition
     if isinstance(stmt, For):
         yield stmt.extent
+    if isinstance(stmt, Let):
+        yield stmt.value
 
 
 def _stored(stmt: Stmt) -> set[Buffer]:
@@ -137,12 +141,14 @@ def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
         match stmt:
             case For():
                 inner, path = (stmt.body,), (*path, stmt)
-            case Alloc():
+            case Alloc() | Let():
                 inner = (stmt.body,)
             case Seq():
                 inner = stmt.stmts
             case If():
                 inner = (stmt.then, stmt.otherwise) if stmt.otherwise is not None else (stmt.then,)
+            case _:
+                pass
         for part in inner:
             visit(part, path)
 
@@ -216,13 +222,20 @@ class _Writer(ExprWriter):
                 inner = self.stmt(stmt.body, scope, path)
                 del self.depth[stmt.buffer]
                 return self.define("alloc", [*self.fresh(stmt.buffer), f"{inner}()"])
+            case Let():
+                slot = self.new_var()
+                value = self.index(stmt.value) if stmt.var.dtype == dtypes.INDEX else self.value(stmt.value)
+                bind = self.guarded(f"v[{slot}] = {value}", stmt, f"{stmt.var.name} =")
+                inner = self.stmt(stmt.body, {**scope, stmt.var: slot}, path)
+                return self.define("let", [f"{bind}()", f"{inner}()"])
             case For():
                 return self.loop(stmt, scope, path)
             case Store():
                 return self.guarded(self.stores((stmt,)), stmt, f"{stmt.buffer.name}[...] =")
             case Block():
                 return self.block(stmt)
-        raise LoweringError(f"the interpreter does not know the statement {type(stmt).__name__}")
+            case _:
+                raise LoweringError(f"the interpreter does not know the statement {type(stmt).__name__}")
 
     def fresh(self, buffer: Buffer) -> list[str]:
         size, slot = self.out.size(buffer), self.out.slot(buffer)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flashsched import te
 from flashsched.codegen.interpreter import InterpreterError, interpret, interpret_nest
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Iter, Load, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Iter, Let, Load, LoopKind, Program, Seq, Stmt, Store
 from flashsched.te.evaluate import evaluate
 from flashsched.te.expr import Expr, Var, compare, const, logical_and
 from flashsched.te.tensor import AxisKind
@@ -143,6 +143,21 @@ def test_init_runs_where_every_reduce_variable_is_at_its_first_value() -> None:
         (Store(out, (), index(1000)),),
     )
     assert interpret_nest(loops([(i, 3), (j, 2)], block), {}, [out])[0] == 1000 + 18 * 5
+
+
+def test_let_binds_a_value_of_any_dtype_once() -> None:
+    a, out = Buffer("A", (4,), "float32"), Buffer("out", (4,), "float32")
+    (i,) = variables("i")
+    x, at = Var("x", "float32"), Var("at")
+    swap = Seq((Store(a, (at,), const(0.0)), Store(out, (at,), x * x + Load(a, (at,)))))
+    nest = For(i, index(4), Let(at, 3 - i, Let(x, Load(a, (at,)), swap)), VECTORIZE)
+    assert same_bits(interpret_nest(nest, {a: floats(4)}, [out])[0], floats(4) * floats(4))
+    faulty(
+        For(i, index(4), Let(x, Load(a, (i + 1,)), Store(out, (i,), x))),
+        r"x =: reads A\[4\], outside",
+        {a: floats(4)},
+        out,
+    )
 
 
 def test_extents_may_depend_on_loops_and_on_memory() -> None:
