@@ -43,6 +43,7 @@ __all__ = [
     "map_exprs",
     "rewrite_stmt",
     "seq",
+    "sub_stmts",
     "walk_stmt",
 ]
 
@@ -268,7 +269,8 @@ def seq(stmts: Sequence[Stmt]) -> Stmt:
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
 
 
-def _sub_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
+def sub_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
+    """The statements directly in *stmt*."""
     match stmt:
         case For() | Alloc() | Let():
             return (stmt.body,)
@@ -287,7 +289,7 @@ def walk_stmt(stmt: Stmt) -> Iterator[Stmt]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(reversed(_sub_stmts(node)))
+        stack.extend(reversed(sub_stmts(node)))
 
 
 def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:

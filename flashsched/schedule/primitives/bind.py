@@ -32,16 +32,6 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
     require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")
     require_independent(state, stage, node, loop, kind)
     around = loops_around(state, node)
-    for other in around:
-        if kind.is_block and (other.kind.is_thread or other.kind is kind):
-            refuse(
-                state,
-                f"loop {loop!r} stands inside {other.var.name!r}, which is bound to {other.kind.value}",
-                loop=other.var,
-                hint="a grid of blocks stands outside its threads, each of its axes bound once",
-            )
-        if other.kind is LoopKind.PARALLEL:
-            refuse(state, f"loop {loop!r} stands inside {other.var.name!r}, which is parallel on a CPU", loop=other.var)
     root = around[0] if around else node
     for found in walk_stmt(root):
         if isinstance(found, For) and found.kind is kind and found.turns != node.turns:

@@ -38,6 +38,8 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
         ScheduleError: *stage* is an output; someone reads it outside the loop; it reads what does not exist there;
             the loop is vectorized; a step of the stage can't be repeated there.
     """
+    if len(at) != 2:
+        refuse(state, f"at must be a stage and one of its loops, got {at}")
     consumer, loop = at
     known = state.stage(stage)
     if known.output:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.nest import find_block, path_to, replace_loop
@@ -58,12 +57,10 @@ _KIND_WORDS = {
 }
 
 
-def require_count(state: State, what: str, value: Any, low: int = 1) -> int:
-    """*value* as an integer of at least *low*."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        refuse(state, f"{what} must be an integer, got {value!r}")
-    if value < low:
-        refuse(state, f"{what} must be at least {low}, got {value}")
+def require_count(state: State, what: str, value: int) -> int:
+    """*value*, which must be at least 1."""
+    if value < 1:
+        refuse(state, f"{what} must be at least 1, got {value}")
     return value
 
 

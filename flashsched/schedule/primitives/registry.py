@@ -7,12 +7,14 @@ they are remembered with the stage, and replayed when its nest is made anew some
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from flashsched.errors import ScheduleError, did_you_mean
 from flashsched.schedule.state import State
+from flashsched.schedule.threads import require_sound_threads
 from flashsched.schedule.trace import Step
 
 __all__ = ["PRIMITIVES", "Primitive", "Result", "apply", "primitive", "replay_loop_step"]
@@ -53,7 +55,9 @@ def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Resul
         raise ScheduleError(f"no primitive named {name!r}", hint=did_you_mean(name, PRIMITIVES))
     step = Step(name, stage, dict(args))
     try:
+        _require_arguments(found.run, args)
         state, out = found.run(state, stage, **args)
+        require_sound_threads(state)
     except ScheduleError as error:
         if error.step is None:
             error.step = step.text()
@@ -62,6 +66,31 @@ def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Resul
         known = state.stages[stage]
         state = state.with_stage(replace(known, steps=(*known.steps, replace(step, out=out))))
     return state, out
+
+
+_FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a name", lambda value: isinstance(value, str)),
+    "int": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "list[str]": (
+        "a list of names",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(item, str) for item in value),
+    ),
+    "None": ("nothing", lambda value: value is None),
+}
+
+
+def _require_arguments(function: Function, args: Mapping[str, Any]) -> None:
+    """Refuse arguments that *function* does not take, as a trace from elsewhere may hold them."""
+    known = dict(list(inspect.signature(function).parameters.items())[2:])  # after the state and the stage
+    for key, value in args.items():
+        if key not in known:
+            raise ScheduleError(f"no argument named {key!r}", hint=did_you_mean(key, known))
+        forms = [_FORMS[form.strip()] for form in str(known[key].annotation).split("|")]
+        if not any(fits(value) for _, fits in forms):
+            raise ScheduleError(f"{key} must be {forms[0][0]}, got {value!r}")
+    missing = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in args]
+    if missing:
+        raise ScheduleError(f"{' and '.join(missing)} must be given")
 
 
 def replay_loop_step(state: State, step: Step) -> State:

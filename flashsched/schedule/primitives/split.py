@@ -47,18 +47,18 @@ def split(
     """
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "split", f"split first, then mark '{loop}.i'")
-    if (factor is None) == (nparts is None):
-        refuse(state, f"give either factor or nparts, got factor={factor}, nparts={nparts}", loop=node.var)
     if tail not in TAILS:
         refuse(state, f"no tail strategy {tail!r}", loop=node.var, hint=f"known: {', '.join(TAILS)}")
     turns = node.turns
     assert turns is not None
-    if factor is not None:
+    if factor is not None and nparts is None:
         inner_turns = require_count(state, "factor", factor)
         outer_turns = -(-turns // inner_turns)
-    else:
+    elif nparts is not None and factor is None:
         outer_turns = require_count(state, "nparts", nparts)
         inner_turns = -(-turns // outer_turns)
+    else:
+        refuse(state, f"give either factor or nparts, got factor={factor}, nparts={nparts}", loop=node.var)
     known = state.stage(stage)
     names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
     outer, inner = Var(names[0]), Var(names[1])

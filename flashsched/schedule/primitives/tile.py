@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashsched.schedule.primitives.registry import Result, apply, primitive
-from flashsched.schedule.state import State
+from flashsched.schedule.state import State, refuse
 
 __all__ = ["tile"]
 
@@ -26,6 +26,8 @@ def tile(state: State, stage: str, loops: list[str], x_factor: int, y_factor: in
     Raises:
         ScheduleError: as `split` and `reorder`.
     """
+    if len(loops) != 2:
+        refuse(state, f"a tile has two loops, got {len(loops)}")
     x, y = loops
     state, (x_outer, x_inner) = apply(state, "split", stage, {"loop": x, "factor": x_factor, "tail": tail})
     state, (y_outer, y_inner) = apply(state, "split", stage, {"loop": y, "factor": y_factor, "tail": tail})
