@@ -1,0 +1,86 @@
+"""What a nest must keep to where loops are bound to the blocks and threads of a GPU.
+
+A single step sees only some of it: a reorder can turn blocks and threads inside out, a stage that is moved takes its
+bound loops along. So the whole nest is looked at after each step, where it has such loops at all.
+"""
+
+from __future__ import annotations
+
+from flashsched.schedule.ir import For, LoopKind, Stmt, blocks, sub_stmts, walk_stmt
+from flashsched.schedule.state import State, refuse
+from flashsched.te.visit import uses
+
+__all__ = ["require_sound_threads"]
+
+
+def require_sound_threads(state: State) -> None:
+    """Refuse a nest whose blocks and threads do not fit together.
+
+    Raises:
+        ScheduleError: a block axis stands inside a thread axis or inside itself; a loop bound to a GPU stands with a
+            parallel one; or a cooperative loop does not do one piece of work for all threads around it.
+    """
+    if any(isinstance(node, For) and (node.kind.is_thread or node.kind.is_block) for node in walk_stmt(state.body)):
+        _visit(state, state.body, ())
+
+
+def _visit(state: State, stmt: Stmt, path: tuple[For, ...]) -> None:
+    if isinstance(stmt, For):
+        for outer in path:
+            _require_fit(state, outer, stmt)
+        if stmt.kind.is_thread and any(outer.kind is stmt.kind for outer in path):
+            _require_one_piece(state, stmt, path)
+        path = (*path, stmt)
+    for inner in sub_stmts(stmt):
+        _visit(state, inner, path)
+
+
+def _require_fit(state: State, outer: For, inner: For) -> None:
+    if inner.kind.is_block and (outer.kind.is_thread or outer.kind is inner.kind):
+        refuse(
+            state,
+            f"loop {inner.var.name!r} is bound to {inner.kind.value}, and stands inside {outer.var.name!r}, which is "
+            f"bound to {outer.kind.value}",
+            loop=outer.var,
+            hint="a grid of blocks stands outside its threads, each of its axes bound once",
+        )
+    kinds = {outer.kind, inner.kind}
+    if LoopKind.PARALLEL in kinds and any(kind.is_block or kind.is_thread for kind in kinds):
+        bound = inner if outer.kind is LoopKind.PARALLEL else outer
+        other = outer if bound is inner else inner
+        refuse(
+            state,
+            f"loop {bound.var.name!r} is bound to {bound.kind.value}, and {other.var.name!r}, around or inside it, is "
+            "parallel on a CPU",
+            loop=bound.var,
+        )
+
+
+def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
+    """Refuse a cooperative *loop* whose work the threads can't share."""
+    twice = next(outer for outer in path if outer.kind is loop.kind)
+    shares = (
+        f"loop {loop.var.name!r} is bound to {loop.kind.value} inside {twice.var.name!r}, which is too, so the threads "
+        "share its turns"
+    )
+    own = [
+        outer
+        for number, outer in enumerate(path)
+        if outer.kind.is_thread and not any(before.kind is outer.kind for before in path[:number])
+    ]
+    for block in blocks(loop.body):
+        if any(buffer.scope != "shared" for buffer in state.stages[block.name].buffers):
+            refuse(
+                state,
+                f"{shares}, and {block.name!r} writes memory that they do not share",
+                loop=loop.var,
+                hint=f"set_scope('shared') for {block.name!r} first, or bind the loop to another axis",
+            )
+        for outer in own:
+            if any(uses(expr, outer.var) for expr in (*block.where, *(item.value for item in block.iters))):
+                refuse(
+                    state,
+                    f"{shares}, and each turn of {outer.var.name!r} needs another part of {block.name!r}",
+                    loop=loop.var,
+                    hint="compute it at a loop outside the threads",
+                )
