@@ -1,0 +1,10 @@
+"""A scheduled nest in numbers: what it asks of a device, and how long the device's model says that it takes.
+
+It stands between the schedule, which knows no device, and `flashsched.hw`, which knows no nest.
+"""
+
+from __future__ import annotations
+
+from flashsched.codegen.analysis.works import nest_works, simulate
+
+__all__ = ["nest_works", "simulate"]

@@ -1,0 +1,211 @@
+"""What a nest asks of a CPU: vector instructions, bytes between the levels of cache, iterations to deal out.
+
+A core's loads and stores are counted as instructions, each taking a port as long as a whole vector does, a broadcast
+or a scalar too; a gather takes one for each lane. Straight code (unrolled and vectorized inner loops) keeps what it
+reads in registers; a thread's own tile that is larger than the register file is stored and loaded again. What the
+levels behind the first move is found by `traffic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, prod
+
+from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
+from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, turns
+from flashsched.codegen.analysis.traffic import Traffic
+from flashsched.errors import DeviceError
+from flashsched.hw import DeviceSpec, Work
+from flashsched.hw.spec import CpuUnit
+from flashsched.schedule.ir import LoopKind
+from flashsched.te import dtypes
+from flashsched.te.expr import Var
+
+__all__ = ["cpu_work"]
+
+LOOP_INSTRUCTIONS = 2.0
+"""Counter and fused compare-and-branch of a rolled loop, each turn."""
+
+GUARD_INSTRUCTIONS = 2.0
+"""Comparison and mask or branch of a condition, each time it is tried."""
+
+MOST_CHAINS = 64.0
+"""Independent accumulations that out-of-order execution finds in rolled loops: a few hundred instructions' worth."""
+
+
+def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
+    """The work of one root nest on the CPU *spec*.
+
+    Raises:
+        DeviceError: *spec* is no CPU.
+        LoweringError: a loop's length is not a number.
+    """
+    unit = spec.cpu
+    if unit is None:
+        raise DeviceError(f"device {spec.name!r} is of kind {spec.kind!r}, not a CPU")
+    registers = {id(memory) for memory in nest.memories if _in_registers(nest, memory)}
+    in_memory = [(s, t) for s in nest.sites for t in s.touches if id(t.memory) not in registers]
+
+    flops: dict[str, float] = {}
+    useful: dict[str, float] = {}
+    fused = special = vectors = total = 0.0
+    for site in nest.sites:
+        done = site.turns * site.holds()
+        issued = site.turns * _issued(site)
+        fused += site.work.fused * issued
+        special += site.work.special * issued
+        for (narrow, wide), number in site.work.flops.items():
+            name = arithmetic_name(spec, narrow, wide)
+            flops[name] = flops.get(name, 0.0) + number * issued
+            useful[name] = useful.get(name, 0.0) + number * min(done, site.domain)
+            total += number * issued
+            vectors += number * issued / _lanes(site, unit, dtypes.bits(wide))
+
+    spilled = _spilled(nest, registers, unit)
+    accesses = sum(_instructions(site, touch, unit) for site, touch in in_memory) + 2.0 * spilled
+    loops: dict[int, float] = {}
+    others = accesses
+    for site in nest.sites:
+        trips = 1.0
+        for loop in site.rolled:
+            trips *= turns(loop)
+            loops[id(loop)] = trips
+        others += sum(GUARD_INSTRUCTIONS * _tries(site, loops_of) for loops_of, _ in site.guards)
+        others += GUARD_INSTRUCTIONS * site.work.conditions * site.turns / _lanes(site, unit, element_bits(nest))
+    others += LOOP_INSTRUCTIONS * sum(loops.values())
+
+    fma_share = fused / total if total else 1.0
+    arithmetic = vectors * (1.0 - fma_share / 2.0)
+    traffic = Traffic(nest, registers)
+    caches = spec.memory[:-1]
+    near = {caches[0].name: accesses * unit.vector_bits / 8} if caches else {}
+    near |= {level.name: traffic.into(inner.size_bytes) for inner, level in zip(caches, caches[1:], strict=False)}
+    last = caches[-1].size_bytes if caches else 0.0
+    read, written = (compulsory(nest, last, write=write) for write in (False, True))
+    stays = not any(memory.given for memory in nest.memories) and traffic.footprint <= last
+    items = _dealt_out(nest)
+    return Work(
+        flops=flops,
+        useful_flops=useful,
+        fma_share=fma_share,
+        special_ops=special,
+        dram_read_bytes=read,
+        dram_write_bytes=written,
+        dram_bytes=0.0 if stays else traffic.into(last),
+        level_bytes=near,
+        vector_lanes=max(1.0, total / vectors) if vectors else max(1.0, *(_lanes(s, unit, 32) for s in nest.sites)),
+        element_bits=element_bits(nest),
+        threads=spec.units if items > 1 else 1,
+        parallel_items=items,
+        registers_per_thread=_tile_vectors(nest, registers, unit),
+        accumulators=_chains(nest, unit),
+        overhead_per_op=others / arithmetic if arithmetic else 0.0,
+    )
+
+
+def _in_registers(nest: Nest, memory: Memory) -> bool:
+    """Whether a buffer is a thread's own and every access to it is known when the code is made."""
+    if memory.buffer.scope != "local":
+        return False
+    for site in nest.sites:
+        fixed = {loop.var for loop in site.written_out}
+        if any(touch.memory is memory and not touch.offset.vars <= fixed for touch in site.touches):
+            return False
+    return True
+
+
+def _issued(site: Site) -> float:
+    """The share of a site's vectors that are run: a lane that is masked off costs what a busy one does."""
+    if site.vector is None:
+        return site.holds()
+    var = site.vector.var
+    return prod((max(part, _first_lane(site, part)) if var in loops else part for loops, part in site.guards), start=1.0)
+
+
+def _first_lane(site: Site, part: float) -> float:
+    """The share of vectors with any lane on, where *part* of all lanes are: those of the last vector round up."""
+    assert site.vector is not None
+    vectors = max(1.0, site.turns / turns(site.vector))
+    return min(1.0, ceil(part * vectors) / vectors)
+
+
+def _lanes(site: Site, unit: CpuUnit, bits: int) -> float:
+    """Elements that one of the site's vector instructions does, the last one of a ragged vector loop included."""
+    if site.vector is None:
+        return 1.0
+    count = turns(site.vector)
+    return count / ceil(count / unit.lanes(bits))
+
+
+def _instructions(site: Site, touch: Touch, unit: CpuUnit) -> float:
+    """Loads or stores of a core for *touch*, in all."""
+    often = site.repeated(touch.needs) * _issued(site)
+    written_out = [loop for loop in site.written_out if loop.var in touch.needs and loop is not site.vector]
+    often *= prod(turns(loop) for loop in written_out)
+    if site.vector is None or site.vector.var not in touch.needs:
+        return often
+    count = turns(site.vector)
+    if abs(touch.offset.step(site.vector.var) or 0) == 1:
+        return often * ceil(count * touch.memory.width * 8 / unit.vector_bits)
+    return often * count  # a gather
+
+
+def _tries(site: Site, loops: frozenset[Var]) -> float:
+    """How often a condition is tried that *loops* decide; all lanes of a vector at once."""
+    written_out = [loop for loop in site.written_out if loop.var in loops and loop is not site.vector]
+    return site.repeated(loops) * prod(turns(loop) for loop in written_out)
+
+
+def _vectors(memory: Memory, nest: Nest, unit: CpuUnit) -> int:
+    """Vector registers that hold *memory*: whole ones for each row of its last dimension where it is vectorized."""
+    bits = memory.width * 8
+    sites = [s for s in nest.sites if any(t.memory is memory for t in s.touches) and s.vector is not None]
+    if not sites:
+        return prod(memory.shape)
+    row = memory.shape[-1] if memory.shape else 1
+    return prod(memory.shape[:-1]) * ceil(row / unit.lanes(bits))
+
+
+def _tile_vectors(nest: Nest, registers: set[int], unit: CpuUnit) -> int:
+    """Vector registers that the tile in registers takes, with one operand of each load."""
+    main = nest.main
+    tile = sum(_vectors(memory, nest, unit) for memory in nest.memories if id(memory) in registers)
+    operands = len({id(t.memory) for t in main.touches if id(t.memory) not in registers}) if main else 0
+    return max(1, tile + operands)
+
+
+def _spilled(nest: Nest, registers: set[int], unit: CpuUnit) -> float:
+    """Vectors of the tile that find no register, each stored and loaded again in each turn of the rolled loops."""
+    main = nest.main
+    if main is None:
+        return 0.0
+    missing = _tile_vectors(nest, registers, unit) - unit.vector_registers
+    return max(0.0, float(missing)) * main.repeated(frozenset(nest.extents)) * _issued(main)
+
+
+def _chains(nest: Nest, unit: CpuUnit) -> float:
+    """Vectors that accumulate independently of one another."""
+    main = nest.main
+    if main is None or not main.reduces:
+        return MOST_CHAINS
+    reducing = [n for n, loop in enumerate(main.loops) if loop.var in main.reduces]
+    if not reducing:
+        return MOST_CHAINS
+    written: Sequence[Touch] = [touch for touch in main.touches if touch.write]
+    inner = main.loops[reducing[0] + 1 :] if len(reducing) == 1 else main.loops[reducing[-1] + 1 :]
+    number = 1.0
+    for loop in inner:
+        if any(loop.var in touch.offset.vars for touch in written):
+            number *= turns(loop) / (_lanes(main, unit, element_bits(nest)) if loop is main.vector else 1.0)
+    return max(1.0, min(MOST_CHAINS, number))
+
+
+def _dealt_out(nest: Nest) -> float:
+    """Turns of the outermost parallel loop; 1 where there is none."""
+    found = 1.0
+    for site in nest.sites:
+        for loop in site.loops:
+            if loop.kind is LoopKind.PARALLEL:
+                found = max(found, float(turns(loop)))
+                break
+    return found

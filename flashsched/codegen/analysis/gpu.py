@@ -1,0 +1,258 @@
+"""What a nest asks of a GPU: each root nest is a kernel, its bound loops the grid and the block.
+
+Straight code (unrolled and vectorized inner loops) keeps what it reads in registers, so a value is loaded once however
+often it is used there; a rolled loop loads anew whatever depends on it. Accesses are counted by thread, and by the
+sectors and banks that the lanes of a warp need together. Conditions cost their threads the time all the same, unless
+all threads agree on them. Registers are estimated: the thread's own tile, its operands, and a base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+
+from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
+from flashsched.codegen.analysis.lanes import Threads, bank_conflict, sectors, vector_width, warps
+from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, turns
+from flashsched.errors import DeviceError
+from flashsched.hw import DeviceSpec, Work
+from flashsched.schedule.ir import For, LoopKind
+from flashsched.te import dtypes
+from flashsched.te.expr import Var
+
+__all__ = ["gpu_work"]
+
+BASE_REGISTERS = 24
+"""Addresses, indices and counters of a kernel; estimated from what ``ptxas -v`` says of small ones."""
+
+REGISTER_STEP = 8
+"""Registers are given to threads in steps (CUDA occupancy calculator, recalled)."""
+
+MOST_IN_FLIGHT = 256.0
+"""Bytes of loads that one thread has outstanding: 64 registers waiting. Estimated."""
+
+LOOP_INSTRUCTIONS = 3.0
+"""Counter, comparison and branch of a rolled loop, each turn."""
+
+GUARD_INSTRUCTIONS = 2.0
+"""Comparison and predicate of a condition, each time it is tried."""
+
+_THREADS = (LoopKind.THREAD_X, LoopKind.THREAD_Y, LoopKind.THREAD_Z)
+_BLOCKS = (LoopKind.BLOCK_X, LoopKind.BLOCK_Y, LoopKind.BLOCK_Z)
+
+
+@dataclass(slots=True)
+class _Kernel:
+    """A nest with its grid."""
+
+    nest: Nest
+    spec: DeviceSpec
+    threads: Threads
+    blocks: int
+
+    def in_registers(self, memory: Memory) -> bool:
+        """Whether a buffer is a thread's own and every access to it is known when the code is made."""
+        if memory.buffer.scope != "local":
+            return False
+        for site in self.nest.sites:
+            fixed = {loop.var for loop in site.loops if loop not in site.rolled}
+            if any(touch.memory is memory and not touch.offset.vars <= fixed for touch in site.touches):
+                return False
+        return True
+
+    def times(self, site: Site, touch: Touch) -> float:
+        """How often one thread moves an element."""
+        return site.repeated(touch.needs) * site.copies(touch.needs) * site.holds()
+
+
+def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
+    """The work of one kernel on the GPU *spec*.
+
+    A nest without bound loops is one thread, and as slow as that is.
+
+    Raises:
+        DeviceError: *spec* is no GPU.
+        LoweringError: a loop's length is not a number.
+    """
+    if spec.gpu is None:
+        raise DeviceError(f"device {spec.name!r} is of kind {spec.kind!r}, not a GPU")
+    bound = {loop.kind: turns(loop) for site in nest.sites for loop in site.loops}
+    threads = Threads(*(bound.get(kind, 1) for kind in _THREADS), warp=spec.gpu.warp_size)
+    kernel = _Kernel(nest, spec, threads, prod(bound.get(kind, 1) for kind in _BLOCKS))
+    registers = {id(memory) for memory in nest.memories if kernel.in_registers(memory)}
+    all_threads = kernel.blocks * threads.count
+
+    flops, useful, fused, special = _arithmetic(kernel)
+    wanted, spilled = _registers(kernel, registers)
+    in_memory = [
+        (site, touch) for site in nest.sites for touch in site.touches if id(touch.memory) not in registers
+    ]
+    global_ = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "global"]
+    shared = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "shared"]
+    own = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "local"]
+
+    moved, fetched = {True: 0.0, False: 0.0}, 0.0  # by whether it is a store; bytes of sectors
+    lane_bytes = 0.0
+    for site, touch in global_:
+        at_work = threads.at_work(site)
+        often = site.repeated(touch.needs) * site.holds() * warps(at_work, threads.warp) * kernel.blocks
+        mine, sector_bytes = sectors(site, touch, threads)
+        moved[touch.write] += mine * often
+        fetched += sector_bytes * often
+        lane_bytes += kernel.times(site, touch) * touch.memory.width * at_work * kernel.blocks
+    for site, touch in own:  # a thread's array that does not fit registers, or is indexed at run time: local memory
+        lane_bytes += kernel.times(site, touch) * touch.memory.width * threads.at_work(site) * kernel.blocks
+    lane_bytes += spilled * 8.0 * all_threads
+
+    banked = {True: 0.0, False: 0.0}
+    wavefronts = 0.0
+    for site, touch in shared:
+        mine = kernel.times(site, touch) * touch.memory.width * threads.at_work(site)
+        banked[touch.write] += mine
+        wavefronts += mine * bank_conflict(site, touch, threads)
+    shared_moved = banked[True] + banked[False]
+
+    per_thread = (sum(flops.values()) - fused / 2.0) / all_threads
+    others = _other_instructions(kernel, in_memory) + 2.0 * spilled
+    loads = [(s, t) for s, t in global_ if not t.write] or global_
+    steps, in_flight = _rounds(kernel, loads)
+    return Work(
+        flops=flops,
+        useful_flops=useful,
+        fma_share=fused / sum(flops.values()) if flops else 1.0,
+        special_ops=special,
+        dram_read_bytes=compulsory(nest, spec.level("l2").size_bytes, write=False),
+        dram_write_bytes=compulsory(nest, spec.level("l2").size_bytes, write=True),
+        coalescing=min(1.0, (moved[True] + moved[False]) / fetched) if fetched else 1.0,
+        blocks=kernel.blocks,
+        threads_per_block=threads.count,
+        l2_read_bytes=moved[False],
+        l2_write_bytes=moved[True],
+        global_lane_bytes=lane_bytes,
+        shared_bytes_per_block=sum(m.size for m in nest.memories if m.buffer.scope == "shared"),
+        shared_load_bytes=banked[False],
+        shared_store_bytes=banked[True],
+        steps=steps,
+        barriers=_barriers(nest),
+        registers_per_thread=wanted,
+        bytes_in_flight=in_flight,
+        bank_conflict=max(1.0, wavefronts / shared_moved) if shared_moved else 1.0,
+        element_bits=element_bits(nest),
+        accumulators=_chains(nest),
+        overhead_per_op=others / per_thread if per_thread else 0.0,
+    )
+
+
+def _arithmetic(kernel: _Kernel) -> tuple[dict[str, float], dict[str, float], float, float]:
+    """Operations as they are issued (idle lanes included) by dtype, useful ones, fused ones, special ones."""
+    flops: dict[str, float] = {}
+    useful: dict[str, float] = {}
+    fused = special = 0.0
+    for site in kernel.nest.sites:
+        over_threads = [loop.var for loop in site.loops if loop.kind.is_thread]
+        issued = site.turns * site.holds(apart_from=over_threads) * kernel.threads.count * kernel.blocks
+        done = site.turns * site.holds() * kernel.threads.at_work(site) * kernel.blocks
+        for (narrow, wide), number in site.work.flops.items():
+            name = arithmetic_name(kernel.spec, narrow, wide)
+            flops[name] = flops.get(name, 0.0) + number * issued
+            useful[name] = useful.get(name, 0.0) + number * min(issued, done, site.domain)
+        fused += site.work.fused * issued
+        special += site.work.special * issued
+    return flops, useful, fused, special
+
+
+def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
+    """Registers of a thread, and how often one that there was none for is stored and loaded again."""
+    unit = kernel.spec.gpu
+    assert unit is not None
+    nest, main = kernel.nest, kernel.nest.main
+    inside = {var: n for var, n in nest.extents.items()}
+    for site in nest.sites:
+        for loop in site.loops:
+            if loop.kind.is_thread or loop.kind.is_block:
+                inside.pop(loop.var, None)
+    words = float(BASE_REGISTERS)
+    for memory in nest.memories:
+        if id(memory) in in_registers:
+            words += memory.elements(inside) * ceil(memory.width / 4)
+    if main is not None:
+        for touch in main.touches:
+            if id(touch.memory) not in in_registers:  # operands, those of one step of the reduction
+                words += site_copies(main, touch) * ceil(touch.memory.width / 4)
+    held = warps(kernel.threads.count, unit.warp_size) * unit.warp_size
+    most = min(unit.max_registers_per_thread, unit.registers // held // REGISTER_STEP * REGISTER_STEP)
+    wanted = ceil(words / REGISTER_STEP) * REGISTER_STEP
+    if wanted <= most:
+        return wanted, 0.0
+    return max(most, 1), (words - most) * (main.repeated(frozenset(kernel.nest.extents)) if main else 1.0)
+
+
+def site_copies(site: Site, touch: Touch) -> float:
+    """Values of *touch* that the straight code needs at once: those of one step of the reduction."""
+    return prod(
+        turns(loop) for loop in site.written_out if loop.var in touch.needs and loop.var not in site.reduces
+    )
+
+
+def _chains(nest: Nest) -> float:
+    """Independent operations that one thread has in flight."""
+    main = nest.main
+    if main is None:
+        return 1.0
+    if not main.reduces:
+        return max(1.0, prod(turns(loop) for loop in main.written_out))
+    return max(1.0, max(main.copies(touch.offset.vars) for touch in main.touches if touch.write))
+
+
+def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]) -> float:
+    """Instructions of a thread that are no arithmetic: loads and stores, addresses, conditions, loops."""
+    number = 0.0
+    for site, touch in in_memory:
+        often = site.repeated(touch.needs) * site.holds()
+        number += often * (1.0 + site.copies(touch.needs) / vector_width(site, touch))
+    loops: dict[int, float] = {}
+    for site in kernel.nest.sites:
+        for loops_of, _ in site.guards:
+            number += GUARD_INSTRUCTIONS * site.repeated(loops_of) * site.copies(loops_of)
+        number += site.work.conditions * GUARD_INSTRUCTIONS * site.turns
+        trips = 1.0
+        for loop in site.rolled:
+            trips *= turns(loop)
+            loops[id(loop)] = trips
+    return number + LOOP_INSTRUCTIONS * sum(loops.values())
+
+
+def _rounds(kernel: _Kernel, loads: Sequence[tuple[Site, Touch]]) -> tuple[float, float]:
+    """Rounds of loads that must follow one another, and the bytes that a thread asks for in one of them."""
+    chains: dict[tuple[For, ...], float] = {}
+    for site, touch in loads:
+        last = max((n for n, loop in enumerate(site.rolled) if loop.var in touch.needs), default=-1)
+        chain = site.rolled[: last + 1]
+        size = site.copies(touch.needs) * touch.memory.width * kernel.threads.at_work(site) / kernel.threads.count
+        chains[chain] = chains.get(chain, 0.0) + size
+    if not chains:
+        return 1.0, 16.0
+    most = max(chains, key=lambda chain: prod(turns(loop) for loop in chain))
+    return max(1.0, _sequence(list(chains))), min(MOST_IN_FLIGHT, max(1.0, chains[most]))
+
+
+def _sequence(chains: Sequence[tuple[For, ...]]) -> float:
+    """Rounds of several loads: those in one loop go together, those of different loops one after another."""
+    groups: dict[int, list[tuple[For, ...]]] = {}
+    for chain in chains:
+        if chain:
+            groups.setdefault(id(chain[0]), []).append(chain)
+    inner = sum(turns(group[0][0]) * _sequence([chain[1:] for chain in group]) for group in groups.values())
+    return inner + float(any(not chain for chain in chains))
+
+
+def _barriers(nest: Nest) -> float:
+    """Two barriers each time that a tile in shared memory is filled: before it is read, and before it is filled again."""
+    rounds: dict[tuple[Var, ...], float] = {}
+    for site in nest.sites:
+        for touch in site.touches:
+            if touch.write and touch.memory.buffer.scope == "shared":
+                serial = [loop for loop in touch.memory.around if loop in site.serial]
+                rounds[tuple(loop.var for loop in serial)] = prod(turns(loop) for loop in serial)
+    return 2.0 * sum(rounds.values())

@@ -1,0 +1,359 @@
+"""A scheduled nest read into sites: which block runs how often, and which memory each of its accesses touches.
+
+What holds for every device is found here once; `gpu` and `cpu` beside it ask what it costs. Buffers are taken to be
+where lowering will put them (`flashsched.codegen.passes.allocate`): around all their uses, as large as what is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf, prod
+
+from flashsched.codegen.analysis.arithmetic import Arithmetic, count
+from flashsched.codegen.analysis.forms import Extents, Form, form_of, interval, share, total
+from flashsched.errors import LoweringError
+from flashsched.schedule.ir import (
+    Alloc,
+    Block,
+    Buffer,
+    For,
+    If,
+    Let,
+    Load,
+    LoopKind,
+    Seq,
+    Stmt,
+    Store,
+)
+from flashsched.schedule.state import State
+from flashsched.te import dtypes
+from flashsched.te.expr import Expr, Var
+from flashsched.te.tensor import AxisKind
+from flashsched.te.visit import walk
+
+__all__ = ["Memory", "Nest", "Site", "Touch", "reach", "read_nests", "turns"]
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """A buffer where it lies.
+
+    Attributes:
+        buffer: the buffer.
+        shape: what is kept of it there, in the order of memory.
+        strides: in elements.
+        kept: whether it outlives the nest: the caller's, or used by another nest too.
+        given: whether it is the caller's.
+        around: the loops that it is allocated inside of, outermost first: each turn of them finds other contents.
+        touches: all accesses to it in one nest, added while the nest is read.
+    """
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    kept: bool
+    given: bool
+    around: tuple[For, ...]
+    touches: list[Touch] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        """Bytes of an element."""
+        return max(1, dtypes.bits(self.buffer.dtype) // 8)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of it."""
+        return prod(self.shape) * self.width
+
+    def elements(self, extents: Extents) -> int:
+        """How many elements its touches reach while the loops of *extents* turn."""
+        return prod(min(span, points) for span, points in reach(self.touches, self.shape, extents))
+
+
+@dataclass(slots=True, eq=False)
+class Touch:
+    """One access of a site: indices in the order of memory, and the element that they come to."""
+
+    memory: Memory
+    indices: tuple[Form, ...]
+    offset: Form
+    write: bool
+    needs: frozenset[Var]  # the loops whose turns find another element, or other contents
+
+
+@dataclass(eq=False)
+class Site:
+    """One block of a nest.
+
+    Attributes:
+        name: of its stage.
+        loops: those around it that take more than one turn, outermost first.
+        touches: its accesses.
+        work: the arithmetic of one point.
+        guards: conditions, as the loops that decide them and the share of turns in which they hold.
+        reduces: the loops whose turns combine into the same element.
+        domain: points of the computation itself, however often they are computed.
+    """
+
+    name: str
+    loops: tuple[For, ...]
+    touches: list[Touch]
+    work: Arithmetic
+    guards: list[tuple[frozenset[Var], float]]
+    reduces: frozenset[Var]
+    domain: int
+
+    @cached_property
+    def serial(self) -> tuple[For, ...]:
+        """The loops that one thread turns: not those over blocks and threads of a GPU."""
+        return tuple(loop for loop in self.loops if not (loop.kind.is_block or loop.kind.is_thread))
+
+    @cached_property
+    def written_out(self) -> tuple[For, ...]:
+        """The innermost of them that are unrolled or vectorized: their points are one piece of straight code."""
+        found: list[For] = []
+        for loop in reversed(self.serial):
+            if loop.kind not in (LoopKind.UNROLL, LoopKind.VECTORIZE):
+                break
+            found.append(loop)
+        return tuple(reversed(found))
+
+    @cached_property
+    def rolled(self) -> tuple[For, ...]:
+        """The serial loops around that code."""
+        return self.serial[: len(self.serial) - len(self.written_out)]
+
+    @cached_property
+    def vector(self) -> For | None:
+        """The loop whose turns are lanes."""
+        last = self.loops[-1] if self.loops else None
+        return last if last is not None and last.kind is LoopKind.VECTORIZE else None
+
+    def repeated(self, needs: frozenset[Var]) -> float:
+        """How often the rolled loops repeat what *needs* these loops: what they leave alone is done outside of them."""
+        last = max((n for n, loop in enumerate(self.rolled) if loop.var in needs), default=-1)
+        return prod(turns(loop) for loop in self.rolled[: last + 1])
+
+    def copies(self, needs: frozenset[Var]) -> float:
+        """How many of the straight code's points differ in what *needs* these loops; the others share it."""
+        return prod(turns(loop) for loop in self.written_out if loop.var in needs)
+
+    def holds(self, apart_from: Iterable[Var] = ()) -> float:
+        """The share of points where all guards hold that none of the loops *apart_from* decides."""
+        never = frozenset(apart_from)
+        return prod((part for loops, part in self.guards if not loops & never), start=1.0)
+
+    @cached_property
+    def turns(self) -> float:
+        """How often a thread comes by, guards aside."""
+        return prod(turns(loop) for loop in self.serial)
+
+
+@dataclass(slots=True, eq=False)
+class Nest:
+    """One root statement of a program: on a GPU, a kernel."""
+
+    body: Stmt
+    sites: list[Site]
+    memories: list[Memory]
+    extents: dict[Var, int]
+
+    @property
+    def main(self) -> Site | None:
+        """The site with most arithmetic; where there is none, the one that is come by most."""
+        return max(self.sites, key=lambda s: (s.work.total * s.turns, s.turns), default=None)
+
+
+def turns(loop: For) -> int:
+    """The number of turns of *loop*.
+
+    Raises:
+        LoweringError: it is known at run time only.
+    """
+    if loop.turns is None:
+        raise LoweringError(f"loop {loop.var.name!r} has {loop.extent} turns, and only numbers can be measured")
+    return loop.turns
+
+
+@dataclass(slots=True, eq=False)
+class _Raw:
+    """An access before it is known where its buffer lies."""
+
+    buffer: Buffer
+    indices: tuple[Form, ...]
+    path: tuple[For, ...]
+    write: bool
+
+
+def read_nests(state: State) -> list[Nest]:
+    """The root nests of *state* that do anything, in order.
+
+    Raises:
+        LoweringError: a loop's length is not a number.
+    """
+    roots = state.body.stmts if isinstance(state.body, Seq) else (state.body,)
+    given = {*state.params, *(b for stage in state.stages.values() if stage.output for b in stage.buffers)}
+    found: list[tuple[Stmt, dict[Var, int], list[tuple[Site, list[_Raw]]]]] = []
+    users: dict[Buffer, set[int]] = {}
+    for number, root in enumerate(roots):
+        extents: dict[Var, int] = {}
+        sites = [
+            _site(block, path, conditions, extents)
+            for block, path, conditions in _walk(root, (), (), extents)
+            if all(turns(loop) for loop in path)
+        ]
+        found.append((root, extents, sites))
+        for _, raws in sites:
+            for raw in raws:
+                users.setdefault(raw.buffer, set()).add(number)
+    kept = given | {buffer for buffer, where in users.items() if len(where) > 1}
+    return [_nest(root, extents, sites, kept, given) for root, extents, sites in found if sites]
+
+
+def _walk(
+    stmt: Stmt, path: tuple[For, ...], conditions: tuple[Expr, ...], extents: dict[Var, int]
+) -> Iterator[tuple[Block, tuple[For, ...], tuple[Expr, ...]]]:
+    match stmt:
+        case For():
+            extents[stmt.var] = turns(stmt)
+            yield from _walk(stmt.body, (*path, stmt), conditions, extents)
+        case Seq():
+            for inner in stmt.stmts:
+                yield from _walk(inner, path, conditions, extents)
+        case If():
+            yield from _walk(stmt.then, path, (*conditions, stmt.condition), extents)
+            if stmt.otherwise is not None:
+                yield from _walk(stmt.otherwise, path, conditions, extents)
+        case Alloc() | Let():
+            yield from _walk(stmt.body, path, conditions, extents)
+        case Block():
+            yield stmt, path, (*conditions, *stmt.where)
+
+
+def _site(
+    block: Block, path: tuple[For, ...], conditions: Sequence[Expr], extents: Mapping[Var, int]
+) -> tuple[Site, list[_Raw]]:
+    bound = {item.var: form_of(item.value, {}, extents) for item in block.iters}
+    raws: list[_Raw] = []
+
+    def touch(buffer: Buffer, indices: Sequence[Expr], write: bool) -> None:
+        raws.append(_Raw(buffer, tuple(form_of(i, bound, extents) for i in indices), path, write))
+
+    def loads(store: Store) -> Iterator[Load]:
+        for part in (*store.indices, store.value):
+            yield from (node for node in walk(part) if isinstance(node, Load))
+
+    seen: set[tuple[int, ...]] = set()
+    for store in block.stores:
+        touch(store.buffer, store.indices, True)
+        for load in loads(store):
+            key = (id(load.buffer), *map(id, load.indices))
+            if key not in seen:
+                seen.add(key)
+                touch(load.buffer, load.indices, False)
+    guards = [share(condition, {}, extents) for condition in conditions]
+    reduces = frozenset(v for item in block.iters if item.kind is AxisKind.REDUCE for v in bound[item.var].vars)
+    loops = tuple(loop for loop in path if turns(loop) > 1)
+    work = count(block.stores)
+    domain = prod(item.extent for item in block.iters)
+    known = [(loops_of, part) for loops_of, part in guards if part < 1.0]
+    return Site(block.name, loops, [], work, known, reduces, domain), raws
+
+
+def _nest(
+    root: Stmt,
+    extents: dict[Var, int],
+    sites: Sequence[tuple[Site, list[_Raw]]],
+    kept: set[Buffer],
+    given: set[Buffer],
+) -> Nest:
+    uses: dict[Buffer, list[_Raw]] = {}
+    for _, raws in sites:
+        for raw in raws:
+            uses.setdefault(raw.buffer, []).append(raw)
+    placed = {b: _placed(b, found, b in kept, b in given, extents) for b, found in uses.items()}
+    for site, raws in sites:
+        for raw in raws:
+            memory, place = placed[raw.buffer]
+            indices = place(raw.indices)
+            offset = Form({})
+            for index, stride in zip(indices, memory.strides, strict=True):
+                offset = offset.plus(index, stride)
+            needs = offset.vars | frozenset(loop.var for loop in memory.around)
+            touch = Touch(memory, indices, offset, raw.write, needs)
+            memory.touches.append(touch)
+            site.touches.append(touch)
+    return Nest(root, [site for site, _ in sites], [memory for memory, _ in placed.values()], extents)
+
+
+class _Place:
+    """From the indices that a nest speaks of to those of the memory."""
+
+    def __init__(self, buffer: Buffer, gone: frozenset[Var], low: list[int], extents: Extents) -> None:
+        self.buffer, self.gone, self.low, self.extents = buffer, gone, low, extents
+
+    def __call__(self, indices: tuple[Form, ...]) -> tuple[Form, ...]:
+        local = [index.without(self.gone).plus(Form({}, -low)) for index, low in zip(indices, self.low, strict=True)]
+        layout = self.buffer.layout
+        if layout is None:
+            return tuple(local)
+        known = dict(zip(layout.inputs, local, strict=True))
+        return tuple(form_of(expr, known, self.extents) for expr in layout.outputs)
+
+
+def _placed(
+    buffer: Buffer, uses: Sequence[_Raw], kept: bool, given: bool, extents: Mapping[Var, int]
+) -> tuple[Memory, _Place]:
+    around = () if kept else _common(uses)
+    # shared memory lies outside the loops over threads, and holds what all of them touch
+    outside = [loop for loop in around if not (buffer.scope == "shared" and loop.kind.is_thread)]
+    gone = frozenset(loop.var for loop in outside)
+    low = [0] * len(buffer.shape)
+    shape = list(buffer.shape)
+    if not kept:
+        inside = {var: n for var, n in extents.items() if var not in gone}
+        for dimension, size in enumerate(buffer.shape):
+            ends = [interval(raw.indices[dimension].without(gone), inside) for raw in uses]
+            first, last = min(a for a, _ in ends), max(b for _, b in ends)
+            if last - first + 1 < size:
+                low[dimension], shape[dimension] = int(first), int(last - first) + 1
+    place = _Place(buffer, gone, low, extents)
+    physical = buffer.layout.shape(shape) if buffer.layout is not None else tuple(shape)
+    strides = buffer.strides if buffer.strides is not None and kept else _row_major(physical)
+    return Memory(buffer, physical, strides, kept, given, tuple(outside)), place
+
+
+def _common(uses: Sequence[_Raw]) -> tuple[For, ...]:
+    common = uses[0].path
+    for raw in uses[1:]:
+        same = 0
+        while same < min(len(common), len(raw.path)) and common[same] is raw.path[same]:
+            same += 1
+        common = common[:same]
+    return common
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    strides: list[int] = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    return tuple(reversed(strides))
+
+
+def reach(touches: Sequence[Touch], shape: Sequence[int], extents: Extents) -> list[tuple[int, int]]:
+    """For each dimension, from the first to the last index that *touches* reach, and at most how many of these."""
+    found: list[tuple[int, int]] = []
+    for dimension, size in enumerate(shape):
+        low, high, points = inf, -inf, 0
+        for touch in touches:
+            index = touch.indices[dimension]
+            first, last = interval(index, extents)
+            low, high = min(low, first), max(high, last)
+            points += total(extents, index.vars)
+        found.append((int(min(high - low + 1, size)) if touches else 0, min(points, size)))
+    return found

@@ -1,0 +1,122 @@
+"""How many bytes a nest moves into a cache of a given size: a reuse analysis of its loops.
+
+The classical argument, loop by loop from the inside: where one turn's data fit the cache, what the next turn touches
+again is still there, so the whole loop fetches what it touches once; where they do not fit, each turn fetches its own
+anew. Data are counted in whole lines; conflicts between addresses are not modelled. After M. Wolf, M. Lam, "A data
+locality optimizing algorithm", PLDI 1991.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+
+from flashsched.codegen.analysis.demands import USABLE
+from flashsched.codegen.analysis.reading import Memory, Nest, Touch, reach, turns
+from flashsched.schedule.ir import Alloc, Block, For, If, Let, Seq, Stmt
+from flashsched.te.expr import Var
+
+__all__ = ["LINE", "Traffic"]
+
+LINE = 64
+"""Bytes of a cache line."""
+
+_Bytes = dict[Memory, float]
+
+
+class Traffic:
+    """The reuse of one nest's data, those aside that stay in *registers* (a set of ids of memories)."""
+
+    def __init__(self, nest: Nest, registers: set[int]) -> None:
+        self._nest = nest
+        self._touches: dict[str, list[Touch]] = {}
+        for site in nest.sites:
+            kept = [touch for touch in site.touches if id(touch.memory) not in registers]
+            self._touches.setdefault(site.name, []).extend(kept)
+        self._lines: dict[int, _Bytes] = {}
+        self._measure(nest.body)
+
+    @property
+    def footprint(self) -> float:
+        """Bytes of all lines that the nest touches."""
+        return sum(self._lines[id(self._nest.body)].values())
+
+    def into(self, size: float) -> float:
+        """Bytes that cross from beyond into a cache of *size* bytes, and back where they were written."""
+        found = self._fetched(self._nest.body, size * USABLE)
+        return sum(number * (2.0 if _written(memory) else 1.0) for memory, number in found.items())
+
+    def _measure(self, stmt: Stmt) -> tuple[dict[Var, int], dict[Memory, list[Touch]]]:
+        """Note the lines that each statement touches while the loops inside it turn; returns these loops and touches."""
+        inside: dict[Var, int] = {}
+        touches: dict[Memory, list[Touch]] = {}
+        match stmt:
+            case For():
+                inside, touches = self._measure(stmt.body)
+                inside = {**inside, stmt.var: turns(stmt)}
+            case Alloc() | Let():
+                inside, touches = self._measure(stmt.body)
+            case Block():
+                for touch in self._touches.get(stmt.name, ()):
+                    touches.setdefault(touch.memory, []).append(touch)
+            case Seq() | If():
+                for part in _parts(stmt):
+                    more, found = self._measure(part)
+                    inside.update(more)
+                    for memory, some in found.items():
+                        touches.setdefault(memory, []).extend(some)
+        self._lines[id(stmt)] = {memory: _line_bytes(memory, some, inside) for memory, some in touches.items()}
+        return inside, touches
+
+    def _fetched(self, stmt: Stmt, size: float) -> _Bytes:
+        """Bytes of each memory that *stmt* brings into an empty cache of *size* bytes."""
+        lines = self._lines[id(stmt)]
+        if sum(lines.values()) <= size:
+            return lines
+        match stmt:
+            case For():
+                each = self._fetched(stmt.body, size)
+                again = {memory: number * turns(stmt) for memory, number in each.items()}
+                if sum(self._lines[id(stmt.body)].values()) > size:
+                    return again
+                return {memory: min(number, lines[memory]) for memory, number in again.items()}
+            case Alloc() | Let():
+                return self._fetched(stmt.body, size)
+            case Seq() | If():
+                return self._one_after_another(_parts(stmt), size)
+        return lines
+
+    def _one_after_another(self, parts: tuple[Stmt, ...], size: float) -> _Bytes:
+        found: _Bytes = {}
+        there: Mapping[Memory, float] = {}
+        for part in parts:
+            lines = self._lines[id(part)]
+            for memory, number in self._fetched(part, size).items():
+                saved = min(there.get(memory, 0.0), lines[memory])
+                found[memory] = found.get(memory, 0.0) + max(0.0, number - saved)
+            there = lines if sum(lines.values()) <= size else {}
+        return found
+
+
+def _parts(stmt: Seq | If) -> tuple[Stmt, ...]:
+    if isinstance(stmt, Seq):
+        return stmt.stmts
+    return (stmt.then,) if stmt.otherwise is None else (stmt.then, stmt.otherwise)
+
+
+def _written(memory: Memory) -> bool:
+    return any(touch.write for touch in memory.touches)
+
+
+def _line_bytes(memory: Memory, touches: list[Touch], inside: Mapping[Var, int]) -> float:
+    """Bytes of the lines that *touches* reach while the loops *inside* turn."""
+    lines, run, points, whole = 1.0, 1.0, 1.0, True
+    for (span, most), size, stride in zip(
+        reversed(reach(touches, memory.shape, inside)), reversed(memory.shape), reversed(memory.strides), strict=True
+    ):
+        if whole and stride == run:  # still one run of neighbours
+            run, points, whole = run * span, points * min(span, most), span == size
+        else:
+            whole = False
+            lines *= min(span, most)
+    return lines * min(points, ceil(run * memory.width / LINE)) * LINE

@@ -1,0 +1,96 @@
+"""From a schedule to a `Work` for each of its root nests, and to one prediction for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flashsched.codegen.analysis.cpu import cpu_work
+from flashsched.codegen.analysis.gpu import gpu_work
+from flashsched.codegen.analysis.reading import Nest, read_nests
+from flashsched.errors import DeviceError
+from flashsched.hw import DeviceSpec, Prediction, Work, predict
+from flashsched.hw.roofline import roofline_s
+from flashsched.schedule.schedule import Schedule
+
+__all__ = ["nest_works", "simulate"]
+
+_READERS = {"cpu": cpu_work, "gpu": gpu_work}
+
+
+def nest_works(schedule: Schedule, spec: DeviceSpec) -> list[Work]:
+    """What each root nest of *schedule* asks of *spec*, in order; on a GPU each is a kernel of its own.
+
+    Raises:
+        DeviceError: no nest can be read for devices of this kind.
+        LoweringError: a loop's length is known at run time only.
+    """
+    return [work for _, work in _read(schedule, spec)]
+
+
+def simulate(schedule: Schedule, spec: DeviceSpec) -> Prediction:
+    """How long *schedule*, as it stands, takes on *spec*, and why: its nests one after another.
+
+    Times, bytes and limiters are summed; the roofline is that of the whole: all useful operations, and the caller's
+    arrays moved once. Occupancy, its limit, and waves are those of the nest that takes longest.
+
+    Raises:
+        DeviceError: the device lacks a model, a dtype or a memory level that the schedule needs.
+        Infeasible: a block asks for more than a unit of the device has.
+        LoweringError: a loop's length is known at run time only.
+    """
+    read = _read(schedule, spec)
+    parts = [predict(spec, work) for _, work in read]
+    if not parts:
+        return predict(spec, Work(flops={}, dram_read_bytes=0, dram_write_bytes=0))
+    flops: dict[str, float] = {}
+    for _, work in read:
+        for name, number in (work.useful_flops or work.flops).items():
+            flops[name] = flops.get(name, 0.0) + number
+    moved = _callers_bytes([nest for nest, _ in read])
+    return parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved))
+
+
+def _read(schedule: Schedule, spec: DeviceSpec) -> list[tuple[Nest, Work]]:
+    if spec.kind not in _READERS:
+        raise DeviceError(
+            f"device {spec.name!r} cannot be simulated: no nest is read for kind {spec.kind!r}",
+            hint=f"kinds that are: {', '.join(sorted(_READERS))}",
+        )
+    reader = _READERS[spec.kind]
+    return [(nest, reader(nest, spec)) for nest in read_nests(schedule.state)]
+
+
+def _callers_bytes(nests: Sequence[Nest]) -> float:
+    """Bytes of the caller's arrays that are touched, each once."""
+    touched: dict[int, float] = {}
+    for nest in nests:
+        for memory in nest.memories:
+            if memory.given:
+                size = float(memory.elements(nest.extents) * memory.width)
+                touched[id(memory.buffer)] = max(size, touched.get(id(memory.buffer), 0.0))
+    return sum(touched.values())
+
+
+def _summed(parts: Sequence[Prediction], roofline: float) -> Prediction:
+    time = sum(part.time_s for part in parts)
+    longest = max(parts, key=lambda part: part.time_s)
+    breakdown: dict[str, float] = {}
+    moved: dict[str, float] = {}
+    for part in parts:
+        for name, seconds in part.breakdown.items():
+            breakdown[name] = breakdown.get(name, 0.0) + seconds
+        for name, number in part.bytes.items():
+            moved[name] = moved.get(name, 0.0) + number
+    energies = [part.energy_j for part in parts if part.energy_j is not None]
+    return Prediction(
+        time_s=max(time, roofline),
+        roofline_s=roofline,
+        bound=max(breakdown, key=lambda name: breakdown[name]),
+        utilization=sum(part.utilization * part.time_s for part in parts) / time,
+        occupancy=longest.occupancy,
+        occupancy_limit=longest.occupancy_limit,
+        waves=longest.waves,
+        bytes=moved,
+        breakdown=breakdown,
+        energy_j=sum(energies) if len(energies) == len(parts) else None,
+    )
