@@ -16,6 +16,7 @@ import pandas as pd
 
 from . import report_html
 from .durable import FilePath
+from .figures import figure_text, percent_text, seconds_text, shape_text
 from .log import read
 from .record import Record
 
@@ -95,8 +96,9 @@ def to_text(df: pd.DataFrame) -> str:
     head = ("op", "shape", "dtype", "device", "source", "trials", "valid", "best", "GFLOP/s", "of roofline")
     rows = [
         (
-            row["op"], _shape_text(row["shape"]), row["dtype"], row["device"], row["source"], str(row["trials"]),
-            str(row["valid"]), seconds_text(row["time_s"]), _figure(row["gflops"]), _percent(row["share_of_roofline"]),
+            row["op"], shape_text(row["shape"]), row["dtype"], row["device"], row["source"], str(row["trials"]),
+            str(row["valid"]), seconds_text(row["time_s"]), figure_text(row["gflops"]),
+            percent_text(row["share_of_roofline"]),
         )
         for row in _records(summarize(df))
     ]  # fmt: skip
@@ -118,13 +120,13 @@ def to_html(df: pd.DataFrame, title: str = "Tuning report") -> str:
         valid = set(_valid(group).index)
         sections.append(
             report_html.Section(
-                title=f"{row['op']} {_shape_text(row['shape'])} {row['dtype']}",
+                title=f"{row['op']} {shape_text(row['shape'])} {row['dtype']}",
                 device=row["device"],
                 source=row["source"],
                 figures=[
                     ("best time", seconds_text(row["time_s"])),
-                    ("GFLOP/s", _figure(row["gflops"])),
-                    ("of the roofline", _percent(row["share_of_roofline"])),
+                    ("GFLOP/s", figure_text(row["gflops"])),
+                    ("of the roofline", percent_text(row["share_of_roofline"])),
                     ("valid trials", f"{row['valid']} of {row['trials']}"),
                 ],
                 trials=[
@@ -141,20 +143,6 @@ def to_html(df: pd.DataFrame, title: str = "Tuning report") -> str:
             )
         )
     return report_html.page(title, sections)
-
-
-def seconds_text(seconds: float) -> str:
-    """A time with three digits and a fitting unit.
-
-    >>> seconds_text(0.0012345), seconds_text(2e-7), seconds_text(float("nan"))
-    ('1.23 ms', '200 ns', '–')
-    """
-    if not math.isfinite(seconds):
-        return "–"
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= 0.9995 * scale:
-            return f"{_figure(seconds / scale)} {unit}"
-    return f"{_figure(seconds / 1e-9)} ns"
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -195,23 +183,6 @@ def _records(df: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-
-
-def _shape_text(shape: Any) -> str:
-    return "×".join(map(str, shape))
-
-
-def _figure(value: float) -> str:
-    """Three digits, without an exponent."""
-    if not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value) * 1.0005)))}f}"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %" if math.isfinite(share) else "–"
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,117 @@
+"""``flashsched log``: tuning logs as files: are they whole, put together, cut down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flashsched.cli.progress import failures_text
+from flashsched.cli.report import log_paths
+from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, usage
+
+if TYPE_CHECKING:
+    from flashsched.tune.log import LogSummary
+
+__all__ = ["log"]
+
+_LOG = click.Path(path_type=Path)
+
+
+@click.group(subcommand_metavar="COMMAND ...")
+def log() -> None:
+    """Check tuning logs, merge them, cut them down.
+
+    \b
+    Examples:
+      flashsched log verify tuning_logs
+      flashsched log merge all.jsonl mine.jsonl yours.jsonl
+      flashsched log compact all.jsonl --keep 3
+    """
+
+
+@log.command(short_help="Check every line of logs.")
+@click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=_LOG)
+@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+def verify(logs: tuple[Path, ...], as_json: bool) -> int:
+    """Check every line of the logs; exit code 1 if one is damaged.
+
+    A folder stands for all logs (*.jsonl) in it. Nothing is changed.
+
+    \b
+    Example:
+      flashsched log verify tuning_logs/cpu/matmul.jsonl
+    """
+    from flashsched.tune.log import verify as check
+
+    found = []
+    for path in log_paths(logs):
+        with usage():
+            found.append(check(path))
+        if not as_json:
+            click.echo(_told(found[-1]))
+    if as_json:
+        click.echo(json.dumps([{"ok": item.ok, **dataclasses.asdict(item)} for item in found], indent=1))
+    return DONE if all(item.ok for item in found) else FAILED
+
+
+@log.command(short_help="Put several logs into one.")
+@click.argument("out", type=_LOG)
+@click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=_LOG)
+def merge(out: Path, logs: tuple[Path, ...]) -> None:
+    """Put the records of all LOGs into OUT, each once, in order of time.
+
+    If OUT exists, its own records stay. Damaged lines are left behind, with a warning. OUT changes at a stroke, or,
+    if anything fails, not at all.
+
+    \b
+    Example:
+      flashsched log merge all.jsonl mine.jsonl yours.jsonl
+    """
+    from flashsched.tune.log import merge as put_together
+
+    for path in (path for path in logs if not path.exists()):
+        raise CommandError(f"error: there is no log at {path}", USAGE)
+    if not out.parent.is_dir():
+        raise CommandError(f"error: there is no folder {out.parent} to write {out.name} in", USAGE)
+    click.echo(_told(put_together(logs, out)))
+
+
+@log.command(short_help="Keep the best records of a log.")
+@click.argument("log", type=_LOG)
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=5, metavar="N", help="Records to keep of each task and device."
+)
+def compact(log: Path, keep: int) -> None:
+    """Keep the best records of each task, device and CPU in LOG, and drop the others.
+
+    A search that is resumed afterwards no longer knows what was dropped, and may try it again.
+
+    \b
+    Example:
+      flashsched log compact tuning_logs/cpu/matmul.jsonl --keep 3
+    """
+    from flashsched.tune.log import compact as cut_down
+    from flashsched.tune.log import verify as check
+
+    if not log.exists():
+        raise CommandError(f"error: there is no log at {log}", USAGE)
+    dropped = cut_down(log, keep)
+    click.echo(f"{log}: {check(log).records} records kept, {dropped} dropped")
+
+
+def _told(summary: LogSummary) -> str:
+    """What a log holds, in a line, and its damaged lines below."""
+    parts = [f"{summary.records} record{'' if summary.records == 1 else 's'}"]
+    parts += [f"{summary.tasks} task{'' if summary.tasks == 1 else 's'}"] if summary.tasks else []
+    parts += [failures_text(summary.statuses)] if summary.statuses else []
+    parts += [f"{summary.duplicates} twice"] if summary.duplicates else []
+    verdict = (
+        "whole" if summary.ok else f"{len(summary.damaged)} DAMAGED line{'' if len(summary.damaged) == 1 else 's'}"
+    )
+    lines = [f"{summary.path}: {verdict}; {', '.join(parts)}"]
+    lines += [f"  line {item.line}: {item.reason}" for item in summary.damaged]
+    return "\n".join(lines)

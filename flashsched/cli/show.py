@@ -1,0 +1,139 @@
+"""``flashsched show``: a workload at every stage on its way from expressions to machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flashsched.cli.run import USAGE, CommandError, say, usage
+from flashsched.cli.tune import canonical_device
+from flashsched.cli.workload import task_title, workload_options
+from flashsched.tune.figures import seconds_text
+
+if TYPE_CHECKING:
+    from flashsched.schedule.ir import Program
+    from flashsched.tune.record import Record
+    from flashsched.tune.task import Candidate, Task
+
+__all__ = ["best_of_log", "show"]
+
+_STAGES = ("te", "python", "loops", "lowered", "llvm", "llvm-optimized", "asm")
+
+
+@click.command(short_help="Show a workload at any stage, from expressions to asm.")
+@workload_options
+@click.option("--stage", type=click.Choice(_STAGES), default="loops", help="What to look at.")
+@click.option("--passes", is_flag=True, help="Show the nest after each lowering pass, with its time.")
+@click.option("--device", default="cpu", metavar="NAME", help="The device that it is scheduled for.")
+@click.option("--log", type=click.Path(path_type=Path), metavar="FILE", help="Show the best schedule of this log.")
+def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) -> None:
+    """Show WORKLOAD at one stage of its way: te (expressions), python (the schedule as a program), loops (the
+    scheduled nest), lowered (after all passes), llvm, llvm-optimized, asm.
+
+    The schedule is the best one of --log, or else the first choice of the operator's template, before any tuning.
+
+    \b
+    Examples:
+      flashsched show matmul --stage te
+      flashsched show matmul --shape 512,512,512 --log tuning_logs/cpu/matmul.jsonl
+      flashsched show matmul --shape 64,64,64 --passes
+      flashsched show relu --stage asm | less
+      flashsched show matmul --device a100-sim
+    """
+    from flashsched.codegen.lower import lower
+
+    with usage():
+        device = canonical_device(device)
+        if stage == "te":
+            click.echo(task.text.replace("; ", "\n"))
+            return
+        candidate, origin = _candidate(task, device, log)
+    say(f"# {task_title(task)} on {device}: {origin}")
+    if passes:
+        for text in _each_pass(candidate, task.op):
+            click.echo(text)
+    elif stage == "python":
+        click.echo(candidate.schedule.to_python())
+    elif stage == "loops":
+        click.echo(str(candidate.schedule))
+    elif stage == "lowered":
+        click.echo(_text(lower(candidate.schedule, candidate.args, task.op)))
+    else:
+        click.echo(_compiled(candidate, task, stage, device))
+
+
+def _candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:
+    """The schedule to show, and where it comes from."""
+    from flashsched.hw import devices
+    from flashsched.schedule import Trace
+    from flashsched.tune.knobs import FirstKnobs
+
+    if log is None:
+        return task.candidate(FirstKnobs(), devices[device]), "the template's first choice, not tuned"
+    record = best_of_log(log, task, device)
+    took = f"{seconds_text(record.median_s)}, {record.source}"
+    return task.replay(Trace.from_json(record.trace)), f"trial {record.trial} of {log} ({took})"
+
+
+def best_of_log(log: Path, task: Task, device: str) -> Record:
+    """The best record of *task* for *device*, as `flashsched.load` chooses it for this machine.
+
+    Raises:
+        NoRecordError: the log has none.
+    """
+    from flashsched.errors import NoRecordError
+    from flashsched.tune.load import best_record
+    from flashsched.tune.log import read
+
+    if device == "cpu":
+        return best_record(log, task)
+    fitting = [
+        record
+        for record in read(log)
+        if record.task["hash"] == task.hash and record.device == device and record.status in ("correct", "unverified")
+    ]
+    if not fitting:
+        raise NoRecordError(
+            f"no valid record of {task_title(task)} for {device} in {log}",
+            hint=f"tune it: flashsched tune {task.op} --device {device} --log {log}",
+        )
+    return min(fitting, key=lambda record: (record.status != "correct", record.median_s, record.trial))
+
+
+def _each_pass(candidate: Candidate, name: str) -> Iterator[str]:
+    """The program before the passes and after each, or that a pass changed nothing."""
+    from flashsched.codegen.lower import lower, program_of
+
+    before = _text(program_of(candidate.schedule, candidate.args, name))
+    parts = [f"== scheduled ==\n{before}"]
+
+    def on_pass(title: str, program: Program, seconds: float) -> None:
+        nonlocal before
+        after = _text(program)
+        parts.append(f"\n== {title} ({seconds_text(seconds)}) ==\n{'(unchanged)' if after == before else after}")
+        before = after
+
+    lower(candidate.schedule, candidate.args, name, on_pass)
+    yield from parts
+
+
+def _compiled(candidate: Candidate, task: Task, stage: str, device: str) -> str:
+    from flashsched.codegen.build import build
+
+    if device != "cpu":
+        raise CommandError(
+            f"error: {device} is simulated, and no code is made for it\n"
+            "  hint: --stage lowered is as far as it goes; --device cpu has machine code",
+            USAGE,
+        )
+    kernel = build(candidate.schedule, candidate.args, name=task.op)
+    return kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized")
+
+
+def _text(program: Program) -> str:
+    from flashsched.schedule.printer import program_text
+
+    return program_text(program)
