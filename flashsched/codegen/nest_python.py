@@ -33,7 +33,7 @@ from flashsched.schedule.ir import (
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
 from flashsched.te.tensor import AxisKind
-from flashsched.te.visit import walk
+from flashsched.te.visit import uses, walk
 
 __all__ = ["Leaf", "Translation", "touched", "translate"]
 
@@ -124,6 +124,15 @@ def touched(stmt: Stmt) -> dict[Buffer, None]:
     return {buffer: None for node in walk_stmt(stmt) for buffer in _own_buffers(node)}
 
 
+def _around_reduction(stmt: Stmt, path: tuple[For, ...]) -> tuple[For, ...]:
+    """The loops of *path* in one turn of which the reduction *stmt*, if it is one, is done with its elements."""
+    if not isinstance(stmt, Block) or not stmt.init:
+        return path
+    reduced = [item.value for item in stmt.iters if item.kind is AxisKind.REDUCE]
+    drives = (number for number, loop in enumerate(path) if any(uses(value, loop.var) for value in reduced))
+    return path[: next(drives, len(path))]
+
+
 def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
     """*body* with memory made inside the innermost concurrent loop that holds all uses of a buffer, where it may be.
 
@@ -135,7 +144,8 @@ def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
     def visit(stmt: Stmt, path: tuple[For, ...]) -> None:
         for buffer in _own_buffers(stmt):
             if buffer not in made:
-                common = [a for a, b in zip(paths.get(buffer, path), path, strict=False) if a is b]
+                holds = _around_reduction(stmt, path) if buffer in _stored(stmt) else path
+                common = [a for a, b in zip(paths.get(buffer, holds), holds, strict=False) if a is b]
                 paths[buffer] = tuple(common)
         inner: tuple[Stmt, ...] = ()
         match stmt:

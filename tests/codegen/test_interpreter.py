@@ -392,6 +392,16 @@ def test_memory_used_within_one_turn_only_is_the_turns_own() -> None:
     assert interpret_nest(nest, {a: np.arange(5)}, [out])[0].tolist() == [2, 6, 10, 14]
 
 
+def test_a_reduction_outlasts_the_loops_that_it_runs_over() -> None:
+    case = Matmul(2, 2, 3)
+    out = Buffer("out", (2, 2), "float32")
+    i, j = variables("i j")
+    copy = loops([(i, 2), (j, 2)], Store(out, (i, j), Load(case.c, (i, j))))
+    unused = case.nest("kij", i=PARALLEL)  # nobody reads C but the reduction itself, over k outside
+    assert same_bits(interpret_nest(Seq((unused, copy)), case.inputs(), [out])[0], case.expected())
+    assert interpret_nest(unused, case.inputs(), []) == []
+
+
 def test_storage_outside_a_parallel_loop_with_overlapping_stores_inside_is_a_race() -> None:
     nest, a, p, out = stencil(PARALLEL)
     faulty(Alloc(p, nest), r"turn 1 writes P\[1\], which turn 0 wrote", {a: np.arange(5)}, out)
