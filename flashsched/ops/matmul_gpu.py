@@ -92,13 +92,15 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     for axis in sums.op.axis:
         sums.unroll(axis)
 
-    for along, fragment in zip((along_left, along_right), fragments, strict=True):
+    tiles = ((left.dtype, along_left, thread_m, block_m), (right.dtype, along_right, thread_n, block_n))
+    for (dtype, along, thread, _), fragment in zip(tiles, fragments, strict=True):
         fragment.compute_at(sums, inner_k)
         axes = fragment.op.axis
-        fragment.reorder(axes[along], axes[1 - along])
+        vectors, lanes = fragment.split(axes[1 - along], factor=widest(dtype, thread))
+        fragment.reorder(axes[along], vectors, lanes)
         fragment.unroll(axes[along])
-        fragment.vectorize(axes[1 - along])
-    tiles = ((left.dtype, along_left, thread_m, block_m), (right.dtype, along_right, thread_n, block_n))
+        fragment.unroll(vectors)
+        fragment.vectorize(lanes)
     for (dtype, along, thread, block), copy in zip(tiles, copies, strict=True):
         copy.compute_at(sums, round_k)
         if swizzle:

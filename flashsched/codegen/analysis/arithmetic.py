@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flashsched.schedule.ir import Load, Store
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Select, Var
 from flashsched.te.visit import walk
 
 __all__ = ["Arithmetic", "count"]
@@ -59,7 +59,7 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
                     _add(found, kind, 2.0)
                     found.fused += 2.0
                     for side in (expr.a, expr.b):
-                        for part in (side.a, side.b) if side is product else (side,):  # type: ignore[attr-defined]
+                        for part in (side.a, side.b) if side is product else (side,):
                             _visit(part, found)
                     return
             if not _is_index(expr):
@@ -83,8 +83,8 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
                 _add(found, (expr.dtype, expr.dtype), 1.0)
             else:
                 found.special += 1.0
-        case Cast() | Not():
-            pass
+        case _:
+            pass  # a cast, a negation: part of the instruction that uses it
     for child in expr.children:
         _visit(child, found)
 

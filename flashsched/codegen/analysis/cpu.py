@@ -8,7 +8,7 @@ levels behind the first move is found by `traffic`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil, prod
 
 from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
@@ -31,6 +31,10 @@ GUARD_INSTRUCTIONS = 2.0
 
 MOST_CHAINS = 64.0
 """Independent accumulations that out-of-order execution finds in rolled loops: a few hundred instructions' worth."""
+
+
+SHORT_CHAIN = 16
+"""Additions into one element, one after another, that out-of-order execution sees past to the next element's."""
 
 
 def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
@@ -79,7 +83,7 @@ def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
     traffic = Traffic(nest, registers)
     caches = spec.memory[:-1]
     near = {caches[0].name: accesses * unit.vector_bits / 8} if caches else {}
-    near |= {level.name: traffic.into(inner.size_bytes) for inner, level in zip(caches, caches[1:], strict=False)}
+    near |= {level.name: traffic.into(inner.size_bytes) for inner, level in pairwise(caches)}
     last = caches[-1].size_bytes if caches else 0.0
     read, written = (compulsory(nest, last, write=write) for write in (False, True))
     stays = not any(memory.given for memory in nest.memories) and traffic.footprint <= last
@@ -119,7 +123,7 @@ def _issued(site: Site) -> float:
     if site.vector is None:
         return site.holds()
     var = site.vector.var
-    return prod((max(part, _first_lane(site, part)) if var in loops else part for loops, part in site.guards), start=1.0)
+    return prod((_first_lane(site, part) if var in loops else part for loops, part in site.guards), start=1.0)
 
 
 def _first_lane(site: Site, part: float) -> float:
@@ -188,14 +192,14 @@ def _chains(nest: Nest, unit: CpuUnit) -> float:
     main = nest.main
     if main is None or not main.reduces:
         return MOST_CHAINS
-    reducing = [n for n, loop in enumerate(main.loops) if loop.var in main.reduces]
-    if not reducing:
-        return MOST_CHAINS
-    written: Sequence[Touch] = [touch for touch in main.touches if touch.write]
-    inner = main.loops[reducing[0] + 1 :] if len(reducing) == 1 else main.loops[reducing[-1] + 1 :]
-    number = 1.0
-    for loop in inner:
-        if any(loop.var in touch.offset.vars for touch in written):
+    spatial = frozenset(var for touch in main.touches if touch.write for var in touch.offset.vars)
+    number, length = 1.0, 1
+    for loop in reversed(main.loops):
+        if loop.var in main.reduces:
+            length *= turns(loop)
+            if length > SHORT_CHAIN:
+                break
+        elif loop.var in spatial:
             number *= turns(loop) / (_lanes(main, unit, element_bits(nest)) if loop is main.vector else 1.0)
     return max(1.0, min(MOST_CHAINS, number))
 

@@ -1,7 +1,7 @@
 """Index expressions as numbers: how far an index reaches, and its values over many points at once.
 
 The symbolic side of this is `flashsched.te.simplify`, which proves things and answers in expressions; here a nest is
-only measured, thousands of times a second, so an index is boiled down once to sums of integer multiples and asked often.
+only measured, and often, so an index is boiled down once to a sum of integer multiples and asked many times.
 A variable that is not mentioned in a question stands at 0: only differences matter.
 """
 

@@ -18,7 +18,6 @@ from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, turns
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec, Work
 from flashsched.schedule.ir import For, LoopKind
-from flashsched.te import dtypes
 from flashsched.te.expr import Var
 
 __all__ = ["gpu_work"]
@@ -78,7 +77,8 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
     if spec.gpu is None:
         raise DeviceError(f"device {spec.name!r} is of kind {spec.kind!r}, not a GPU")
     bound = {loop.kind: turns(loop) for site in nest.sites for loop in site.loops}
-    threads = Threads(*(bound.get(kind, 1) for kind in _THREADS), warp=spec.gpu.warp_size)
+    x, y, z = (bound.get(kind, 1) for kind in _THREADS)
+    threads = Threads(x, y, z, spec.gpu.warp_size)
     kernel = _Kernel(nest, spec, threads, prod(bound.get(kind, 1) for kind in _BLOCKS))
     registers = {id(memory) for memory in nest.memories if kernel.in_registers(memory)}
     all_threads = kernel.blocks * threads.count
@@ -167,7 +167,7 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
     unit = kernel.spec.gpu
     assert unit is not None
     nest, main = kernel.nest, kernel.nest.main
-    inside = {var: n for var, n in nest.extents.items()}
+    inside = dict(nest.extents)
     for site in nest.sites:
         for loop in site.loops:
             if loop.kind.is_thread or loop.kind.is_block:
@@ -179,7 +179,7 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
     if main is not None:
         for touch in main.touches:
             if id(touch.memory) not in in_registers:  # operands, those of one step of the reduction
-                words += site_copies(main, touch) * ceil(touch.memory.width / 4)
+                words += _operands(main, touch) * ceil(touch.memory.width / 4)
     held = warps(kernel.threads.count, unit.warp_size) * unit.warp_size
     most = min(unit.max_registers_per_thread, unit.registers // held // REGISTER_STEP * REGISTER_STEP)
     wanted = ceil(words / REGISTER_STEP) * REGISTER_STEP
@@ -188,7 +188,7 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
     return max(most, 1), (words - most) * (main.repeated(frozenset(kernel.nest.extents)) if main else 1.0)
 
 
-def site_copies(site: Site, touch: Touch) -> float:
+def _operands(site: Site, touch: Touch) -> float:
     """Values of *touch* that the straight code needs at once: those of one step of the reduction."""
     return prod(
         turns(loop) for loop in site.written_out if loop.var in touch.needs and loop.var not in site.reduces
@@ -248,7 +248,7 @@ def _sequence(chains: Sequence[tuple[For, ...]]) -> float:
 
 
 def _barriers(nest: Nest) -> float:
-    """Two barriers each time that a tile in shared memory is filled: before it is read, and before it is filled again."""
+    """Two barriers each time that a tile in shared memory is filled: before it is read, and before the next one."""
     rounds: dict[tuple[Var, ...], float] = {}
     for site in nest.sites:
         for touch in site.touches:

@@ -18,7 +18,7 @@ from flashsched.codegen.analysis.reading import Site, Touch, turns
 from flashsched.schedule.ir import For, LoopKind
 from flashsched.te.expr import Var
 
-__all__ = ["Threads", "bank_conflict", "sectors", "vector_width"]
+__all__ = ["Threads", "bank_conflict", "sectors", "vector_width", "warps"]
 
 SECTOR = 32
 """Bytes that L2 hands out at once (CUDA C++ Best Practices Guide, "Coalesced Access to Global Memory")."""

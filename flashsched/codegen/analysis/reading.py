@@ -231,6 +231,8 @@ def _walk(
             yield from _walk(stmt.body, path, conditions, extents)
         case Block():
             yield stmt, path, (*conditions, *stmt.where)
+        case _:
+            pass  # a bare store belongs to lowered nests
 
 
 def _site(

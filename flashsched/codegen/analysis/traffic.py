@@ -47,7 +47,7 @@ class Traffic:
         return sum(number * (2.0 if _written(memory) else 1.0) for memory, number in found.items())
 
     def _measure(self, stmt: Stmt) -> tuple[dict[Var, int], dict[Memory, list[Touch]]]:
-        """Note the lines that each statement touches while the loops inside it turn; returns these loops and touches."""
+        """Note the lines that each statement touches while its loops turn; returns these loops and the touches."""
         inside: dict[Var, int] = {}
         touches: dict[Memory, list[Touch]] = {}
         match stmt:
@@ -65,6 +65,8 @@ class Traffic:
                     inside.update(more)
                     for memory, some in found.items():
                         touches.setdefault(memory, []).extend(some)
+            case _:
+                pass
         self._lines[id(stmt)] = {memory: _line_bytes(memory, some, inside) for memory, some in touches.items()}
         return inside, touches
 
@@ -84,7 +86,8 @@ class Traffic:
                 return self._fetched(stmt.body, size)
             case Seq() | If():
                 return self._one_after_another(_parts(stmt), size)
-        return lines
+            case _:
+                return lines
 
     def _one_after_another(self, parts: tuple[Stmt, ...], size: float) -> _Bytes:
         found: _Bytes = {}
