@@ -16,24 +16,25 @@ from dataclasses import replace
 from typing import Any
 
 from flashsched.schedule.default import root_nest
-from flashsched.schedule.ir import For, Stmt, seq
+from flashsched.schedule.ir import For, Stmt, blocks, seq
 from flashsched.schedule.nest import (
     find_block,
     insert_before_reader,
     loop_chain,
     loop_ranges,
     path_to,
+    reads,
     remove_loops,
     replace_loop,
     simplified,
 )
 from flashsched.schedule.regions import accesses, region
-from flashsched.schedule.state import Stage, State
+from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
 from flashsched.te.simplify import bounds
 from flashsched.te.tensor import Axis
 
-__all__ = ["derive", "detached", "in_shared", "rebuild_chain"]
+__all__ = ["derive", "detached", "in_shared", "rebuild_chain", "require_readers_inside"]
 
 Replay = Callable[[State, Any], State]
 
@@ -67,6 +68,7 @@ def derive(state: State, name: str) -> State:
 
 
 def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage]:
+    require_readers_inside(state, stage, (consumer, loop))
     target = state.loop(consumer, loop)
     path = path_to(state.body, lambda node: node is target)
     outer = loop_ranges(path)
@@ -92,6 +94,24 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
         return replace(node, body=insert_before_reader(node.body, nest, stage.buffers))
 
     return state.with_body(replace_loop(state.body, target.var, put)), fresh
+
+
+def require_readers_inside(state: State, stage: Stage, at: tuple[str, str]) -> None:
+    """Refuse the place *at* (a stage and its loop) for *stage* if something reads it outside of that loop.
+
+    Raises:
+        ScheduleError: that is so.
+    """
+    target = state.loop(*at)
+    inside = {block.name for block in blocks(target.body)} | {stage.name}
+    outside = [b.name for b in blocks(state.body) if b.name not in inside and reads(b, stage.buffers)]
+    if outside:
+        refuse(
+            state,
+            f"{', '.join(map(repr, outside))} reads {stage.name!r} outside loop {at[1]!r} of {at[0]!r}",
+            loop=target.var,
+            hint=f"move {outside[0]!r} inside that loop first, or choose a loop around all readers",
+        )
 
 
 def in_shared(stage: Stage) -> bool:

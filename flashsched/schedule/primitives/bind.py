@@ -43,6 +43,6 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
             )
     state = set_kind(state, node, kind)
     inside = {block.name for block in blocks(node.body)} - {stage} if kind.is_thread else set()
-    for name in [n for n in state.stages if n in inside and in_shared(state.stages[n])]:
+    for name in [n for n in reversed(list(state.stages)) if n in inside and in_shared(state.stages[n])]:
         state = derive(state, name)  # it now serves all turns of this loop
     return state, ()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flashsched.schedule.derive import derive
+from flashsched.schedule.derive import derive, require_readers_inside
 from flashsched.schedule.ir import For, LoopKind, block_loads, blocks
 from flashsched.schedule.nest import reads
 from flashsched.schedule.primitives.loops import loops_around
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 
-__all__ = ["compute_at", "compute_root"]
+__all__ = ["compute_at", "compute_root", "moved"]
 
 
 @primitive()
@@ -55,18 +55,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
     inside = {block.name for block in blocks(target.body)}
     if stage not in inside and not reads(target.body, known.buffers):
         refuse(state, f"nothing inside loop {loop!r} of {consumer!r} reads {stage!r}", loop=target.var)
-    outside = [
-        block.name
-        for block in blocks(state.body)
-        if block.name not in inside and block.name != stage and reads(block, known.buffers)
-    ]
-    if outside:
-        refuse(
-            state,
-            f"{', '.join(map(repr, outside))} reads {stage!r} outside loop {loop!r} of {consumer!r}",
-            loop=target.var,
-            hint=f"move {outside[0]!r} inside that loop first, or choose a loop around all readers",
-        )
+    require_readers_inside(state, known, (consumer, loop))
     if stage in _holders(state, consumer):
         refuse(state, f"{consumer!r} is computed inside {stage!r}, so {stage!r} can't move into it", block=stage)
     around = (*loops_around(state, target), target)
@@ -79,10 +68,10 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
                 loop=node.var,
                 hint="choose a loop further out",
             )
-    return _moved(state, stage, (consumer, loop)), ()
+    return moved(state, stage, (consumer, loop)), ()
 
 
-def _moved(state: State, stage: str, attach: tuple[str, str] | None) -> State:
+def moved(state: State, stage: str, attach: tuple[str, str] | None) -> State:
     """*state* with *stage* at another place, and with what it reads made anew for what it needs there."""
     state = derive(state.with_stage(replace(state.stages[stage], attach=attach)), stage)
     changed = _inside(state, stage)
@@ -142,4 +131,4 @@ def compute_root(state: State, stage: str) -> Result:
     if known.attach is None:
         return state, ()
     _require_inputs(state, stage, ())
-    return _moved(state, stage, None), ()
+    return moved(state, stage, None), ()

@@ -28,7 +28,8 @@ def reorder(state: State, stage: str, loops: list[str]) -> Result:
     computed at one of the loops move with it.
 
     Raises:
-        ScheduleError: a loop is absent, is named twice, or is vectorized and would not stay innermost.
+        ScheduleError: a loop is absent, is named twice, or is vectorized and would not stay innermost; a stage that is
+            computed at one of them would be read outside of it.
     """
     nodes = [state.loop(stage, name) for name in loops]
     for position, name in enumerate(loops):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flashsched.schedule.ir import Block, Buffer, Load, Stmt, Store, rewrite_stmt
 from flashsched.schedule.primitives.cache_read import require_scope
+from flashsched.schedule.primitives.compute_at import moved
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Expr
@@ -19,7 +20,8 @@ def set_scope(state: State, stage: str, scope: str) -> Result:
     """Keep what *stage* writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``.
 
     Raises:
-        ScheduleError: there is no such scope, or *stage* is an output, which lives where the caller put it.
+        ScheduleError: there is no such scope, or *stage* is an output, which lives where the caller put it; the threads
+            of a GPU share what would no longer be shared.
     """
     known = state.stage(stage)
     require_scope(state, scope)
@@ -32,6 +34,8 @@ def set_scope(state: State, stage: str, scope: str) -> Result:
         )
     for buffer in known.buffers:
         state = change_buffer(state, buffer, replace(buffer, scope=scope))
+    if known.attach is not None and "shared" in (scope, known.buffers[0].scope):
+        state = moved(state, stage, known.attach)  # what it computes there serves one thread, or all of them
     return state, ()
 
 

@@ -67,7 +67,7 @@ def split(
     around = loop_ranges(path_to(state.body, lambda n: n is node)[:-1])
 
     def rewrite(old: For) -> Stmt:
-        index = outer * inner_turns + inner
+        index = outer * max(inner_turns, 1) + inner  # an empty loop stays what both parts run over
         body = substituted(old.body, {old.var: index})
         if ragged:
             body = add_guard(body, compare("<", index, Const(turns, dtypes.INDEX)))
