@@ -1,0 +1,119 @@
+"""cache_read: readers get a copy."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flashsched import te
+from flashsched.errors import ScheduleError
+from flashsched.testing.checks import check_meaning, check_round_trip
+from flashsched.testing.programs import argmax, chain, diamond, matmul
+
+SCOPE = st.sampled_from(["global", "shared", "local"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    m=st.integers(0, 7), n=st.integers(0, 7), k=st.integers(0, 5), scope=SCOPE, at=st.integers(0, 4),
+    factor=st.integers(1, 4), late=st.booleans(),
+)  # fmt: skip
+def test_a_copy_at_any_loop(m: int, n: int, k: int, scope: str, at: int, factor: int, late: bool) -> None:
+    A, B, C = matmul(m, n, k)
+    s = te.create_schedule(C)
+    copies = [] if late else [s.cache_read(A, scope, [C]), s.cache_read(B, scope, [C])]
+    s[C].split("i", factor)
+    s[C].split("k", factor, tail="cut")
+    s[C].reorder("k.o", "j")
+    copies = copies or [s.cache_read(A, scope), s.cache_read(B, scope)]
+    s[copies[0]].compute_at(s[C], s[C].loops[at])
+    s[copies[0]].split("i1", 2)
+    s[copies[1]].compute_at(s[C], "k.o")
+    check_meaning(s, compiled=m == 7)
+    check_round_trip(s)
+
+
+def test_a_copy_stands_before_its_first_reader() -> None:
+    A, P, C = chain(4)
+    s = te.create_schedule(C)
+    copy = s.cache_read(P, "local", [C])
+    assert copy.name == "P.local"
+    assert str(s).split("\n")[3:] == [
+        "for i0 in range(4):",
+        "  P.local(i0=i0):",
+        "    P.local[i0] = P[i0]",
+        "for i in range(4):",
+        "  C(i=i):",
+        "    C[i] = P.local[i] * 2.0",
+    ]
+    assert s.cache_read(A, "local").name == "A.local"
+    assert s.cache_read(A, "local").name == "A.local2"
+    assert s.cache_read(copy, "shared").name == "P.local.shared"
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_some_readers_read_the_copy() -> None:
+    _, P, L, R, C = diamond(5)
+    s = te.create_schedule(C)
+    copy = s.cache_read(P, "global", [R])
+    s[copy].compute_at(s[R], "i")
+    s[P].compute_root()
+    assert "L[i] = P[i] * 2.0" in str(s)
+    assert "R[i] = P.global[i + 3] - 1.0" in str(s)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_a_copy_of_a_copied_stage_that_is_moved_and_inlined() -> None:
+    _, P, C = chain(6)
+    s = te.create_schedule(C)
+    copy = s.cache_read(P, "global")
+    s[copy].compute_inline()
+    s[P].compute_at(s[C], s[C].split("i", 4)[0])
+    check_meaning(s)
+    check_round_trip(s)
+
+
+def test_a_reduction_never_reads_its_own_copy() -> None:
+    _, at, value = argmax(3, 4)
+    C = te.compute((3,), lambda i: at[i] + value[i], name="C")
+    s = te.create_schedule(C)
+    assert [s.cache_read(at, "local").name, s.cache_read(value, "local").name] == ["M.v0.local", "M.v1.local"]
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_inputs_of_one_name_are_told_apart() -> None:
+    A, B = te.placeholder((4,), name="A"), te.placeholder((4,), name="A")
+    C = te.compute((4,), lambda i: A[i] - B[i], name="C")
+    s = te.create_schedule(C)
+    s.cache_read(B, "local")
+    assert "A_1.local[i0] = A_1[i0]" in str(s)
+    check_meaning(s, compiled=True)
+
+
+def test_cache_read_refuses() -> None:
+    A, P, C = chain(4)
+    s = te.create_schedule(C)
+    with pytest.raises(ScheduleError, match=r"(?s)no memory scope 'gobal'.*did you mean global"):
+        s.cache_read(A, "gobal")
+    with pytest.raises(ScheduleError, match="no tensor named 'Q'"):
+        s.cache_read("Q", "local")
+    with pytest.raises(ScheduleError, match=r"(?s)'C' does not read 'A'.*its readers: P"):
+        s.cache_read(A, "local", [C])
+    with pytest.raises(ScheduleError, match="nothing reads 'C', so a copy would be read by nobody"):
+        s.cache_read(C, "local")
+    with pytest.raises(ScheduleError, match="other is no stage of this schedule"):
+        s.cache_read(te.placeholder((4,), name="other"), "local")
+    s[P].compute_at(s[C], "i")
+    with pytest.raises(
+        ScheduleError, match=r"(?s)'P' is computed at loop 'i' of 'C', and does not exist outside.*before"
+    ):
+        s.cache_read(P, "local")
+    s[P].compute_inline()
+    with pytest.raises(ScheduleError, match="stage 'P' was inlined into its readers"):
+        s.cache_read("P", "local")
+    with pytest.raises(ScheduleError, match=r"'P' does not read 'A'|was inlined"):
+        s.cache_read(A, "local", [P])
