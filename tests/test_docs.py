@@ -12,10 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 # What an example is called with; {log} is a fresh tuning log of a small matmul.
-ARGUMENTS = {"load_tuned.py": ["{log}", "--rounds", "5"]}
+ARGUMENTS = {"load_tuned.py": ["{log}", "--rounds", "5"], "digits.py": ["--trials", "2"]}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -50,8 +51,9 @@ def test_the_tour_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
         assert output in printed
 
 
-def test_the_readme_runs(tmp_path: Path) -> None:
-    run_page(ROOT / "README.md", tmp_path)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDE], ids=lambda page: page.name)
+def test_a_page_runs(page: Path, tmp_path: Path) -> None:
+    run_page(page, tmp_path)
 
 
 @pytest.fixture(scope="module")
