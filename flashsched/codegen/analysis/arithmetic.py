@@ -62,7 +62,7 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
                         for part in (side.a, side.b) if side is product else (side,):
                             _visit(part, found)
                     return
-            if not _is_index(expr):
+            if not _is_index(expr) and expr.op not in ("and", "or"):
                 if expr.op == "/" or (expr.op in ("//", "%") and not dtypes.is_bool(expr.dtype)):
                     found.special += 1.0
                 else:
