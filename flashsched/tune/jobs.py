@@ -1,7 +1,8 @@
 """What a worker process does for the CPU runner: compile a candidate, check and time it, time finalists side by side.
 
 A job is a plain function of a payload that pickles. The te graph travels, not the template that scheduled it: a worker
-needs the trace only, so a user's own template file is never imported here.
+needs the trace only, so a user's own template file is never imported here. What a user's reference says travels as a
+file of numbers, named in the payload.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from flashsched.codegen.kernel import Kernel
 from flashsched.schedule import Trace
 from flashsched.tune.measure import interleave, time_callable
+from flashsched.tune.shrink import SmallCheck, check_small
 from flashsched.tune.task import Task
 from flashsched.tune.verify import Reference, verify
 
-__all__ = ["Measured", "compile_candidate", "measure_candidate", "retime", "warm_up"]
+__all__ = ["Measured", "check_simulated", "compile_candidate", "measure_candidate", "retime", "warm_up"]
 
 _KEPT = 4  # references kept: one for each task and seed, as large as its arrays
 _references: OrderedDict[tuple[str, int], Reference] = OrderedDict()
@@ -50,10 +54,11 @@ def _kernel(task: Task, trace: dict[str, Any]) -> Kernel:
     return build(candidate.schedule, candidate.args, name=task.op)
 
 
-def _reference(task: Task, seed: int) -> Reference:
-    key = (task.hash, seed)
+def _reference(task: Task, payload: dict[str, Any]) -> Reference:
+    key = (task.hash, payload["seed"])
     if key not in _references:
-        _references[key] = Reference(task, seed)
+        known = payload.get("expected")
+        _references[key] = Reference(task, payload["seed"], None if known is None else np.load(known))
         while len(_references) > _KEPT:
             _references.popitem(last=False)
     _references.move_to_end(key)
@@ -69,7 +74,7 @@ def measure_candidate(payload: dict[str, Any]) -> Measured:
     """Compile a candidate (or take it from the cache), check its result, then time it."""
     task: Task = pickle.loads(payload["task"])
     kernel = _kernel(task, payload["trace"])
-    reference = _reference(task, payload["seed"])
+    reference = _reference(task, payload)
     check = verify(kernel, reference)
     if not check.ok:
         return Measured([], check.to_json(), check.text())
@@ -87,7 +92,7 @@ def measure_candidate(payload: dict[str, Any]) -> Measured:
 def retime(payload: dict[str, Any]) -> list[Measured]:
     """Check finalists on inputs of another seed, and time those that pass in interleaved rounds."""
     task: Task = pickle.loads(payload["task"])
-    reference = _reference(task, payload["seed"])
+    reference = _reference(task, payload)
     kernels = [_kernel(task, trace) for trace in payload["traces"]]
     checks = [verify(kernel, reference) for kernel in kernels]
     good = [n for n, check in enumerate(checks) if check.ok]
@@ -97,3 +102,8 @@ def retime(payload: dict[str, Any]) -> list[Measured]:
         Measured(times.get(n, []), check.to_json(), None if check.ok else check.text())
         for n, check in enumerate(checks)
     ]
+
+
+def check_simulated(payload: dict[str, Any]) -> SmallCheck | None:
+    """Run a schedule for a device that is not here on smaller shapes, against the oracles."""
+    return check_small(pickle.loads(payload["task"]), Trace.from_json(payload["trace"]), payload["seed"])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol
 
-from flashsched.errors import FlashschedError, Infeasible, LoweringError, ScheduleError
+from flashsched.errors import FlashschedError, Infeasible
 from flashsched.hw import DeviceSpec, devices
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.workers import Job, Outcome, WorkerPool
 
 __all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runner_for"]
+
+_MEMORY = 4 << 30  # bytes that a worker may grow by
+_CHECK_TIMEOUT_S = 60.0  # for a finalist of a simulated device, interpreted and compiled
 
 Outcomes = Iterator[tuple[int, "Trial"]]
 
@@ -72,7 +75,7 @@ class CpuRunner:
     source = "measured"
 
     def __init__(
-        self, jobs: int | None = None, seed: int = 0, timeout_s: float = 20.0, memory_limit_bytes: int = 4 << 30
+        self, jobs: int | None = None, seed: int = 0, timeout_s: float = 20.0, memory_limit_bytes: int = _MEMORY
     ) -> None:
         from flashsched.codegen.target import host_target
 
@@ -166,16 +169,17 @@ def _failed(outcome: Outcome, phase: str) -> Trial:
 class SimulatedRunner:
     """Asks the model of a device that need not be here.
 
-    A simulated trial stays ``unverified`` until its schedule was run against an oracle, which happens to the finalists:
-    the interpreter, with bounds, uninitialised memory and races checked, on the same schedule of a smaller shape.
+    A simulated trial stays ``unverified`` until its schedule was run against an oracle, which happens to the finalists
+    (see `flashsched.tune.shrink`).
     """
 
     source = "simulated"
 
-    def __init__(self, spec: DeviceSpec, seed: int = 0) -> None:
+    def __init__(self, spec: DeviceSpec, seed: int = 0, jobs: int | None = None) -> None:
         self.spec = spec
         self.batch = 16
         self._seed = seed
+        self._jobs = jobs or 2
 
     def __enter__(self) -> SimulatedRunner:
         return self
@@ -210,22 +214,36 @@ class SimulatedRunner:
             yield index, Trial("unverified", [found.time_s], None, None, kept)
 
     def finals(self, task: Task, candidates: Sequence[Candidate]) -> list[Trial]:
-        """Run each finalist's schedule on a smaller shape in the interpreter."""
-        from flashsched.tune.shrink import check_shrunken
+        """Run each finalist's schedule on smaller shapes, in worker processes."""
+        blob = pickle.dumps(task)
+        jobs = [
+            Job(
+                "flashsched.tune.jobs:check_simulated",
+                {"task": blob, "trace": candidate.trace.to_json(), "seed": self._seed},
+                _CHECK_TIMEOUT_S,
+            )
+            for candidate in candidates
+        ]
+        trials = dict(self.run(task, candidates, None))
+        with WorkerPool(min(len(jobs), self._jobs), "flashsched.tune.jobs:warm_up", _MEMORY) as pool:
+            for index, outcome in pool.run_all(jobs):
+                trials[index] = _checked(trials[index], outcome)
+        return [trials[index] for index in range(len(candidates))]
 
-        trials = []
-        for candidate, (_, trial) in zip(candidates, self.run(task, candidates, None), strict=True):
-            try:
-                check, shape = check_shrunken(task, candidate, self._seed)
-            except (ScheduleError, LoweringError) as error:
-                trials.append(Trial("wrong", [], f"on a smaller shape: {error.reason}"))
-                continue
-            extra = {**trial.extra, "verified_shape": list(shape)}
-            if check.ok:
-                trials.append(Trial("correct", trial.times_s, None, check.to_json(), extra))
-            else:
-                trials.append(Trial("wrong", [], check.text(), check.to_json(), extra))
-        return trials
+
+def _checked(trial: Trial, outcome: Outcome) -> Trial:
+    """*trial* of a simulated device after its schedule was run on smaller shapes."""
+    if not outcome.ok:
+        if outcome.error_type in ("ScheduleError", "InterpreterError"):
+            return Trial("wrong", [], f"on a smaller shape: {outcome.error}")
+        return _failed(outcome, "runtime")
+    if outcome.value is None:
+        return replace(trial, error="no smaller shape to check the schedule on")
+    check = outcome.value.check
+    extra = {**trial.extra, "verified_shapes": [list(shape) for shape in outcome.value.shapes]}
+    if check.ok:
+        return Trial("correct", trial.times_s, None, check.to_json(), extra)
+    return Trial("wrong", [], check.text(), check.to_json(), extra)
 
 
 def runner_for(device: str, seed: int = 0, jobs: int | None = None) -> Runner:
@@ -236,4 +254,4 @@ def runner_for(device: str, seed: int = 0, jobs: int | None = None) -> Runner:
     """
     if device == "cpu":
         return CpuRunner(jobs, seed)
-    return SimulatedRunner(devices.for_simulation(device), seed)
+    return SimulatedRunner(devices.for_simulation(device), seed, jobs)

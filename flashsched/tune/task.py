@@ -32,6 +32,7 @@ class Candidate:
     schedule: Schedule
     args: list[Tensor]
     decisions: dict[str, int]
+    task: Task
 
     @property
     def trace(self) -> Trace:
@@ -57,12 +58,16 @@ class Task:
         self.operator = op if isinstance(op, Operator) else find_operator(op)
         self.op = self.operator.name
         self.dtype = dtypes.check_dtype(dtype)
-        self.shape = tuple(shape) if shape is not None else self.operator.shape
-        self.options = {key: value for key, value in options.items() if value != self.operator.options.get(key)}
-        self._fixed: list[Tensor] | None = None
-        self._remember(self.args())
+        if shape is not None and not isinstance(shape, Sequence):
+            raise TuneError(f"shape must be a sequence of integers, got {shape!r}")
+        self.shape = self.operator.shape if shape is None else tuple(shape)
+        args = self.operator.args(self.shape, self.dtype, options)
+        defaults = self.operator.options
+        self.options = {key: value for key, value in options.items() if value != defaults[key]}
+        self._resizable = True
+        self._remember(args)
         if shape is None and not self.shape:
-            self.shape = self.args()[-1].shape
+            self.shape = args[-1].shape
 
     @classmethod
     def from_te(
@@ -88,11 +93,12 @@ class Task:
         templates = template if isinstance(template, Mapping) else {} if template is None else {"cpu": template}
         task.operator.templates.update(templates)
         task.op, task.dtype, task.shape, task.options = name, fixed[-1].dtype, fixed[-1].shape, {}
-        task._fixed = fixed
+        task._resizable = False
         task._remember(fixed)
         return task
 
     def _remember(self, args: list[Tensor]) -> None:
+        self._args = args
         self.text = _text(args)
         self.hash = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         self.flops = _flops(args)
@@ -106,32 +112,30 @@ class Task:
 
     def args(self) -> list[Tensor]:
         """The te graph: inputs, then the output."""
-        if self._fixed is not None:
-            return self._fixed
-        return self.operator.args(self.shape, self.dtype, self.options)
+        return list(self._args)
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether its operator is one that every process knows by name."""
+        return OPERATORS.get(self.op) is self.operator
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to another process: the te graph, or the name of an operator that every process knows.
+        """What travels to another process: the te graph, and the operator if every process knows it by name.
 
-        An operator of a user's file stays behind with its templates; a worker needs traces only.
+        An operator of a user's file stays behind with its templates and its reference; a worker needs traces only.
         """
-        state = dict(self.__dict__)
-        known = OPERATORS.get(self.op) is self.operator
-        state["operator"] = self.op if known else None
-        state["_fixed"] = None if known else self.args()
-        return state
+        return {**self.__dict__, "operator": None, "_resizable": self._resizable and self.is_registered}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        fixed = self._fixed
-        if fixed is None:
+        if self._resizable:
             self.operator = find_operator(self.op)
         else:
-            self.operator = Operator(self.op, lambda: fixed, (), dtypes.DTYPES)
+            self.operator = Operator(self.op, self.args, (), dtypes.DTYPES)
 
     def resized(self, shape: Sequence[int]) -> Task | None:
         """The same operator on another shape; None where the te graph is fixed."""
-        return None if self._fixed is not None else Task(self.operator, shape, self.dtype, **self.options)
+        return Task(self.operator, shape, self.dtype, **self.options) if self._resizable else None
 
     def template(self, kind: str) -> Template:
         """How it is scheduled for devices of *kind*.
@@ -160,7 +164,7 @@ class Task:
         args = self.args()
         schedule = create_schedule(args[-1])
         self.template(spec.kind)(schedule, args, knobs, spec)
-        return Candidate(schedule, args, dict(getattr(knobs, "decisions", {})))
+        return Candidate(schedule, args, dict(getattr(knobs, "decisions", {})), self)
 
     def replay(self, trace: Trace) -> Candidate:
         """The schedule that *trace* makes of the task.
@@ -169,7 +173,7 @@ class Task:
             ScheduleError: a step of it is refused: it was made for another task, or by another version.
         """
         args = self.args()
-        return Candidate(create_schedule(args[-1]).replay(trace), args, {})
+        return Candidate(create_schedule(args[-1]).replay(trace), args, {}, self)
 
     def inputs(self, seed: int = 0) -> list[Array]:
         """Random inputs: normal floats, small integers."""
