@@ -21,7 +21,7 @@ from flashsched.tune.verify import Check, Reference, compare, verify
 
 __all__ = ["SmallCheck", "check_small", "points", "shrunken"]
 
-_INTERPRETED = 1_500_000  # points of blocks that the interpreter is given: a few seconds
+_INTERPRETED = 500_000  # points of blocks that the interpreter is given: a few seconds
 _COMPILED = 400_000_000  # and compiled code: less than a second
 _KEPT = 8  # parts of a shape below this (a window, a stride) are no sizes to shrink
 _LEAST = 5  # and none becomes smaller than this
