@@ -18,6 +18,9 @@ from flashsched.te.tensor import Axis, Tensor
 
 __all__ = ["conv2d_gpu"]
 
+FIRST_TILES = ((4, 7), (4, 4), (1, 7), (4, 1), (1, 1))
+"""Channels and pixels of a thread to begin with: the first that divide the block and leave it a warp of threads."""
+
 
 def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
     """A block computes ``block_o`` channels of ``block_h x block_w`` pixels; a thread ``thread_o`` of ``thread_w``.
@@ -30,7 +33,7 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     Raises:
         Infeasible: the graph has another form, or the knobs ask for a block that *spec* cannot hold.
     """
-    gpu_unit(spec)
+    unit = gpu_unit(spec)
     out = args[-1]
     sums = sums_in_registers(s, out)
     read = operands(s, sums)
@@ -41,12 +44,16 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     if not math.prod(out.shape) * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
 
-    block_o = knobs.choice("block_o", [n for n in (4, 8, 16, 32, 64, 128) if n < 2 * channels], default=32)
-    thread_o = knobs.choice("thread_o", (1, 2, 4, 8), default=4)
+    block_o = knobs.choice("block_o", [n for n in (4, 8, 16, 32, 64, 128) if n < 2 * channels] or [4], default=16)
     block_h = knobs.choice("block_h", [n for n in (1, 2, 4, 8) if n < 2 * height], default=4)
-    block_w = knobs.choice("block_w", [n for n in (4, 7, 8, 14, 16, 28, 32, 56) if n < 2 * width] or [4], default=28)
-    thread_w = knobs.choice("thread_w", (1, 2, 4, 7, 8), default=4)
-    step = knobs.choice("step_c", [n for n in (1, 2, 4, 8, 16, 32) if n < 2 * depth], default=8)
+    widths = [n for n in (4, 7, 8, 14, 16, 28, 32, 56) if n < 2 * width] or [4]
+    block_w = knobs.choice("block_w", widths, default=14 if 14 in widths else widths[0])
+    enough = [(o, w) for o, w in FIRST_TILES
+              if block_w % w == 0 and block_o // o * block_h * (block_w // w) >= unit.warp_size]  # fmt: skip
+    first = (enough or FIRST_TILES[-1:])[0]
+    thread_o = knobs.choice("thread_o", (1, 2, 4, 8), default=first[0])
+    thread_w = knobs.choice("thread_w", (1, 2, 4, 7, 8), default=first[1])
+    step = knobs.choice("step_c", [n for n in (1, 2, 4, 8, 16, 32) if n < 2 * depth], default=4)
     unrolled = knobs.choice("unroll_window", (False, True), default=True)
     for name, block, thread in (("o", block_o, thread_o), ("w", block_w, thread_w)):
         knobs.require(block % thread == 0, f"block_{name}={block} is no multiple of thread_{name}={thread}")

@@ -25,6 +25,9 @@ from flashsched.te.visit import uses
 
 __all__ = ["matmul_gpu"]
 
+FIRST_TILES = ((128, 64, 8), (64, 64, 8), (32, 32, 4))
+"""Rows and columns of a block and sides of a thread's tile to begin with: the first that keeps all units busy twice."""
+
 
 def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
     """A block computes ``block_m x block_n`` of the output, a thread ``thread_m x thread_n`` of that.
@@ -50,8 +53,10 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         return  # nothing to compute, or only zeros: the plain nest will do
     (left, along_left), (right, along_right) = _sides(s, sums)
 
-    block_m, thread_m = _tile(knobs, "m", rows)
-    block_n, thread_n = _tile(knobs, "n", columns)
+    busy = [tile for tile in FIRST_TILES if _blocks(rows, columns, tile) >= 2 * spec.units]
+    first = (busy or FIRST_TILES[-1:])[0]
+    block_m, thread_m = _tile(knobs, "m", rows, first[0], first[2])
+    block_n, thread_n = _tile(knobs, "n", columns, first[1], first[2])
     step = knobs.choice("step_k", [k for k in (4, 8, 16, 32, 64) if k < 2 * depth] or [4], default=16)
     swizzle = knobs.choice("swizzle", (False, True), default=True)
     unroll = knobs.choice("unroll_k", (1, 2, 4, 8), default=4)
@@ -60,11 +65,10 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     require_block(knobs, spec, threads[0] * threads[1], (block_m + block_n) * step * width, rows * columns)
     knobs.require(thread_m * thread_n <= 128, f"{thread_m} x {thread_n} sums need more registers than a thread has")
     knobs.require(step % unroll == 0, f"step_k={step} is no multiple of unroll_k={unroll}")
+    sharing = threads[0] * threads[1]
     for block in (block_m, block_n):
-        knobs.require(
-            block * step % (threads[0] * threads[1]) == 0,
-            f"{threads[0] * threads[1]} threads cannot share {block} x {step} elements evenly",
-        )
+        uneven = block * step % sharing and sharing % (block * step)
+        knobs.require(not uneven, f"{sharing} threads cannot share {block} x {step} elements evenly")
 
     copies = [s[s.cache_read(side.name, "shared", [sums.name])] for side in (left, right)]
     fragments = [s[s.cache_read(copy.op.output(0), "local", [sums.name])] for copy in copies]
@@ -105,14 +109,21 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         copy.compute_at(sums, round_k)
         if swizzle:
             _swizzle(copy, along, thread, widest(dtype, thread))
-        share = block * step // (threads[0] * threads[1])
+        share = max(1, block * step // sharing)
         copy_together(copy, threads, widest(dtype, step if along == 1 else block, share))
 
 
-def _tile(knobs: KnobsLike, name: str, size: int) -> tuple[int, int]:
+def _blocks(rows: int, columns: int, tile: tuple[int, int, int]) -> int:
+    """Blocks that cover the output with a tile of `FIRST_TILES`."""
+    return -(-rows // tile[0]) * -(-columns // tile[1])
+
+
+def _tile(knobs: KnobsLike, name: str, size: int, first_block: int, first_thread: int) -> tuple[int, int]:
     """The sides of a block's and of a thread's tile over a dimension of *size*."""
-    block = knobs.choice(f"block_{name}", [n for n in (8, 16, 32, 64, 128, 256) if n < 2 * size] or [8], default=128)
-    thread = knobs.choice(f"thread_{name}", (1, 2, 4, 8, 16), default=8)
+    blocks = [n for n in (8, 16, 32, 64, 128, 256) if n < 2 * size] or [8]
+    block = knobs.choice(f"block_{name}", blocks, default=first_block)
+    smaller = max(1, min(blocks[-1], first_block) // 8)  # eight threads along a side at least
+    thread = knobs.choice(f"thread_{name}", (1, 2, 4, 8, 16), default=min(first_thread, smaller))
     knobs.require(thread <= block, f"thread_{name}={thread} is more than block_{name}={block}")
     return block, thread
 

@@ -38,7 +38,7 @@ def test_buffers_lie_where_lowering_puts_them(data: st.DataObject) -> None:
 
 
 def test_a_tile_is_as_large_as_what_is_used_of_it() -> None:
-    a, b, c = matmul(100, 60, 40)
+    _, b, c = matmul(100, 60, 40)
     s = te.create_schedule(c)
     near = s.cache_write(c, "local")
     packed = s.cache_read(b, "global", [near])
@@ -96,7 +96,7 @@ def test_a_widened_product_keeps_the_name_of_what_is_multiplied() -> None:
 
 
 def test_what_straight_code_reads_is_read_once() -> None:
-    a, _, c = matmul(64, 64, 64)
+    *_, c = matmul(64, 64, 64)
     s = te.create_schedule(c)
     i, j = s[c].op.axis
     (k,) = s[c].op.reduce_axis
@@ -110,9 +110,11 @@ def test_what_straight_code_reads_is_read_once() -> None:
         (t.memory.buffer.name, t.write): site.repeated(t.needs) * site.copies(t.needs) for t in site.touches
     }
     assert often == {
-        ("A", False): 16 * 8 * 64 * 4, ("B", False): 16 * 8 * 64 * 8, ("C", True): 16 * 8 * 32, ("C", False): 16 * 8 * 32,
-    }  # fmt: skip
-    assert a.name == "A"
+        ("A", False): 16 * 8 * 64 * 4,
+        ("B", False): 16 * 8 * 64 * 8,
+        ("C", True): 16 * 8 * 32,
+        ("C", False): 16 * 8 * 32,
+    }
 
 
 class LruCache:
