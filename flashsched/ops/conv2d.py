@@ -22,12 +22,12 @@ __all__ = ["conv2d"]
 
 
 def _define(
-    N: int,  # noqa: N803  (sizes are named as the field names them)
-    C: int,  # noqa: N803
-    H: int,  # noqa: N803
-    W: int,  # noqa: N803
-    O: int,  # noqa: N803, E741
-    KH: int,  # noqa: N803
+    N: int,
+    C: int,
+    H: int,
+    W: int,
+    O: int,  # noqa: E741
+    KH: int,
     stride: int,
     padding: int,
     dtype: str = "float32",
@@ -79,9 +79,7 @@ def _define(
     if bias:
         v = te.placeholder((O,), dtype, name="bias")
         inputs.append(v)
-        finished = te.compute(
-            y.shape, lambda n, o, h, w: (y[n, o, h, w] + v[o].astype(wide)).astype(out), name="Y"
-        )
+        finished = te.compute(y.shape, lambda n, o, h, w: (y[n, o, h, w] + v[o].astype(wide)).astype(out), name="Y")
     else:
         finished = te.compute(y.shape, lambda n, o, h, w: y[n, o, h, w].astype(out), name="Y")
     return [*inputs, finished]

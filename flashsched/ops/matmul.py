@@ -47,9 +47,9 @@ def activate(x: te.Expr, activation: str | None) -> te.Expr:
 
 
 def _define(
-    M: int,  # noqa: N803  (sizes are named as the field names them)
-    N: int,  # noqa: N803
-    K: int,  # noqa: N803
+    M: int,
+    N: int,
+    K: int,
     dtype: str = "float32",
     bias: bool = False,
     activation: str | None = None,

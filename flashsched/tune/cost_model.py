@@ -44,7 +44,9 @@ class CostModel:
         self._rows.append(self._row(features, prior_s))
         self._errors.append(float(np.log(measured_s / prior_s)))
 
-    def predict(self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def predict(
+        self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Predicted seconds, and the standard deviation of their logarithm, for each candidate."""
         prior = np.asarray(priors_s, dtype=np.float64)
         if len(self._rows) < _FEWEST or not len(prior):

@@ -60,13 +60,11 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
 
     host = host_target().to_json()
     records = [record for path in paths for record in read(path)]
-    fitting = [record for record in records if _misfit(record, task, host) is None]
-    retimed = {record.extra["retimes"] for record in fitting if "retimes" in record.extra}
-    fitting = [record for record in fitting if record.record_id not in retimed]
-    finals = [record for record in fitting if "retimes" in record.extra]
-    ranked = sorted(finals, key=_rank) + sorted((r for r in fitting if r not in finals), key=_rank)
-    ranked.sort(key=lambda record: record.target.get("cpu") != host["cpu"])
-    for record in ranked:
+    retimed = {
+        record.extra["retimes"] for record in records if "retimes" in record.extra
+    }  # its final check is what counts
+    fitting = [r for r in records if _misfit(r, task, host) is None and r.record_id not in retimed]
+    for record in sorted(fitting, key=lambda r: (_is_foreign(r, host), "retimes" not in r.extra, r.median_s, r.trial)):
         try:
             candidate = task.replay(Trace.from_json(record.trace))
         except ScheduleError as error:
@@ -76,7 +74,7 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
                 stacklevel=3,
             )
             continue
-        if record.target.get("cpu") != host["cpu"]:
+        if _is_foreign(record, host):
             warnings.warn(
                 f"{task.op} {task.shape} was tuned on {record.target.get('cpu')}, and this CPU is {host['cpu']}: the "
                 "kernel is right, and may not be the fastest here; tune it again to be sure",
@@ -87,8 +85,10 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
     raise _none(paths, records, task, host)
 
 
-def _rank(record: Record) -> tuple[float, int]:
-    return record.median_s, record.trial
+def _is_foreign(record: Record, host: dict[str, Any]) -> bool:
+    """Whether it was measured on another CPU, or with other vector units."""
+    there = record.target
+    return there.get("cpu") != host["cpu"] or there.get("vector_bits", host["vector_bits"]) != host["vector_bits"]
 
 
 def _misfit(record: Record, task: Task, host: dict[str, Any]) -> str | None:
@@ -112,19 +112,18 @@ def _misfit(record: Record, task: Task, host: dict[str, Any]) -> str | None:
     return None
 
 
-
 def _none(paths: list[Path], records: list[Record], task: Task, host: dict[str, Any]) -> LogError:
     named = ", ".join(map(str, paths)) or "no log"
     asked = f"{task.op} {','.join(map(str, task.shape))} {task.dtype}"
     if not records:
         return NoRecordError(f"{named} holds no record", hint=f"tune it: flashsched tune {task.op} --log {named}")
 
-    def distance(record: Record) -> tuple[int, float]:
-        same_op = record.task["op"] == task.op
-        apart = sum(
-            abs(a - b) / max(a, b, 1) for a, b in zip(record.task["shape"], task.shape, strict=False)
-        ) + abs(len(record.task["shape"]) - len(task.shape))
-        return (0 if same_op else 1), apart
+    def distance(record: Record) -> tuple[float, ...]:
+        there = record.task["shape"]
+        apart = sum(abs(a - b) / max(a, b, 1) for a, b in zip(there, task.shape, strict=False))
+        other = record.task["dtype"] != task.dtype, record.task["hash"] != task.hash
+        unfit = record.source != "measured", record.status != "correct"
+        return record.task["op"] != task.op, apart + abs(len(there) - len(task.shape)), *other, *unfit
 
     nearest = min(records, key=distance)
     shape = ",".join(map(str, task.shape))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
+
+import numpy as np
 
 from flashsched.errors import FlashschedError, Infeasible
 from flashsched.hw import DeviceSpec, devices
 from flashsched.tune.task import Candidate, Task
+from flashsched.tune.verify import Reference
 from flashsched.tune.workers import Job, Outcome, WorkerPool
 
 __all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runner_for"]
@@ -59,7 +64,9 @@ class Runner(Protocol):
 
     def __enter__(self) -> Runner: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class CpuRunner:
@@ -85,19 +92,19 @@ class CpuRunner:
         self._seed = seed
         self._timeout_s = timeout_s
         init = "flashsched.tune.jobs:warm_up"
+        self._folder = tempfile.TemporaryDirectory(prefix="flashsched-")
         self._compilers = WorkerPool(jobs or self._target.cores, init, memory_limit_bytes)
         self._measurer = WorkerPool(1, init, memory_limit_bytes)
 
     def __enter__(self) -> CpuRunner:
-        self._compilers.__enter__()
-        self._measurer.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._measurer.__exit__(kind, error, trace)
-        self._compilers.__exit__(kind, error, trace)
+        self._measurer.close()
+        self._compilers.close()
+        self._folder.cleanup()
 
     def target(self) -> dict[str, Any]:
         """Triple, cpu, features, caches and cores."""
@@ -105,9 +112,11 @@ class CpuRunner:
 
     def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
         """Compile all of *candidates* side by side; then, with the cores to itself, check and time each."""
-        blob = pickle.dumps(task)
+        blob, expected = pickle.dumps(task), self._expected(task, self._seed)
         traces = [candidate.trace.to_json() for candidate in candidates]
-        compiling = [Job("flashsched.tune.jobs:compile_candidate", {"task": blob, "trace": t}, self._timeout_s) for t in traces]
+        compiling = [
+            Job("flashsched.tune.jobs:compile_candidate", {"task": blob, "trace": t}, self._timeout_s) for t in traces
+        ]
         compiled: list[int] = []
         for index, outcome in self._compilers.run_all(compiling):
             if outcome.ok:
@@ -119,6 +128,7 @@ class CpuRunner:
                 "task": blob,
                 "trace": traces[index],
                 "seed": self._seed,
+                "expected": expected,
                 "stop_if_slower_than_s": None if best_s is None else 3.0 * best_s,
             }
             outcome = self._measurer.submit("flashsched.tune.jobs:measure_candidate", payload, self._patience(best_s))
@@ -138,11 +148,23 @@ class CpuRunner:
             "task": pickle.dumps(task),
             "traces": [candidate.trace.to_json() for candidate in candidates],
             "seed": self._seed + 1,
+            "expected": self._expected(task, self._seed + 1),
         }
         outcome = self._measurer.submit("flashsched.tune.jobs:retime", payload, 3 * self._timeout_s)
-        if not outcome.ok:
-            return [_failed(outcome, "runtime") for _ in candidates]
-        return [_trial_of(found) for found in outcome.value]
+        if outcome.ok:
+            return [_trial_of(found) for found in outcome.value]
+        if len(candidates) == 1:
+            return [_failed(outcome, "runtime")]
+        return [trial for candidate in candidates for trial in self.finals(task, [candidate])]  # one took all with it
+
+    def _expected(self, task: Task, seed: int) -> str | None:
+        """The file of what a user's reference says of the inputs of *seed*; None where a worker can say it itself."""
+        if task.is_registered or task.operator.reference is None:
+            return None
+        path = Path(self._folder.name) / f"{task.hash}-{seed}.npy"
+        if not path.exists():
+            np.save(path, Reference(task, seed).output)
+        return str(path)
 
 
 def _measured(outcome: Outcome) -> Trial:
@@ -160,7 +182,11 @@ def _failed(outcome: Outcome, phase: str) -> Trial:
     status = outcome.status if outcome.status in ("crash", "timeout", "oom") else phase
     if outcome.error_type in ("LoweringError", "ScheduleError"):
         status = "compile"
-    if outcome.status == "error" and outcome.exception is not None and not isinstance(outcome.exception, FlashschedError | MemoryError | ArithmeticError | OSError):
+    if (
+        outcome.status == "error"
+        and outcome.exception is not None
+        and not isinstance(outcome.exception, FlashschedError | MemoryError | ArithmeticError | OSError)
+    ):
         raise outcome.exception  # a bug of ours, not of the candidate
     detail = {"stderr": outcome.stderr_tail[-2000:]} if outcome.stderr_tail else {}
     return Trial(status, [], outcome.error or status, None, detail)

@@ -7,12 +7,13 @@ roofline model likes best, so that a single trial is good already. At the end th
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flashsched.errors import FlashschedError, Infeasible, LogError, ScheduleError, TuneError
 from flashsched.hw import roofline_s
@@ -22,112 +23,21 @@ from flashsched.tune.knobs import Answers, FirstKnobs, MutatedKnobs, RandomKnobs
 from flashsched.tune.log import TuningLog, read
 from flashsched.tune.measure import choose, tie_band
 from flashsched.tune.record import Record
+from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import Runner, Trial, runner_for
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.versions import versions
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from flashsched.codegen.kernel import Kernel
-
 __all__ = ["Progress", "Result", "tune"]
 
 _FIRST_POOL = 96  # candidates that the prior ranks before the first trial
-_POOL = 40  # candidates that the cost model ranks for each batch
+_POOL = 40  # new candidates that the cost model ranks for each batch, beside those that wait
+_WAITING = 400  # candidates that are kept for later batches; one takes some 100 KB
+_FRUITLESS = 64  # draws in a row that may give nothing new
+_TAUGHT = 100  # records of a resumed log that the cost model learns from
+_KEPT = 16  # the best so far
 _FINALISTS = 4
 _TIE = 0.02  # times that differ by less are called a tie
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, told after each trial.
-
-    Attributes:
-        done: trials so far, those of a resumed run included.
-        trials: how many there will be at most.
-        best_s: the best time so far in seconds; None while there is none.
-        share: the roofline's time over the best: 1 is the device's limit.
-        elapsed_s: seconds since the run began.
-        left_s: seconds left, as far as can be told.
-        failed: trials by status, those that failed.
-        stage: what is being done: ``"search"`` or ``"finals"``.
-    """
-
-    done: int
-    trials: int
-    best_s: float | None
-    share: float | None
-    elapsed_s: float
-    left_s: float
-    failed: dict[str, int]
-    stage: str = "search"
-
-
-@dataclass
-class Result:
-    """What a tuning run found.
-
-    Attributes:
-        task: what was tuned.
-        device: on which device.
-        records: all trials, in order; finalists carry their final times.
-        best: the best record; None where no schedule was valid.
-        ties: records whose times can't be told from the best's.
-        log: the log they were written to.
-    """
-
-    task: Task
-    device: str
-    records: list[Record]
-    best: Record | None
-    ties: list[Record] = field(default_factory=list)
-    log: Path | None = None
-
-    def to_frame(self) -> pd.DataFrame:
-        """The trials as a pandas DataFrame, one row each."""
-        from flashsched.tune.report import frame
-
-        return frame(self.records)
-
-    @property
-    def kernel(self) -> Kernel:
-        """The best schedule, compiled for this machine.
-
-        Raises:
-            TuneError: no schedule was valid, or the run was for a simulated device.
-        """
-        from flashsched.codegen.build import build
-
-        if self.best is None:
-            raise TuneError(f"no valid schedule of {self.task!r} was found", hint=self.why_nothing())
-        if self.best.source != "measured":
-            raise TuneError(
-                f"this schedule is for {self.device}, which is simulated here and runs no kernels",
-                hint="tune for device='cpu' to run it on this machine",
-            )
-        found = self.task.replay(Trace.from_json(self.best.trace))
-        return build(found.schedule, found.args, name=self.task.op)
-
-    def schedule(self) -> Candidate:
-        """The best schedule, replayed.
-
-        Raises:
-            TuneError: no schedule was valid.
-        """
-        if self.best is None:
-            raise TuneError(f"no valid schedule of {self.task!r} was found", hint=self.why_nothing())
-        return self.task.replay(Trace.from_json(self.best.trace))
-
-    def why_nothing(self) -> str:
-        """What the trials failed of, most frequent first."""
-        reasons: dict[str, int] = {}
-        for record in self.records:
-            if record.status not in ("correct", "unverified"):
-                text = f"{record.status}: {(record.error or '').splitlines()[0] if record.error else ''}"
-                reasons[text] = reasons.get(text, 0) + 1
-        ordered = sorted(reasons.items(), key=lambda item: -item[1])
-        return "; ".join(f"{count} x {text}" for text, count in ordered[:5]) or "nothing was tried"
 
 
 def tune(
@@ -201,8 +111,13 @@ class _Run:
         self.model = CostModel(seed)
         self.rng = random.Random(seed)
         self.records: list[Record] = []
-        self.seen: dict[str, float | None] = {}
-        self.best: list[tuple[float, Record, dict[str, int]]] = []
+        self.seen: dict[
+            str, float | None
+        ] = {}  # what was run or ruled out, by canonical trace: seconds, None if failed
+        self.exhausted = False  # whether nothing new is left to be proposed
+        self.resumed = 0  # trials of earlier runs
+        self.waiting: dict[str, _Ranked] = {}  # what was made and may be run yet
+        self.best: list[tuple[float, Record, Candidate]] = []
         self.roofline = roofline_s(runner.spec, {task.dtype: float(task.flops)}, float(task.bytes))
         task.template(runner.spec.kind)
 
@@ -214,19 +129,40 @@ class _Run:
         if not self.path.exists():
             return
         wanted = self.runner.target()
+        disproved = set()  # records that were correct until their final check
         for record in read(self.path):
-            if record.task["hash"] != self.task.hash or record.device != self.device or "retimes" in record.extra:
+            if record.task["hash"] != self.task.hash or record.device != self.device:
                 continue
-            if record.target.get("cpu") != wanted.get("cpu") or record.target.get("spec") != wanted.get("spec"):
+            if any(record.target.get(key) != wanted.get(key) for key in ("cpu", "vector_bits", "spec")):
                 continue
-            decisions = {str(k): int(v) for k, v in dict(record.trace.get("decisions") or {}).items()}
-            valid = record.status in ("correct", "unverified")
-            value = record.median_s if valid else None
+            if "retimes" not in record.extra:
+                self.records.append(record)
+            elif record.status not in VALID:
+                disproved.add(record.extra["retimes"])
+        valid = [record for record in self.records if record.status in VALID and record.record_id not in disproved]
+        times = {record.record_id: record.median_s for record in valid}
+        for record in self.records:
+            value = times.get(record.record_id)
             self.seen[_canonical(record.trace)] = value
-            self.proposer.add_known(decisions, value, record.extra.get("sizes"))
-            self.records.append(record)
-            if valid:
-                self._rank(record, decisions)
+            self.proposer.add_known(_decisions(record), value, record.extra.get("sizes"))
+        best = sorted(valid, key=lambda record: record.median_s)[:_KEPT]
+        for record in {record.record_id: record for record in (*best, *valid[-_TAUGHT:])}.values():
+            try:
+                candidate = replace(self.task.replay(Trace.from_json(record.trace)), decisions=_decisions(record))
+            except ScheduleError:
+                continue  # of an older version; it stays known, so that it is not tried again
+            self._rank(record, candidate)
+            self._teach(candidate, record.median_s)
+        self.resumed = len(self.records)
+
+    def _teach(self, candidate: Candidate, measured_s: float) -> None:
+        """Let the cost model learn what a candidate of an earlier run took."""
+        from flashsched.codegen.analysis import simulate
+        from flashsched.tune.features import features
+
+        spec = self.runner.spec
+        with contextlib.suppress(Infeasible):  # the model has changed since
+            self.model.learn(features(candidate.schedule, spec), simulate(candidate.schedule, spec).time_s, measured_s)
 
     # -- searching -----------------------------------------------------------------------------------------------
 
@@ -250,7 +186,8 @@ class _Run:
     def _next_batch(self, want: int) -> list[_Ranked]:
         """The *want* candidates that are worth running most."""
         first = not self.records
-        pool = self._pool(_FIRST_POOL if first else max(_POOL, 2 * want))
+        self._fill(_FIRST_POOL if first else max(_POOL, 2 * want))
+        pool = list(self.waiting.values())
         if not pool:
             return []
         priors = [item.prior_s for item in pool]
@@ -259,24 +196,27 @@ class _Run:
         bold = max(1, want // 4) if want > 2 else 0  # some slots go to what might be better than it looks
         chosen = order[: want - bold]
         hopeful = sorted(order[want - bold :], key=lambda n: float(predicted[n]) / (1 + 2 * float(unsure[n])))
-        return [pool[n] for n in (*chosen, *hopeful[:bold])]
+        batch = [pool[n] for n in (*chosen, *hopeful[:bold])]
+        taken = {item.canonical for item in batch}
+        kept = [pool[n] for n in order if pool[n].canonical not in taken]
+        self.waiting = {item.canonical: item for item in kept[:_WAITING]}
+        return batch
 
-    def _pool(self, size: int) -> list[_Ranked]:
-        """New candidates, each with its features and the prior's prediction."""
-        found: list[_Ranked] = []
-        tried = 0
-        while len(found) < size and tried < 6 * size:
-            if self._late() and found:
+    def _fill(self, fresh: int) -> None:
+        """Make up to *fresh* new candidates, each with its features and the prior's prediction."""
+        aim = len(self.waiting) + fresh
+        fruitless = 0  # turns in a row that gave nothing new: the space may be small, and be used up
+        for turn in range(6 * fresh):
+            if len(self.waiting) >= aim or fruitless >= _FRUITLESS or self.exhausted:
                 break
-            item = self._propose(tried, size)
-            tried += 1
+            if self._late() and self.waiting:
+                break
+            item = self._propose(turn)
+            fruitless = 0 if item is not None else fruitless + 1
             if item is not None:
-                found.append(item)
-            elif tried > size and not found:
-                break
-        return found
+                self.waiting[item.canonical] = item
 
-    def _propose(self, turn: int, size: int) -> _Ranked | None:
+    def _propose(self, turn: int) -> _Ranked | None:
         """A candidate that was not seen before; None if this draw gave none."""
         from flashsched.tune.search import SpaceExhausted
 
@@ -287,11 +227,12 @@ class _Run:
             try:
                 proposal = self.proposer.ask(self._make)
             except SpaceExhausted:
+                self.exhausted = True
                 return None
             return self._ranked(proposal.value, proposal.decisions, proposal.sizes, proposal)
         elif self.best and turn % 4 != 1:
-            _, _, one = self.rng.choice(self.best[:8])
-            other = self.rng.choice(self.best[:8])[2] if turn % 4 == 3 else None
+            one = self.rng.choice(self.best[:8])[2].decisions
+            other = self.rng.choice(self.best[:8])[2].decisions if turn % 4 == 3 else None
             knobs = MutatedKnobs(one, self.rng, other)
         else:
             knobs = RandomKnobs(self.rng)
@@ -307,7 +248,9 @@ class _Run:
         except ScheduleError as error:  # a template may run into a refusal: that candidate is not to be had
             raise Infeasible(f"refused: {error.step}: {error.reason}") from None
 
-    def _ranked(self, candidate: Candidate, decisions: dict[str, int], sizes: dict[str, int], proposal: Any) -> _Ranked | None:
+    def _ranked(
+        self, candidate: Candidate, decisions: dict[str, int], sizes: dict[str, int], proposal: Any
+    ) -> _Ranked | None:
         from flashsched.codegen.analysis import simulate
         from flashsched.tune.features import features
 
@@ -316,15 +259,20 @@ class _Run:
             if proposal is not None:
                 self.proposer.tell(proposal, self.seen[canonical])
             return None
-        self.seen[canonical] = None
+        if canonical in self.waiting:
+            if proposal is not None:
+                self.waiting[canonical] = replace(self.waiting[canonical], proposal=proposal)
+            return None
         try:
             prior = simulate(candidate.schedule, self.runner.spec).time_s
         except Infeasible:
+            self.seen[canonical] = None
             if proposal is not None:
                 self.proposer.tell(proposal, None)
             return None
         made = replace(candidate, decisions=decisions)
-        return _Ranked(made, decisions, sizes, features(candidate.schedule, self.runner.spec), prior, proposal)
+        numbers = features(candidate.schedule, self.runner.spec)
+        return _Ranked(made, canonical, decisions, sizes, numbers, prior, proposal)
 
     # -- remembering ---------------------------------------------------------------------------------------------
 
@@ -332,15 +280,15 @@ class _Run:
         record = self._new_record(item.candidate, trial, len(self.records), {"sizes": item.sizes})
         self._write(record)
         self.records.append(record)
-        value = record.median_s if trial.status in ("correct", "unverified") else None
-        self.seen[item.candidate.trace.canonical()] = value
+        value = record.median_s if trial.status in VALID else None
+        self.seen[item.canonical] = value
         if item.proposal is not None:
             self.proposer.tell(item.proposal, value)
         else:
             self.proposer.add_known(item.decisions, value, item.sizes)
         if value is not None:
             self.model.learn(item.features, item.prior_s, value)
-            self._rank(record, item.decisions)
+            self._rank(record, item.candidate)
         self._tell("search")
 
     def _new_record(self, candidate: Candidate, trial: Trial, number: int, extra: dict[str, Any]) -> Record:
@@ -364,22 +312,22 @@ class _Run:
         if self.log is not None:
             self.log.append(record)
 
-    def _rank(self, record: Record, decisions: dict[str, int]) -> None:
-        self.best.append((record.median_s, record, decisions))
+    def _rank(self, record: Record, candidate: Candidate) -> None:
+        self.best.append((record.median_s, record, candidate))
         self.best.sort(key=lambda entry: (entry[0], entry[1].trial))
-        del self.best[16:]
+        del self.best[_KEPT:]
 
     def _tell(self, stage: str) -> None:
         if self.progress is None:
             return
         elapsed = time.perf_counter() - self.started
         done = len(self.records)
-        left = elapsed / max(done, 1) * (self.trials - done)
+        left = elapsed / max(done - self.resumed, 1) * max(0, self.trials - done)
         if self.deadline is not None:
             left = min(left, max(0.0, self.deadline - time.perf_counter()))
         failed: dict[str, int] = {}
         for record in self.records:
-            if record.status not in ("correct", "unverified"):
+            if record.status not in VALID:
                 failed[record.status] = failed.get(record.status, 0) + 1
         best = self.best[0][0] if self.best else None
         share = None if best is None else self.roofline / best
@@ -388,32 +336,33 @@ class _Run:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def finish(self) -> Result:
-        """Settle among the finalists; the result."""
-        finalists = [record for _, record, _ in self.best[:_FINALISTS]]
-        if not finalists:
-            return Result(self.task, self.device, self.records, None, [], self.path)
-        self._tell("finals")
-        candidates = [self._candidate_of(record) for record in finalists]
+        """Settle among the finalists; the result. Where all of them fail, the next best are tried."""
         settled: list[Record] = []
-        for record, candidate, trial in zip(
-            finalists, candidates, self.runner.finals(self.task, candidates), strict=True
-        ):
-            final = self._new_record(candidate, trial, record.trial, {"retimes": record.record_id})
-            self._write(final)
-            self.records[self.records.index(record)] = final
-            settled.append(final)
+        for start in range(0, len(self.best), _FINALISTS):
+            self._tell("finals")
+            settled += self._settle(self.best[start : start + _FINALISTS])
+            if any(record.status in VALID for record in settled):
+                break
         good = [record for record in settled if record.status == "correct"]
+        good = good or [record for record in settled if record.status in VALID]
         if not good:
-            raise_if_all_wrong(self.task, settled)
+            _raise_if_all_wrong(self.task, settled)
             return Result(self.task, self.device, self.records, None, [], self.path)
         samples = [record.times_s for record in good]
         best = good[choose(samples, _TIE)]
         ties = [good[n] for n in tie_band(samples, _TIE) if good[n] is not best]
         return Result(self.task, self.device, self.records, best, ties, self.path)
 
-    def _candidate_of(self, record: Record) -> Candidate:
-        decisions = {str(k): int(v) for k, v in dict(record.trace.get("decisions") or {}).items()}
-        return replace(self.task.replay(Trace.from_json(record.trace)), decisions=decisions)
+    def _settle(self, entries: Sequence[tuple[float, Record, Candidate]]) -> list[Record]:
+        """The final records of finalists, written, and put in the place of those of their trials."""
+        settled = []
+        trials = self.runner.finals(self.task, [candidate for _, _, candidate in entries])
+        for (_, record, candidate), trial in zip(entries, trials, strict=True):
+            final = self._new_record(candidate, trial, record.trial, {"retimes": record.record_id})
+            self._write(final)
+            self.records[self.records.index(record)] = final
+            settled.append(final)
+        return settled
 
 
 @dataclass(frozen=True)
@@ -421,6 +370,7 @@ class _Ranked:
     """A candidate with what the cost model needs to know of it."""
 
     candidate: Candidate
+    canonical: str
     decisions: dict[str, int]
     sizes: dict[str, int]
     features: dict[str, float]
@@ -428,7 +378,7 @@ class _Ranked:
     proposal: Any
 
 
-def raise_if_all_wrong(task: Task, finalists: Sequence[Record]) -> None:
+def _raise_if_all_wrong(task: Task, finalists: Sequence[Record]) -> None:
     """A search whose every finalist computed something wrong has a fault in it, and is not to be passed over.
 
     Raises:
@@ -436,6 +386,10 @@ def raise_if_all_wrong(task: Task, finalists: Sequence[Record]) -> None:
     """
     if finalists and all(record.status == "wrong" for record in finalists):
         raise TuneError(f"every finalist of {task!r} is wrong: {finalists[0].error}")
+
+
+def _decisions(record: Record) -> dict[str, int]:
+    return {str(name): int(index) for name, index in dict(record.trace.get("decisions") or {}).items()}
 
 
 def _canonical(trace: dict[str, Any]) -> str:

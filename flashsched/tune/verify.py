@@ -1,4 +1,4 @@
-"""Whether a kernel computes what its task says: fresh random inputs, poisoned outputs, guard pages, a float64 reference.
+"""Whether a kernel computes what its task says: random inputs, poisoned outputs, guard pages, a float64 reference.
 
 Nothing becomes the best before it passed here.
 """
@@ -6,6 +6,7 @@ Nothing becomes the best before it passed here.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import math
 import mmap
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashsched.errors import TuneError
 from flashsched.te import dtypes
 from flashsched.te.tensor import ComputeOp, graph
 from flashsched.tune.task import Task
@@ -53,27 +55,50 @@ class Check:
 
 
 class Reference:
-    """Random inputs of a task and its result in float64 (integers exactly), computed once."""
+    """Random inputs of a task and its result in float64 (integers exactly), computed once.
 
-    def __init__(self, task: Task, seed: int) -> None:
+    Args:
+        task: what is to be computed.
+        seed: of the inputs.
+        output: the result for these inputs where it is known already.
+
+    Raises:
+        TuneError: the operator's reference raises, or what it returns is no array of the output's shape.
+    """
+
+    def __init__(self, task: Task, seed: int, output: Array | None = None) -> None:
         self.task = task
         self.inputs = task.inputs(seed)
-        if task.operator.reference is not None:
-            options = {**task.operator.options, **task.options}
-            names = task.operator.shape_names
-            sizes = dict(zip(names, task.shape, strict=False))
-            result = _call(task.operator.reference, self.inputs, {**sizes, **options})
+        if output is not None:
+            self.output = output
+        elif task.operator.reference is not None:
+            self.output = _by_operator(task, task.operator.reference, self.inputs)
         else:
-            result = _by_default_nest(task, self.inputs)
-        self.output = np.asarray(result)
+            self.output = _by_default_nest(task, self.inputs)
         self.tolerance = _tolerance(task, self.output)
+
+
+def _by_operator(task: Task, function: Callable[..., Any], inputs: list[Array]) -> Array:
+    """What *function*, the operator's reference, says."""
+    sizes = dict(zip(task.operator.shape_names, task.shape, strict=False))
+    try:
+        with np.errstate(all="ignore"):
+            result = np.asarray(_call(function, inputs, {**sizes, **task.operator.options, **task.options}))
+    except Exception as error:
+        raise TuneError(f"the reference of {task.op} raises {type(error).__name__}: {error}") from error
+    shape = task.args()[-1].shape
+    if result.shape != shape or result.dtype.kind == "O":
+        raise TuneError(f"the reference of {task.op} gives {result.dtype}{list(result.shape)}, not shape {list(shape)}")
+    exact = np.float64 if dtypes.is_float(task.args()[-1].dtype) else np.int64
+    return result.astype(exact)
 
 
 def _call(function: Callable[..., Any], inputs: list[Array], options: dict[str, Any]) -> Any:
     """*function* of the inputs, and of those options that it takes."""
-    import inspect
-
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a function written in C, which tells nothing
+        return function(*inputs)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return function(*inputs, **options)
     named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
@@ -117,6 +142,11 @@ def _eps(dtype: str) -> float:
     return 2.0**-7 if dtype == "bfloat16" else float(np.finfo(dtype).eps)
 
 
+def _largest(dtype: str) -> float:
+    """From which size on a value may round to infinity."""
+    return (2.0 - 2.0**-7) * 2.0**127 if dtype == "bfloat16" else float(np.finfo(dtype).max)
+
+
 def verify(kernel: Callable[..., Any], reference: Reference) -> Check:
     """Run *kernel* on the reference's inputs, its output poisoned and all arrays ending at guard pages, and compare."""
     out = reference.task.args()[-1]
@@ -131,15 +161,15 @@ def compare(got: Array, reference: Reference) -> Check:
     expected = reference.output
     if got.size == 0:
         return Check(0.0, 0.0)
-    exact = not dtypes.is_float(reference.task.args()[-1].dtype)
-    wide = got.astype(np.int64 if exact else np.float64)
+    dtype = reference.task.args()[-1].dtype
     with np.errstate(all="ignore"):
-        if exact:
-            error = (wide != expected.astype(got.dtype).astype(np.int64)).astype(np.float64)
+        if not dtypes.is_float(dtype):
+            found = got.view(np.uint8) if dtypes.is_bool(dtype) else got  # a bool's byte may be neither 0 nor 1
+            error = (found != expected.astype(got.dtype)).astype(np.float64)
         else:
-            narrow = expected.astype(np.float64)
+            wide, narrow = got.astype(np.float64), expected.astype(np.float64)
             same = (wide == narrow) | (np.isnan(wide) & np.isnan(narrow))
-            overflow = np.isinf(wide) & (np.abs(narrow) > float(np.finfo(np.float32).max))
+            overflow = np.isinf(wide) & (np.abs(narrow) >= _largest(dtype)) & (np.sign(wide) == np.sign(narrow))
             error = np.where(same | overflow, 0.0, np.abs(wide - narrow))
             error = np.where(np.isnan(error), np.inf, error)
     allowed = np.broadcast_to(np.asarray(reference.tolerance, dtype=np.float64), error.shape)
@@ -172,8 +202,8 @@ def guarded(shape: tuple[int, ...], dtype: np.dtype[Any], values: Array | None =
         libc.mprotect(base + room, page, 0)
     flat = np.frombuffer(memory, dtype=np.uint8, count=size, offset=room - size)
     array = flat.view(dtype).reshape(shape)
-    if values is None:
-        flat[:] = 0xFF  # NaN in every float format, -1 or the largest value in integers
+    if values is None:  # NaN in every float format; in integers a number that small sums are not
+        flat[:] = 0xA7 if dtype.kind in "iub" else 0xFF
     else:
         array[...] = values
     return array
