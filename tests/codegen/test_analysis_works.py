@@ -96,9 +96,9 @@ def test_lanes_along_memory_are_coalesced_and_across_it_are_not() -> None:
 def test_lanes_that_read_one_address_share_it() -> None:
     (work,) = nest_works(bound(matmul(256, 256, 64)[2], 32, 8), A100)
     warps = 256 * 256 // 32
-    assert work.l2_read_bytes == warps * (64 * (1 + 32) + 32) * 4  # A is broadcast; C is read once, to be added to
-    assert work.global_lane_bytes == 256 * 256 * (64 * 2 + 2) * 4
-    assert work.steps == 64 + 1
+    assert work.l2_read_bytes == warps * 64 * (1 + 32) * 4  # A is broadcast
+    assert work.global_lane_bytes == 256 * 256 * (64 * 2 + 1) * 4
+    assert work.steps == 64
 
 
 def test_a_nest_without_bound_loops_is_one_thread() -> None:

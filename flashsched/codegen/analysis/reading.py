@@ -141,6 +141,11 @@ class Site:
         """How many of the straight code's points differ in what *needs* these loops; the others share it."""
         return prod(turns(loop) for loop in self.written_out if loop.var in needs)
 
+    def begins_outside(self, needs: frozenset[Var]) -> bool:
+        """Whether what *needs* these loops is begun and ended outside of all rolled loops of the reduction."""
+        last = max((n for n, loop in enumerate(self.rolled) if loop.var in needs), default=-1)
+        return not any(loop.var in self.reduces for loop in self.rolled[: last + 1])
+
     def holds(self, apart_from: Iterable[Var] = ()) -> float:
         """The share of points where all guards hold that none of the loops *apart_from* decides."""
         never = frozenset(apart_from)
@@ -186,6 +191,7 @@ class _Raw:
     indices: tuple[Form, ...]
     path: tuple[For, ...]
     write: bool
+    own: bool  # what a reduction reads of the sums that it began itself
 
 
 def read_nests(state: State) -> list[Nest]:
@@ -240,9 +246,11 @@ def _site(
 ) -> tuple[Site, list[_Raw]]:
     bound = {item.var: form_of(item.value, {}, extents) for item in block.iters}
     raws: list[_Raw] = []
+    begun = {store.buffer for store in block.init}
 
     def touch(buffer: Buffer, indices: Sequence[Expr], write: bool) -> None:
-        raws.append(_Raw(buffer, tuple(form_of(i, bound, extents) for i in indices), path, write))
+        own = not write and buffer in begun
+        raws.append(_Raw(buffer, tuple(form_of(i, bound, extents) for i in indices), path, write, own))
 
     def loads(store: Store) -> Iterator[Load]:
         for part in (*store.indices, store.value):
@@ -286,6 +294,8 @@ def _nest(
                 offset = offset.plus(index, stride)
             needs = offset.vars | frozenset(loop.var for loop in memory.around)
             touch = Touch(memory, indices, offset, raw.write, needs)
+            if raw.own and site.begins_outside(needs):
+                continue  # the sums are begun in registers, and never read
             memory.touches.append(touch)
             site.touches.append(touch)
     return Nest(root, [site for site, _ in sites], [memory for memory, _ in placed.values()], extents)
