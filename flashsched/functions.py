@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.errors import KernelError, NoRecordError
+from flashsched.errors import KernelError, LogError, NoRecordError
 
 if TYPE_CHECKING:
     from flashsched.codegen.kernel import Kernel
@@ -140,10 +141,14 @@ def _by_rows(op: str, arrays: list[Array], out: Any) -> Array:
     flat = [array.reshape(rows) for array in arrays]
     if out is None:
         return _run(op, rows, {}, flat, None).reshape(shape)
-    if out.shape != shape:
-        raise KernelError(f"{op}: out has shape {out.shape}, and the result has {shape}")
-    _run(op, rows, {}, flat, out.reshape(rows))
-    return np.asarray(out)
+    (target,) = _arrays(op, out=out)
+    if target.shape != shape:
+        raise KernelError(f"{op}: out has shape {target.shape}, and the result has {shape}")
+    view = target.reshape(rows)
+    _run(op, rows, {}, flat, view)
+    if not np.may_share_memory(view, target):  # its rows do not lie evenly apart: that was a copy
+        target[...] = view.reshape(shape)
+    return target
 
 
 def _run(op: str, shape: tuple[int, ...], options: dict[str, Any], inputs: list[Array], out: Any) -> Array:
@@ -179,6 +184,7 @@ def _make(op: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any]) 
     from flashsched.hw import devices
     from flashsched.tune.knobs import FirstKnobs
     from flashsched.tune.load import load
+    from flashsched.tune.log import LogWarning
     from flashsched.tune.task import Task
 
     task = Task(op, shape, dtype, **options)
@@ -188,6 +194,8 @@ def _make(op: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any]) 
             return load(files, task)
         except NoRecordError:
             pass  # nothing was tuned for this shape: the template's own choice serves
+        except LogError as error:
+            warnings.warn(f"{op} runs untuned, for a log that can't be used: {error}", LogWarning, stacklevel=4)
     candidate = task.candidate(FirstKnobs(), devices["cpu"])
     return build(candidate.schedule, candidate.args, name=op)
 

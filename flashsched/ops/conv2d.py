@@ -68,7 +68,8 @@ def _define(
     def element(n: te.Expr, o: te.Expr, h: te.Expr, w: te.Expr) -> te.Expr:
         channel = c if groups == 1 else (o // per_group) * (C // groups) + c
         pixel: te.Expr = source[n, channel, h * stride + kh * dilation, w * stride + kw * dilation]
-        return te.sum(pixel.astype(wide) * weight[o, c, kh, kw].astype(wide), axis=[c, kh, kw])
+        total: te.Expr = te.sum(pixel.astype(wide) * weight[o, c, kh, kw].astype(wide), axis=[c, kh, kw])
+        return total
 
     plain = not bias and wide == dtype
     y = te.compute((N, O, height, width), element, name="Y" if plain else "XW")
@@ -90,7 +91,7 @@ def _reference(x: NDArray[Any], weight: NDArray[Any], *rest: NDArray[Any], **opt
     groups, dilation = options.get("groups", 1), options.get("dilation", 1)
     exact = np.float64 if x.dtype.kind not in "iu" else np.int64
     wide = np.pad(x.astype(exact), [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2])
-    o, per_group, kh, kw = weight.shape
+    o, per_group, kh, _ = weight.shape
     reach = dilation * (kh - 1) + 1
     windows = np.lib.stride_tricks.sliding_window_view(wide, (reach, reach), axis=(2, 3))
     windows = windows[:, :, ::stride, ::stride, ::dilation, ::dilation]
@@ -168,7 +169,7 @@ def conv2d_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     s[packed].transform_layout(lambda o, c, h, w: (o // width, c, h, w, o % width))
     pad = next((t for t in sources if isinstance(t.op, ComputeOp)), None)
     if pad is not None:
-        a, b, row, column = s[pad].op.axis
+        a, b, _, column = s[pad].op.axis
         s[pad].parallel(s[pad].fuse(a, b))
         _, vector = s[pad].split(column, factor=lanes, tail="cut")
         s[pad].vectorize(vector)

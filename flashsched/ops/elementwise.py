@@ -28,7 +28,7 @@ def elementwise_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Dev
     chunk = knobs.choice("chunk", (16, 64, 256, 1024, 4096), default=256)
     whole = s[out].fuse(*s[out].op.axis) if len(s[out].op.axis) > 1 else s[out].op.axis[0]
     outer, inner = s[out].split(whole, factor=lanes * vectors * chunk, tail="cut")
-    middle, vector = s[out].split(inner, factor=lanes * vectors)
+    _, vector = s[out].split(inner, factor=lanes * vectors)
     s[out].vectorize(vector)
     s[out].parallel(outer)
 

@@ -106,7 +106,7 @@ class Operator:
         """Its te definition for one shape: inputs, then the output.
 
         Raises:
-            TuneError: the shape has another number of parts, a part below 0, or an option or dtype that it does not take.
+            TuneError: the shape has another number of parts, a part below 0, or a dtype or option is not one of its.
         """
         sizes = self.shape if shape is None else tuple(shape)
         names = self.shape_names

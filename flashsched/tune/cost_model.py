@@ -1,8 +1,8 @@
 """The learned cost model: the device's own model as the prior, and what the measurements say of its error.
 
 What is learned is the logarithm of (measured / prior), from features of the nest, by a forest of randomised trees
-(P. Geurts et al., "Extremely randomized trees", Machine Learning 63, 2006): with few samples it stays close to the prior,
-and the spread of its trees says how sure it is. This is the only door to scikit-learn.
+(P. Geurts et al., "Extremely randomized trees", Machine Learning 63, 2006): with few samples it stays close to the
+prior, and the spread of its trees says how sure it is. This is the only door to scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = ["CostModel"]
 
 _FEWEST = 6  # samples before anything is learned
 _TREES = 48
+_SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
 
 
 class CostModel:
@@ -39,10 +40,9 @@ class CostModel:
 
     def learn(self, features: Mapping[str, float], prior_s: float, measured_s: float) -> None:
         """Take one measurement in; the model is fitted when it is next asked."""
-        if not self._names:
-            self._names = sorted(features)
+        self._names = self._names or sorted(features)
         self._rows.append(self._row(features, prior_s))
-        self._errors.append(float(np.log(measured_s / prior_s)))
+        self._errors.append(float(np.log(max(measured_s, _SHORTEST) / max(prior_s, _SHORTEST))))
 
     def predict(
         self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]
@@ -57,7 +57,7 @@ class CostModel:
         return prior * np.exp(votes.mean(axis=0)), votes.std(axis=0)
 
     def _row(self, features: Mapping[str, float], prior_s: float) -> list[float]:
-        return [*(float(features.get(name, 0.0)) for name in self._names), float(np.log(max(prior_s, 1e-12)))]
+        return [*(float(features.get(name, 0.0)) for name in self._names), float(np.log(max(prior_s, _SHORTEST)))]
 
     def _fit(self) -> None:
         if self._fitted == len(self._rows):

@@ -60,9 +60,7 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
 
     host = host_target().to_json()
     records = [record for path in paths for record in read(path)]
-    retimed = {
-        record.extra["retimes"] for record in records if "retimes" in record.extra
-    }  # its final check is what counts
+    retimed = {record.extra["retimes"] for record in records if "retimes" in record.extra}  # the later check counts
     fitting = [r for r in records if _misfit(r, task, host) is None and r.record_id not in retimed]
     for record in sorted(fitting, key=lambda r: (_is_foreign(r, host), "retimes" not in r.extra, r.median_s, r.trial)):
         try:
@@ -87,8 +85,8 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
 
 def _is_foreign(record: Record, host: dict[str, Any]) -> bool:
     """Whether it was measured on another CPU, or with other vector units."""
-    there = record.target
-    return there.get("cpu") != host["cpu"] or there.get("vector_bits", host["vector_bits"]) != host["vector_bits"]
+    there = {"vector_bits": host["vector_bits"], **record.target}
+    return any(there.get(key) != host[key] for key in ("cpu", "vector_bits"))
 
 
 def _misfit(record: Record, task: Task, host: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Runners: how a candidate gets its time, measured on this CPU or predicted by a device's model, behind one contract."""
+"""Runners: how a candidate gets its time, measured here or predicted by a device's model, behind one contract."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ __all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runne
 
 _MEMORY = 4 << 30  # bytes that a worker may grow by
 _CHECK_TIMEOUT_S = 60.0  # for a finalist of a simulated device, interpreted and compiled
+
+_EXPECTED = (FlashschedError, MemoryError, ArithmeticError, OSError)
+"""What a candidate may raise where it is compiled and run."""
 
 Outcomes = Iterator[tuple[int, "Trial"]]
 
@@ -182,12 +185,9 @@ def _failed(outcome: Outcome, phase: str) -> Trial:
     status = outcome.status if outcome.status in ("crash", "timeout", "oom") else phase
     if outcome.error_type in ("LoweringError", "ScheduleError"):
         status = "compile"
-    if (
-        outcome.status == "error"
-        and outcome.exception is not None
-        and not isinstance(outcome.exception, FlashschedError | MemoryError | ArithmeticError | OSError)
-    ):
-        raise outcome.exception  # a bug of ours, not of the candidate
+    raised = outcome.exception
+    if raised is not None and not isinstance(raised, _EXPECTED):
+        raise raised  # a bug of ours, not of the candidate
     detail = {"stderr": outcome.stderr_tail[-2000:]} if outcome.stderr_tail else {}
     return Trial(status, [], outcome.error or status, None, detail)
 

@@ -1,8 +1,9 @@
 """The tuner: proposes schedules, ranks them by the cost model, runs the promising ones, and remembers every trial.
 
-One round: Optuna and neighbours of the best propose many candidates; the cost model ranks them; a batch of the best, and
-a few that it is unsure of, is run; what they took is told to both. The first trial is the one that the device's
-roofline model likes best, so that a single trial is good already. At the end the best few are timed side by side.
+One round: Optuna and neighbours of the best propose many candidates; the cost model ranks them and those that wait
+from earlier rounds; a batch of the best, and a few that it is unsure of, is run; what they took is told to both. The
+first trial is the one that the device's roofline model likes best, so that a single trial is good already. At the end
+the best few are timed side by side.
 """
 
 from __future__ import annotations
