@@ -17,7 +17,7 @@ from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, For, If, LoopKind, Program, Seq, Stmt, Store, walk_stmt
+from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Program, Seq, Stmt, Store, walk_stmt
 from flashsched.te import dtypes
 from flashsched.te.expr import Var
 from flashsched.te.simplify import bounds, prove
@@ -104,6 +104,10 @@ class _Statements:
                 self._loop(stmt)
             case If():
                 self._condition(stmt)
+            case Let():
+                self.state.named[stmt.var] = self.expressions.value(stmt.value)
+                self.write(stmt.body)
+                del self.state.named[stmt.var]
             case Alloc():
                 with self.storage.allocated(stmt.buffer):
                     self.write(stmt.body)

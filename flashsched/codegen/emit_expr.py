@@ -61,6 +61,8 @@ class Expressions:
         return maker(expr)
 
     def _var(self, node: Var) -> Value:
+        if node in self.state.named:
+            return self.state.named[node]
         return convert(self.code, self.state.variable(node), dtypes.INDEX, node.dtype)
 
     def _binary(self, node: Binary) -> Value:

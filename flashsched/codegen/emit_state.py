@@ -51,6 +51,7 @@ class State:
     Attributes:
         code: the function's text.
         outer: the state of the function around this one, which passes in what is used from there.
+        named: what a `Let` computed once, in the register type of its dtype.
         ranges: inclusive bounds of the variables.
         lanes: the vectorized loop that the code is in.
         mask: the lanes that are active, where not all are.
@@ -60,6 +61,7 @@ class State:
     code: Code
     outer: State | None = None
     variables: dict[Var, Value] = field(default_factory=dict)
+    named: dict[Var, Value] = field(default_factory=dict)
     slots: dict[Buffer, Slot] = field(default_factory=dict)
     ranges: dict[Var, tuple[float, float]] = field(default_factory=dict)
     lanes: Lanes | None = None

@@ -36,7 +36,7 @@ def nest_text(stmt: Stmt, mark: Var | None = None, blocks: str | None = None) ->
     """
     lines: list[str] = []
     _write(stmt, 0, {}, lines, mark, blocks)
-    return "\n".join(lines) or "pass"
+    return "\n".join(lines)
 
 
 def _name(var: Var, names: Mapping[Var, str]) -> str:
@@ -54,6 +54,8 @@ def _write(
 ) -> None:
     pad = _STEP * depth
     match stmt:
+        case Seq(stmts=()):
+            lines.append(f"{pad}pass")
         case Seq():
             for inner in stmt.stmts:
                 _write(inner, depth, names, lines, mark, blocks)

@@ -6,7 +6,7 @@ from flashsched import te
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 
-__all__ = ["argmax", "blur", "chain", "diamond", "matmul", "pointwise", "row_sum"]
+__all__ = ["argmax", "blur", "chain", "diamond", "largest", "matmul", "pointwise", "row_sum"]
 
 
 def pointwise(*shape: int) -> tuple[Tensor, Tensor]:
@@ -71,3 +71,17 @@ def argmax(n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
     reducer = te.comm_reducer(later, lambda s, t: (te.max_value(s), te.min_value(t)), name="argmax")
     at, value = te.compute((n,), lambda i: reducer((axis.astype("int32"), A[i, axis]), axis=axis), name="M")
     return A, at, value
+
+
+def largest(n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As `argmax`, the value before the place: the second output needs what the first was before the combination."""
+    A = te.placeholder((n, k), "int32", name="A")
+    axis = te.reduce_axis((0, k), name="k")
+
+    def later(x: tuple[Expr, Expr], y: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+        first = te.any(x[0] > y[0], te.all(x[0] == y[0], x[1] <= y[1]))
+        return te.maximum(x[0], y[0]), te.select(first, x[1], y[1])
+
+    reducer = te.comm_reducer(later, lambda s, t: (te.min_value(s), te.max_value(t)), name="largest")
+    value, at = te.compute((n,), lambda i: reducer((A[i, axis], axis.astype("int32")), axis=axis), name="M")
+    return A, value, at

@@ -55,7 +55,7 @@ def test_a_copy_stands_before_its_first_reader() -> None:
 
 
 def test_some_readers_read_the_copy() -> None:
-    _, P, L, R, C = diamond(5)
+    _, P, _L, R, C = diamond(5)
     s = te.create_schedule(C)
     copy = s.cache_read(P, "global", [R])
     s[copy].compute_at(s[R], "i")

@@ -65,7 +65,7 @@ def test_again_and_again(times: int) -> None:
     for _ in range(times):
         inner = s.cache_write(C, "local")
         s[inner].split("i", 2)
-    assert [stage.name for stage in s.stages] == ["C.local", "C.local2", "C.local3"][:times] + ["C"]
+    assert [stage.name for stage in s.stages] == [*["C.local", "C.local2", "C.local3"][:times], "C"]
     check_meaning(s, compiled=True)
     check_round_trip(s)
 

@@ -82,7 +82,7 @@ def test_constant_dimensions_and_texts() -> None:
     ],
 )
 def test_transform_layout_refuses(layout: str, says: str) -> None:
-    _, P, C = chain(4, 6)
+    _, _P, C = chain(4, 6)
     s = te.create_schedule(C)
     with pytest.raises(ScheduleError, match=says):
         s.apply("transform_layout", "P", {"layout": layout})

@@ -102,7 +102,7 @@ def _limit(condition: Expr, var: Var) -> int | None:
 def _if(node: If, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
     terms = []
     for term in conjuncts(simplify(node.condition, ranges, facts)):
-        certain = prove(term, ranges, facts)
+        certain = prove(term, ranges, (*facts, *terms))
         if certain is False:
             return EMPTY if node.otherwise is None else tidy_under(node.otherwise, ranges, facts)
         if certain is None:
