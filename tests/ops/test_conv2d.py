@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from flashsched.errors import TuneError
+from flashsched.ops import conv2d
+from flashsched.tune.task import Task
+
+
+@st.composite
+def tasks(draw):
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels = groups * draw(st.sampled_from([0, 1, 2, 3, 5]))
+    filters = groups * draw(st.sampled_from([1, 2, 7, 16, 17, 33]))
+    window, dilation = draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1, 1, 2, 3]))
+    stride, padding = draw(st.sampled_from([1, 1, 2, 3])), draw(st.integers(0, 2))
+    height, width = draw(st.sampled_from([1, 4, 7, 9])), draw(st.sampled_from([1, 5, 8, 13]))
+    reach = dilation * (window - 1) + 1
+    assume(min(height, width) + 2 * padding >= reach)
+    shape = draw(st.sampled_from([0, 1, 2])), channels, height, width, filters, window, stride, padding
+    dtype = draw(st.sampled_from(conv2d.dtypes))
+    return Task("conv2d", shape, dtype, groups=groups, dilation=dilation, bias=draw(st.booleans()))
+
+
+@settings(max_examples=30, deadline=None)
+@given(task=tasks(), seed=st.integers(0, 1 << 16))
+@example(task=Task("conv2d", (1, 3, 9, 13, 33, 3, 1, 1)), seed=0)
+@example(task=Task("conv2d", (2, 3, 8, 13, 32, 3, 2, 0), "bfloat16", bias=True), seed=3)
+def test_any_knobs_compute_what_numpy_computes(assert_right, task, seed):
+    assert_right(task, seed)
+
+
+@pytest.mark.parametrize("dtype", conv2d.dtypes)
+def test_the_default_knobs_are_feasible_and_right(assert_right, dtype):
+    assert assert_right(Task("conv2d", (1, 5, 11, 13, 37, 3, 1, 1), dtype))
+
+
+def test_the_reference_is_the_definition_element_by_element():
+    task = Task("conv2d", (2, 4, 6, 5, 6, 3, 2, 1), groups=2, dilation=1, bias=True)
+    x, w, b = task.inputs(0)
+    padded = np.pad(x.astype(np.float64), [(0, 0), (0, 0), (1, 1), (1, 1)])
+    out = conv2d.reference(x, w, b, stride=2, padding=1, groups=2)
+    assert out.shape == task.args()[-1].shape == (2, 6, 3, 3)
+    for n, o, h, v in np.ndindex(out.shape):
+        part = padded[n, (o // 3) * 2 : (o // 3) * 2 + 2, 2 * h : 2 * h + 3, 2 * v : 2 * v + 3]
+        assert out[n, o, h, v] == pytest.approx((part * w[o]).sum() + b[o])
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "says"),
+    [
+        ((1, 3, 4, 4, 8, 3, 0, 1), {}, "stride, dilation, groups and KH must be at least 1, got 0, 1, 1, 3"),
+        ((1, 3, 4, 4, 8, 0, 1, 1), {}, "must be at least 1, got 1, 1, 1, 0"),
+        ((1, 3, 4, 4, 8, 3, 1, 1), {"groups": 2}, "groups=2 must divide C=3 and O=8"),
+        ((1, 3, 4, 4, 8, 7, 1, 1), {}, "a kernel that reaches 7 is larger than the padded image"),
+        ((1, 3, 4, 4, 8, 3, 1, 1), {"dilation": 3}, "a kernel that reaches 7 is larger"),
+        ((1, 3, 4, 4, 8, 3, 1), {}, r"takes a shape of 8 numbers \(N,C,H,W,O,KH,stride,padding\), and got 7"),
+    ],
+)
+def test_refusals(shape, options, says):
+    with pytest.raises(TuneError, match=says):
+        Task("conv2d", shape, **options)

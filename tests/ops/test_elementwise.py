@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flashsched as fs
+from flashsched.ops import add, relu
+from flashsched.tune.task import Task
+
+SIZES = st.sampled_from([0, 1, 2, 5, 13, 16, 17, 31, 64, 67, 251])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    op=st.sampled_from(["add", "relu"]),
+    shape=st.tuples(SIZES, SIZES),
+    dtype=st.sampled_from(add.dtypes),
+    seed=st.integers(0, 1 << 16),
+)
+def test_any_knobs_compute_what_numpy_computes(assert_right, op, shape, dtype, seed):
+    assert assert_right(Task(op, shape, dtype), seed)
+
+
+@pytest.mark.parametrize("op", ["add", "relu"])
+@pytest.mark.parametrize("dtype", add.dtypes)
+def test_the_default_knobs_are_right(assert_right, op, dtype):
+    assert assert_right(Task(op, (67, 131), dtype))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_sums_of_integers_wrap_as_in_numpy(dtype):
+    most = np.full((4, 40), np.iinfo(dtype).max, dtype)
+    np.testing.assert_array_equal(fs.add(most, most), most + most)
+
+
+def test_relu_keeps_nan_and_drops_what_is_below_zero():
+    x = np.array([[np.nan, -np.inf, -0.0, 0.0, np.inf, -1e-38, 3.0] * 9], np.float32)
+    out = fs.relu(x)
+    np.testing.assert_array_equal(out, np.maximum(x, 0))
+    assert np.isnan(out).sum() == 9
+
+
+def test_both_take_the_same_dtypes():
+    assert add.dtypes == relu.dtypes

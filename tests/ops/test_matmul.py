@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from flashsched.errors import TuneError
+from flashsched.ops import matmul
+from flashsched.ops.matmul import ACTIVATIONS, accumulator
+from flashsched.tune.task import Task
+
+SIZES = st.sampled_from([0, 1, 2, 3, 7, 13, 16, 17, 31, 32, 33, 40, 61, 64, 67, 128])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(SIZES, SIZES, SIZES),
+    dtype=st.sampled_from(matmul.dtypes),
+    bias=st.booleans(),
+    activation=st.sampled_from(ACTIVATIONS),
+    seed=st.integers(0, 1 << 16),
+)
+@example(shape=(33, 40, 0), dtype="float32", bias=True, activation="gelu", seed=0)
+@example(shape=(1, 1, 1), dtype="bfloat16", bias=False, activation=None, seed=1)
+@example(shape=(0, 16, 16), dtype="int8", bias=True, activation=None, seed=2)
+def test_any_knobs_compute_what_numpy_computes(assert_right, shape, dtype, bias, activation, seed):
+    assume(activation is None or dtype != "int8")
+    assert_right(Task("matmul", shape, dtype, bias=bias, activation=activation), seed)
+
+
+@pytest.mark.parametrize("dtype", matmul.dtypes)
+@pytest.mark.parametrize("shape", [(67, 61, 53), (1, 128, 64), (128, 1, 64), (5, 3, 0)])
+def test_the_default_knobs_are_feasible_and_right(assert_right, shape, dtype):
+    assert assert_right(Task("matmul", shape, dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("float16", "float32"),
+        ("bfloat16", "float32"),
+        ("int8", "int32"),
+    ],
+)
+def test_narrow_products_are_summed_wide(dtype, wide):
+    assert accumulator(dtype) == wide
+    out = matmul.args((4, 4, 4), dtype)[-1]
+    assert out.dtype == (wide if dtype == "int8" else dtype)
+
+
+def test_a_sum_of_int8_goes_beyond_int8(assert_right):
+    task = Task("matmul", (8, 8, 512), "int8")
+    assert abs(np.asarray(task.inputs(1)[0], np.int64) @ np.asarray(task.inputs(1)[1], np.int64)).max() > 127
+    assert assert_right(task)
+
+
+def test_the_inputs_come_as_in_the_function():
+    assert [t.name for t in matmul.args((2, 3, 4), options={"bias": True, "activation": "silu"})] == [
+        "A",
+        "B",
+        "bias",
+        "C",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"activation": "tanh"}, "no activation 'tanh'"),
+        ({"dtype": "int8", "activation": "relu"}, "activation 'relu' needs a float dtype, not int8"),
+        ({"dtype": "int32"}, "matmul does not take 'int32'"),
+        ({"activatoin": None}, "matmul has no option 'activatoin'"),
+    ],
+)
+def test_refusals(options, says):
+    with pytest.raises(TuneError, match=says):
+        Task("matmul", (4, 4, 4), **options)

@@ -1,0 +1,227 @@
+"""``fs.matmul`` and its like, as a person calls them on arrays."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import flashsched as fs
+from flashsched import functions
+from flashsched.errors import KernelError
+from flashsched.tune.log import LogWarning
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape, dtype="float32"):
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+@pytest.fixture(autouse=True)
+def no_logs(tmp_path, monkeypatch):
+    """A folder with no logs in it, and kernels of no other test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLASHSCHED_LOGS", "")
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda *args, **kwargs: str(tmp_path / "data"))
+    fs.functions.clear_kernels()
+    yield tmp_path
+    fs.functions.clear_kernels()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", ml_dtypes.bfloat16])
+def test_matmul(dtype):
+    a, b = normal(33, 40, dtype=dtype), normal(40, 20, dtype=dtype)
+    out = fs.matmul(a, b)
+    assert out.dtype == a.dtype
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    tolerance = {"float32": 1e-5, "float64": 1e-13, "float16": 2e-3}.get(str(out.dtype), 1.6e-2)
+    np.testing.assert_allclose(out.astype(np.float64), exact, rtol=tolerance, atol=10 * tolerance)
+
+
+def test_matmul_of_int8_gives_int32():
+    a, b = RNG.integers(-128, 128, (5, 70), "int8"), RNG.integers(-128, 128, (70, 6), "int8")
+    out = fs.matmul(a, b)
+    assert out.dtype == np.int32
+    np.testing.assert_array_equal(out, a.astype(np.int32) @ b)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"),
+    [
+        (None, lambda x: x),
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("gelu", lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
+        ("silu", lambda x: x / (1 + np.exp(-x))),
+    ],
+)
+@pytest.mark.parametrize("biased", [False, True])
+def test_bias_and_activation(activation, function, biased):
+    a, b, bias = normal(9, 8), normal(8, 17), normal(17) if biased else None
+    expected = function(a @ b + (bias if biased else 0))
+    np.testing.assert_allclose(fs.matmul(a, b, bias, activation), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_views_and_strides():
+    a, b = normal(40, 33).T, normal(80, 20)[::2]
+    np.testing.assert_allclose(fs.matmul(a, b), a @ b, rtol=1e-5, atol=1e-5)
+    backwards = normal(20, 40)[::-1, ::-1].T
+    np.testing.assert_allclose(fs.matmul(a, backwards), a @ backwards, rtol=1e-5, atol=1e-5)
+    x = normal(6, 5, 4)
+    np.testing.assert_array_equal(fs.relu(x.transpose(2, 0, 1)), np.maximum(x.transpose(2, 0, 1), 0))
+    np.testing.assert_array_equal(fs.add(x[:, ::2], x[:, 1::2][:, [0, 1, 1]]), x[:, ::2] + x[:, 1::2][:, [0, 1, 1]])
+
+
+def test_an_output_that_is_given_is_filled_and_returned():
+    a, b = normal(5, 6), normal(6, 7)
+    out, wide = np.empty((5, 7), np.float32), np.zeros((5, 14), np.float32)
+    assert fs.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-6)
+    fs.matmul(a, b, out=wide[:, ::2])
+    np.testing.assert_array_equal(wide[:, ::2], out)
+    assert not wide[:, 1::2].any()
+
+
+def test_an_output_with_rows_that_lie_unevenly_is_filled():
+    x, wide = normal(2, 3, 4), np.zeros((2, 5, 8), np.float32)
+    out = wide[:, :3, ::2]
+    assert fs.relu(x, out=out) is out
+    np.testing.assert_array_equal(out, np.maximum(x, 0))
+    assert not wide[:, 3:].any()
+    assert not wide[:, :, 1::2].any()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (7,), (0, 5), (5, 0), (3, 0, 2), (2, 3, 5, 7)])
+def test_element_wise_on_any_rank(shape):
+    x, y = np.asarray(normal(*shape)), np.asarray(normal(*shape))
+    np.testing.assert_array_equal(fs.add(x, y), x + y)
+    np.testing.assert_array_equal(fs.relu(x), np.maximum(x, 0))
+    assert fs.relu(x).shape == shape
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (17, 1, 3), (1, 17, 3)])
+def test_matmul_of_degenerate_shapes(shape):
+    m, n, k = shape
+    a, b = normal(m, k), normal(k, n)
+    np.testing.assert_allclose(fs.matmul(a, b), a @ b, rtol=1e-5, atol=1e-6)
+
+
+def test_conv2d():
+    x, w, bias = normal(2, 4, 9, 8), normal(6, 2, 3, 3), normal(6)
+    out = fs.conv2d(x, w, bias, stride=2, padding=1, groups=2, dilation=2)
+    expected = fs.ops.conv2d.reference(x, w, bias, stride=2, padding=1, groups=2, dilation=2)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+    assert fs.conv2d(x, normal(3, 4, 1, 1)).shape == (2, 3, 11, 10)  # padding is 1 unless told
+
+
+def test_other_arrays_than_numpys():
+    a = memoryview(np.ascontiguousarray(normal(3, 4)))
+    b = normal(4, 5)
+    np.testing.assert_allclose(fs.matmul(a, b), np.asarray(a) @ b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: fs.matmul(normal(3, 4), normal(5, 6)), r"\(M, K\) and \(K, N\), and got \(3, 4\) and \(5, 6\)"),
+        (lambda: fs.matmul(normal(3), normal(3, 6)), r"got \(3,\) and \(3, 6\)"),
+        (lambda: fs.matmul(normal(3, 4), normal(4, 6, dtype="float64")), "matmul: a is float32 and b is float64"),
+        (lambda: fs.matmul(normal(3, 4), normal(4, 6), normal(5)), r"shape \(5,\), and the output has 6 columns"),
+        (lambda: fs.matmul([[1.0]], normal(1, 1)), "matmul: a is a list"),
+        (lambda: fs.matmul(normal(3, 4), normal(4, 6), out=normal(3, 5)), r"\(3, 5\), and the kernel takes \(3, 6\)"),
+        (lambda: fs.add(normal(3), normal(4)), r"add takes two arrays of one shape, and got \(3,\) and \(4,\)"),
+        (lambda: fs.add(normal(3), normal(3, dtype="float16")), "x is float32 and y is float16"),
+        (lambda: fs.relu(normal(3), out=normal(4)), r"out has shape \(4,\), and the result has \(3,\)"),
+        (lambda: fs.relu(normal(3), out=[0.0]), "relu: out is a list"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 2, 3, 3)), r"and \(4, 2, 3, 3\) with groups=1"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 2)), r"\(O, C / groups, KH, KH\)"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), layout="NHWC"), "takes layout 'NCHW', not 'NHWC'"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit(call, says):
+    with pytest.raises(KernelError, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: fs.matmul(normal(3, 4), normal(4, 5), activation="tanh"), "no activation 'tanh'"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), stride=0), "must be at least 1, got 0"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), padding=-1), "padding must be an integer from 0 up"),
+        (lambda: fs.relu(np.zeros(3, complex)), "complex128"),
+    ],
+)
+def test_what_the_operator_does_not_take(call, says):
+    with pytest.raises(fs.FlashschedError, match=says):
+        call()
+
+
+def test_a_shape_is_compiled_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(functions, "_make", lambda *args, make=functions._make: made.append(args) or make(*args))
+    for _ in range(3):
+        fs.relu(normal(4, 5))
+    fs.relu(normal(5, 4))
+    assert len(made) == 2
+
+
+# -- the kernels that logs hold ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A log of one trial of relu on 12 x 34."""
+    path = tmp_path_factory.mktemp("tuned") / "relu.jsonl"
+    assert fs.tune(fs.Task("relu", shape=(12, 34)), trials=1, log=path).best is not None
+    return path
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The kernels that came from logs, as they come."""
+    found = []
+    real = fs.load
+
+    def load(logs, task):
+        found.append(real(logs, task))
+        return found[-1]
+
+    monkeypatch.setattr("flashsched.tune.load.load", load)
+    return found
+
+
+@pytest.mark.parametrize("place", ["./tuning_logs", "a folder of FLASHSCHED_LOGS", "a file of FLASHSCHED_LOGS", "data"])
+def test_logs_are_found(place, record, loads, no_logs, monkeypatch):
+    folder = {"./tuning_logs": no_logs / "tuning_logs" / "cpu", "data": no_logs / "data" / "tuning_logs"}.get(
+        place, no_logs / "elsewhere"
+    )
+    folder.mkdir(parents=True)
+    log = folder / "relu.jsonl"
+    log.write_bytes(record.read_bytes())
+    if "FLASHSCHED_LOGS" in place:
+        named = folder if "folder" in place else log
+        monkeypatch.setenv("FLASHSCHED_LOGS", f"{no_logs / 'absent'}{os.pathsep}{named}")
+    functions.clear_kernels()
+    assert [path.name for path in functions.log_files()] == ["relu.jsonl"]
+    x = normal(12, 34)
+    np.testing.assert_array_equal(fs.relu(x), np.maximum(x, 0))
+    assert len(loads) == 1
+    fs.relu(normal(12, 35))  # of another shape: untuned, and no error
+    assert len(loads) == 1
+
+
+def test_a_log_of_a_newer_version_only_warns(record, no_logs):
+    folder = no_logs / "tuning_logs"
+    folder.mkdir()
+    (folder / "new.jsonl").write_text('{"schema":"flashsched.tuning/9"}\n')
+    functions.clear_kernels()
+    x = normal(12, 34)
+    with pytest.warns(LogWarning, match=r"relu runs untuned, for a log that can't be used(.|\n)*flashsched\.tuning/9"):
+        np.testing.assert_array_equal(fs.relu(x), np.maximum(x, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fs.relu(x)
