@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flashsched.errors import ScheduleError
+from flashsched.errors import ExpressionError, ScheduleError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, as_expr, binary
 from flashsched.te.printing import expr_text
@@ -17,6 +17,7 @@ from flashsched.te.visit import substitute
 
 __all__ = ["IndexMap"]
 
+_LONGEST = 240  # characters of a layout's text; Python's own parser fails on what is nested too deeply
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%",
 }  # fmt: skip
@@ -55,6 +56,10 @@ class IndexMap:
         inputs = tuple(Var(name) for name in names)
         result = function(*inputs)
         outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
+        if not outputs and rank:
+            raise ScheduleError(
+                "the layout gives no index", hint="return one expression for each dimension of the memory"
+            )
         return cls(inputs, tuple(simplify(as_expr(e, dtypes.INDEX)) for e in outputs))
 
     @classmethod
@@ -64,13 +69,18 @@ class IndexMap:
         Raises:
             ScheduleError: *text* is no such map.
         """
+        if len(text) > _LONGEST:
+            raise ScheduleError(f"{text[:40] + '…'!r} is no layout: it has {len(text)} characters")
         try:
             left, right = text.split("->")
-            inputs = {name.strip(): Var(name.strip()) for name in left.split(",") if name.strip()}
+            named = [name.strip() for name in left.split(",") if name.strip()]
+            inputs = {name: Var(name) for name in named}
+            if len(inputs) < len(named):
+                raise ValueError(f"it names an index twice: {left.strip()}")
             tree = ast.parse(right.strip(), mode="eval").body
             parts = tree.elts if isinstance(tree, ast.Tuple) else [tree]
             return cls(tuple(inputs.values()), tuple(_read(part, inputs) for part in parts))
-        except (ValueError, SyntaxError, KeyError) as error:
+        except (ValueError, SyntaxError, KeyError, ExpressionError) as error:
             raise ScheduleError(
                 f"{text!r} is no layout: {error}", hint="write it like 'k, j -> j // 32, k, j % 32'"
             ) from None

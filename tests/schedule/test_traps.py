@@ -1,0 +1,302 @@
+"""Where schedule languages go wrong: each test is a fault that some real system shipped.
+
+Numbers in parentheses are issues of apache/tvm and halide/Halide.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashsched import te
+from flashsched.codegen.build import build
+from flashsched.codegen.interpreter import interpret
+from flashsched.codegen.lower import lower, program_of
+from flashsched.errors import ExpressionError, KernelError, ScheduleError
+from flashsched.schedule.ir import For, If, Load, LoopKind, blocks, walk_stmt
+from flashsched.te.visit import walk
+from flashsched.testing.checks import check_meaning
+from flashsched.testing.programs import blur, chain, matmul, pointwise, row_sum
+
+
+@pytest.mark.parametrize("n", [1, 7, 12, 13])
+def test_1_a_guard_a_root_axis_and_all_of_nested_ones(n: int) -> None:
+    _, C = pointwise(n)
+    s = te.create_schedule(C)
+    outer, inner = s[C].split("i", 4)
+    s[C].split(inner, 3)
+    s[C].split(outer, 2)
+    (block,) = blocks(s.body)
+    assert len(block.where) == (1 if n % 4 else 0) + 1 + (1 if -(-n // 4) % 2 else 0)
+    check_meaning(s, compiled=True)
+
+
+def test_2_a_cut_tail_leaves_full_vectors_without_conditions() -> None:
+    """A guard inside a vectorized loop forced scalar code (1979)."""
+    _, C = pointwise(100)
+    s = te.create_schedule(C)
+    _, inner = s[C].split("i", 16, tail="cut")
+    s[C].vectorize(inner)
+    vectors = [n for n in walk_stmt(lower(s).body) if isinstance(n, For) and n.kind is LoopKind.VECTORIZE]
+    assert [isinstance(loop.body, If) for loop in vectors] == [False, True]
+    check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("at", ["i.o", "i.i", "j.o", "j.i"])
+def test_3_the_init_has_its_own_guards(at: str) -> None:
+    """A non-dividing split with compute_at wrote out of bounds while initialising (9598)."""
+    *_, P = matmul(7, 5, 3)
+    C = te.compute((7, 5), lambda i, j: P[i, j] + 1, name="D")
+    s = te.create_schedule(C)
+    s[C].tile(*C.op.axis, 4, 3)
+    s[P].compute_at(s[C], at)
+    s[P].split("i", 2)
+    s[P].split("k", 2)
+    check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("order", ["kij", "ikj", "ijk", "kji", "jki"])
+def test_4_the_init_comes_before_the_first_reduction_loop(order: str) -> None:
+    *_, C = matmul(3, 4, 5)
+    s = te.create_schedule(C)
+    s[C].reorder(*order)
+    check_meaning(s, compiled=True)
+
+
+def test_4_a_split_reduction_with_both_parts_outside() -> None:
+    *_, C = matmul(3, 4, 5)
+    s = te.create_schedule(C)
+    ko, ki = s[C].split("k", 2)
+    s[C].reorder(ko, "i", ki, "j")
+    check_meaning(s, compiled=True)
+
+
+def test_5_an_output_loop_is_not_fused_with_a_reduction() -> None:
+    *_, C = matmul(4, 4, 4)
+    s = te.create_schedule(C)
+    with pytest.raises(ScheduleError, match="one of 'j' and 'k' runs over the output and the other over a reduction"):
+        s[C].fuse("j", "k")
+    with pytest.raises(ScheduleError, match="only adjacent loops can be fused"):
+        s[C].fuse("i", "k")
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 7, 9, 20])
+def test_5_a_region_through_a_fused_loop_covers_a_wrapped_row(factor: int) -> None:
+    """The bounds of a fused loop took too little where a tile wraps from one row to the next (3073)."""
+    _, P, C = chain(5, 4)
+    s = te.create_schedule(C)
+    outer, inner = s[C].split(s[C].fuse("i0", "i1"), factor)
+    s[P].compute_at(s[C], outer)
+    check_meaning(s, compiled=True)
+    s[P].compute_at(s[C], inner)
+    check_meaning(s)
+
+
+@pytest.mark.parametrize("kind", ["parallel", "vectorize"])
+def test_6_a_reduction_is_not_run_at_once(kind: str) -> None:
+    """Accepted, and silently wrong: 7420, 670, 1795."""
+    *_, C = matmul(4, 4, 8)
+    for prepare in (
+        lambda s: "k",
+        lambda s: s[C].split("k", 4)[1],
+        lambda s: s[C].split("k", 4)[0],
+        lambda s: s[C].fuse(*s[C].split("k", 4)),
+    ):
+        s = te.create_schedule(C)
+        loop = prepare(s)
+        with pytest.raises(ScheduleError, match=r"(?s)runs over a reduction.*rfactor"):
+            getattr(s[C], kind)(loop)
+
+
+def test_6_a_thread_axis_is_no_way_around_it() -> None:
+    *_, C = matmul(4, 4, 8)
+    s = te.create_schedule(C)
+    with pytest.raises(ScheduleError, match="runs over a reduction"):
+        s[C].bind("k", "threadIdx.x")
+
+
+def test_7_reductions_change_order_and_a_reducer_that_lies_is_told() -> None:
+    A = te.placeholder((3, 4, 5), name="A")
+    x, y = te.reduce_axis((0, 4), name="x"), te.reduce_axis((0, 5), name="y")
+    C = te.compute((3,), lambda i: te.max(A[i, x, y], axis=[x, y]), name="C")
+    s = te.create_schedule(C)
+    s[C].reorder(y, "i", x)
+    check_meaning(s, compiled=True)
+    lying = te.comm_reducer(lambda a, b: a - b, lambda t: te.const(0, t), name="minus")  # (15196)
+    with pytest.raises(ExpressionError, match="reducer 'minus' is not commutative"):
+        te.compute((3,), lambda i: lying(A[i, x, 0], axis=x))
+
+
+@pytest.mark.parametrize("factor", [1, 3, 4, 16])
+def test_9_the_union_over_all_readers_clamped_to_what_there_is(factor: int) -> None:
+    _, P, C = blur(13, 2)
+    s = te.create_schedule(C)
+    outer, inner = s[C].split("i", factor)
+    for loop in (outer, inner):
+        s[P].compute_at(s[C], loop)
+        check_meaning(s, compiled=True)
+
+
+def test_9_a_reader_outside_is_not_forgotten() -> None:
+    _A, P, _ = chain(6)
+    C = te.compute((6,), lambda i: P[i] * 2, name="C")
+    D = te.compute((6,), lambda i: P[5 - i] + C[i], name="D")
+    s = te.create_schedule(D)
+    with pytest.raises(ScheduleError, match="'D' reads 'P' outside loop 'i' of 'C'"):
+        s[P].compute_at(s[C], "i")
+    s[C].compute_at(s[D], "i")
+    s[P].compute_at(s[D], "i")
+    check_meaning(s, compiled=True)
+
+
+def test_9_nothing_moves_into_a_vector_instruction() -> None:
+    """(15877)"""
+    _, P, C = chain(8, 8)
+    s = te.create_schedule(C)
+    s[C].vectorize("i1")
+    with pytest.raises(ScheduleError, match="is vectorized, and nothing can be computed inside"):
+        s[P].compute_at(s[C], "i1")
+
+
+def test_10_what_a_parallel_loop_computes_is_its_own() -> None:
+    """Storage outside a parallel loop, overlapping computation inside it: a race (Halide 296)."""
+    _, P, C = blur(16, 2)
+    s = te.create_schedule(C)
+    outer, _ = s[C].split("i", 4)
+    s[C].parallel(outer)
+    s[P].compute_at(s[C], outer)
+    check_meaning(s, compiled=True)  # the interpreter sees a race, if there is one
+    text = str(lower(s))
+    assert text.index("# parallel") < text.index("P = alloc")
+
+
+def test_11_the_reduction_moves_with_cache_write_and_its_old_axis_says_so() -> None:
+    *_, C = matmul(4, 4, 4)
+    s = te.create_schedule(C)
+    (k,) = s[C].op.reduce_axis
+    CL = s.cache_write(C, "local")
+    with pytest.raises(ScheduleError, match=r"loop 'k' of stage 'C' is no more: cache_write\('local'\) took it"):
+        s[C].split(k, 2)
+    assert [loop.name for loop in s[CL].loops] == ["i", "j", "k"]
+    check_meaning(s, compiled=True)
+
+
+def test_12_reductions_and_outputs_are_not_inlined() -> None:
+    _, S = row_sum(4, 0, 4)
+    C = te.compute((4,), lambda i: S[i] + 1, name="D")
+    s = te.create_schedule(C)
+    with pytest.raises(ScheduleError, match="'C' is a reduction"):
+        s[S].compute_inline()
+    with pytest.raises(ScheduleError, match="'D' is an output"):
+        s[C].compute_inline()
+
+
+def test_13_vector_loops_are_innermost_and_do_not_nest() -> None:
+    _, C = pointwise(4, 8)
+    s = te.create_schedule(C)
+    with pytest.raises(ScheduleError, match="loop 'i0' is not innermost"):
+        s[C].vectorize("i0")
+    s[C].vectorize("i1")
+    with pytest.raises(ScheduleError, match="loop 'i0' is not innermost"):
+        s[C].vectorize("i0")
+
+
+def test_13_a_broadcast_is_no_gather() -> None:
+    A, B, C = matmul(4, 16, 4)
+    s = te.create_schedule(C)
+    s[C].reorder("i", "k", "j")
+    s[C].vectorize("j")
+    ir = build(s, [A, B, C]).llvm_ir()
+    assert "gather" not in ir
+    assert " x float>" in ir
+    A2 = te.placeholder((16, 16), name="A")
+    D = te.compute((16, 16), lambda i, j: A2[j, i], name="D")
+    t = te.create_schedule(D)
+    t[D].vectorize("j")
+    check_meaning(t, compiled=True)  # a stride of 16: a gather, and right
+
+
+def test_14_an_epilogue_is_applied_once_to_the_whole_sum() -> None:
+    """A clip inside the reduction loop gave clip(clip(2 + 2) + …) = 3 in place of 4."""
+    A = te.placeholder((1, 4), name="A")
+    k = te.reduce_axis((0, 4), name="k")
+    S = te.compute((1,), lambda i: te.sum(A[i, k], axis=k), name="S")
+    C = te.compute((1,), lambda i: te.clip(S[i], 0, 3), name="C")
+    values = np.array([[5, -4, 5, -4]], "float32")
+    s = te.create_schedule(C)
+    s[S].compute_at(s[C], "i")
+    assert build(s, [A, C])(values).tolist() == [2.0]
+    assert interpret(lower(s), [values])[0].tolist() == [2.0]
+    with pytest.raises(ScheduleError, match="'S' is a reduction"):
+        s[S].compute_inline()
+    with pytest.raises(ScheduleError, match="'C' is an output"):
+        s[C].compute_at(s[S], k.name)
+    (block,) = [b for b in blocks(program_of(s).body) if b.name == "S"]
+    assert not [n for store in block.stores for n in walk(store.value) if isinstance(n, Load) and n.buffer.name == "C"]
+
+
+def test_15_a_layout_gives_each_element_a_place_of_its_own() -> None:
+    _, P, C = chain(4, 6)
+    s = te.create_schedule(C)
+    with pytest.raises(ScheduleError, match="does not give each element of 'P' a place of its own"):
+        s[P].transform_layout(lambda i, j: (i, j // 2))
+    s[P].transform_layout(lambda i, j: (j // 4, i, j % 4))  # rounds up; nobody reads the rest
+    check_meaning(s, compiled=True)
+
+
+def test_16_extents_beyond_int32() -> None:
+    A = te.placeholder((1,), name="A")
+    C = te.compute((70_000, 70_000), lambda i, j: A[0] + 1, name="C")
+    s = te.create_schedule(C)
+    fused = s[C].fuse("i", "j")
+    assert str(s).split("\n")[0] == "for i.j in range(4900000000):"
+    outer, inner = s[C].split(fused, 1 << 31)
+    assert [str(loop.extent) for loop in walk_stmt(s.body) if isinstance(loop, For)] == ["3", "2147483648"]
+    assert "2147483648" in build(s, [A, C]).llvm_ir()
+    assert (outer.name, inner.name) == ("i.j.o", "i.j.i")
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (0, 3), (3, 0), (1, 1), (1, 5), (5, 1), (0, 0), (2, 0, 2), ()])
+def test_16_dimensions_of_nothing_and_of_one(shape: tuple[int, ...]) -> None:
+    _, P, C = chain(*shape)
+    for number in range(len(shape)):
+        s = te.create_schedule(C)
+        outer, inner = s[C].split(s[C].loops[number], 4, tail="cut")
+        s[P].compute_at(s[C], outer)
+        s[P].split(s[P].loops[number], nparts=2)
+        s[C].unroll(inner)
+        s[C].parallel(outer)
+        check_meaning(s, compiled=True)
+    check_meaning(te.create_schedule(C), compiled=True)
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_16_a_sum_of_nothing_and_of_one(k: int) -> None:
+    *_, C = matmul(3, 2, k)
+    for order in ("ijk", "kij", "ikj"):
+        s = te.create_schedule(C)
+        s[C].reorder(*order)
+        s[C].split("k", 3)
+        check_meaning(s, compiled=True)
+
+
+def test_16_strided_read_only_and_unaligned_arrays() -> None:
+    A, C = pointwise(5, 33)
+    s = te.create_schedule(C)
+    s[C].vectorize("i1")
+    kernel = build(s, [A, C])
+    values = np.arange(5 * 33, dtype="float32").reshape(5, 33)
+    wide = np.zeros((5, 99), "float32")
+    wide[:, ::3] = values
+    raw = np.zeros(5 * 33 * 4 + 1, "uint8")
+    off = raw[1:].view("float32").reshape(5, 33)
+    off[:] = values
+    frozen = values.copy()
+    frozen.flags.writeable = False
+    for given in (wide[:, ::3], np.asfortranarray(values), values[::-1][::-1], frozen):
+        np.testing.assert_array_equal(kernel(given), values * 2 + 1)
+    with pytest.raises(KernelError, match=r"(?s)'A' is not aligned to its elements of 4 bytes.*pass A.copy\(\)"):
+        kernel(off)
+    out = np.zeros((33, 5), "float32").T
+    kernel(values, out)
+    np.testing.assert_array_equal(out, values * 2 + 1)
