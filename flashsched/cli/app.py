@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
+from flashsched.cli.bench import bench
 from flashsched.cli.devices import devices
 from flashsched.cli.doctor import doctor
 from flashsched.cli.logs import log
 from flashsched.cli.report import report
+from flashsched.cli.run import tell
 from flashsched.cli.show import show
 from flashsched.cli.simulate import simulate
 from flashsched.cli.tune import tune
@@ -41,10 +43,10 @@ def app(ctx: click.Context) -> None:
     130 or 143 stopped by Ctrl-C or SIGTERM (the log is whole, --resume goes on).
     """
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        tell(ctx.get_help())
 
 
-for command in (tune, report, show, devices, simulate, doctor, log):
+for command in (tune, report, show, devices, simulate, bench, doctor, log):
     app.add_command(command)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flashsched.cli.run import usage
+from flashsched.cli.run import tell, usage
 
 if TYPE_CHECKING:
     from flashsched.hw import DeviceSpec
@@ -47,16 +47,16 @@ def devices(name: str | None, check: Path | None, as_toml: bool, as_json: bool) 
             spec = known[name]
         else:
             specs = [known[each] for each in known]
-            click.echo(json.dumps([_row(spec) for spec in specs], indent=1) if as_json else _table(specs))
+            tell(json.dumps([_row(spec) for spec in specs], indent=1) if as_json else _table(specs))
             return
     if as_json:
-        click.echo(json.dumps(_document(spec), allow_nan=False, indent=1))
+        tell(json.dumps(_document(spec), allow_nan=False, indent=1))
     elif as_toml:
-        click.echo(spec.to_toml(), nl=False)
+        tell(spec.to_toml(), end="")
     elif check is not None:
-        click.echo(f"{check}: a sound device\n\n{spec.describe()}")
+        tell(f"{check}: a sound device\n\n{spec.describe()}")
     else:
-        click.echo(spec.describe())
+        tell(spec.describe())
 
 
 def _row(spec: DeviceSpec) -> dict[str, Any]:

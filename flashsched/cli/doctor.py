@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from flashsched.cli.progress import ProgressLine
-from flashsched.cli.run import DONE, FAILED, error_text
+from flashsched.cli.run import DONE, FAILED, error_text, tell
 from flashsched.errors import FlashschedError
 from flashsched.tune.figures import seconds_text
 
@@ -69,16 +69,16 @@ def doctor(measure: bool, as_json: bool) -> int:
     findings = [*broken, *findings]
     remarks = _remarks(report)
     if as_json:
-        click.echo(json.dumps({"ok": not findings, **report, "problems": findings, "remarks": remarks}, indent=1))
+        tell(json.dumps({"ok": not findings, **report, "problems": findings, "remarks": remarks}, indent=1))
     else:
-        click.echo(_told(report))
-        click.echo("")
+        tell(_told(report))
+        tell("")
         for text in findings:
-            click.echo(f"PROBLEM: {text}")
+            tell(f"PROBLEM: {text}")
         for text in remarks:
-            click.echo(f"remark: {text}")
+            tell(f"remark: {text}")
         if not findings:
-            click.echo("all is well" if not remarks else "all works")
+            tell("all is well" if not remarks else "all works")
     return FAILED if findings else DONE
 
 

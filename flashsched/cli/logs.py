@@ -11,7 +11,7 @@ import click
 
 from flashsched.cli.progress import failures_text
 from flashsched.cli.report import log_paths
-from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, usage
+from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, tell, usage
 
 if TYPE_CHECKING:
     from flashsched.tune.log import LogSummary
@@ -21,7 +21,7 @@ __all__ = ["log"]
 _LOG = click.Path(path_type=Path)
 
 
-@click.group(subcommand_metavar="COMMAND ...")
+@click.group(subcommand_metavar="COMMAND ...", no_args_is_help=False)
 def log() -> None:
     """Check tuning logs, merge them, cut them down.
 
@@ -52,9 +52,9 @@ def verify(logs: tuple[Path, ...], as_json: bool) -> int:
         with usage():
             found.append(check(path))
         if not as_json:
-            click.echo(_told(found[-1]))
+            tell(_told(found[-1]))
     if as_json:
-        click.echo(json.dumps([{"ok": item.ok, **dataclasses.asdict(item)} for item in found], indent=1))
+        tell(json.dumps([{"ok": item.ok, **dataclasses.asdict(item)} for item in found], indent=1))
     return DONE if all(item.ok for item in found) else FAILED
 
 
@@ -77,7 +77,7 @@ def merge(out: Path, logs: tuple[Path, ...]) -> None:
         raise CommandError(f"error: there is no log at {path}", USAGE)
     if not out.parent.is_dir():
         raise CommandError(f"error: there is no folder {out.parent} to write {out.name} in", USAGE)
-    click.echo(_told(put_together(logs, out)))
+    tell(_told(put_together(logs, out)))
 
 
 @log.command(short_help="Keep the best records of a log.")
@@ -100,7 +100,7 @@ def compact(log: Path, keep: int) -> None:
     if not log.exists():
         raise CommandError(f"error: there is no log at {log}", USAGE)
     dropped = cut_down(log, keep)
-    click.echo(f"{log}: {check(log).records} records kept, {dropped} dropped")
+    tell(f"{log}: {check(log).records} records kept, {dropped} dropped")
 
 
 def _told(summary: LogSummary) -> str:

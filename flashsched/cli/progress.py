@@ -9,8 +9,12 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
+
+if TYPE_CHECKING:
+    from flashsched.tune.tuner import Progress
 
 __all__ = ["ProgressLine", "clear_line", "duration_text", "failures_text", "progress_text"]
 
@@ -77,27 +81,27 @@ def clear_line() -> None:
         _live.clear()
 
 
-def progress_text(
-    done: int,
-    trials: int,
-    best_s: float | None,
-    flops: int,
-    share: float | None,
-    left_s: float,
-    failed: Mapping[str, int],
-) -> str:
-    """Where a tuning run stands.
+def progress_text(now: Progress, flops: int) -> str:
+    """Where a tuning run of a task of *flops* operations stands.
 
-    >>> progress_text(12, 64, 1.3e-3, 268435456, 0.75, 31.0, {"compile": 1})
+    >>> from flashsched.tune.tuner import Progress
+    >>> progress_text(Progress(12, 64, 1.3e-3, 0.75, 7.0, 31.0, {"compile": 1}), 268435456)
     '12/64 trials, best 1.30 ms (206 GFLOP/s, 75.0 % of the roofline), 31 s left, failed: 1 compile'
     """
-    best = "no valid schedule yet"
-    if best_s is not None:
-        rate = f"{figure_text(flops / best_s / 1e9)} GFLOP/s, " if flops and best_s > 0 else ""
-        part = f"{percent_text(share)} of the roofline" if share is not None else "roofline unknown"
-        best = f"best {seconds_text(best_s)} ({rate}{part})"
-    bad = f", failed: {failures_text(failed)}" if failed else ""
-    return f"{done}/{trials} trials, {best}, {duration_text(left_s)} left{bad}"
+    parts = [f"{now.done}/{now.trials} trials"]
+    if now.best_s is not None:
+        rate = f"{figure_text(flops / now.best_s / 1e9)} GFLOP/s, " if flops and now.best_s > 0 else ""
+        share = f"{percent_text(now.share)} of the roofline" if now.share is not None else "roofline unknown"
+        parts.append(f"best {seconds_text(now.best_s)} ({rate}{share})")
+    else:
+        parts.append("no valid schedule yet")
+    if now.stage == "finals":
+        parts.append("settling among the best")
+    elif now.done > 1:  # the first trial, which comes after a long look around, says nothing of the others
+        parts.append(f"{duration_text(now.left_s)} left")
+    if now.failed:
+        parts.append(f"failed: {failures_text(now.failed)}")
+    return ", ".join(parts)
 
 
 def failures_text(counts: Mapping[str, int]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flashsched.cli.run import USAGE, CommandError, say, usage
+from flashsched.cli.run import FAILED, USAGE, CommandError, say, tell, usage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,17 +44,18 @@ def report(logs: tuple[Path, ...], as_json: bool, as_csv: bool, html: Path | Non
     with usage():
         df = read_log(paths)
     if as_json:
-        click.echo(json.dumps(_json(df, paths), allow_nan=False, indent=1))
+        tell(json.dumps(_json(df, paths), allow_nan=False, indent=1))
     elif as_csv:
-        click.echo(df.to_csv(index=False, lineterminator="\n"), nl=False)
+        tell(df.to_csv(index=False, lineterminator="\n"), end="")
     elif html is not None:
         try:
             html.write_text(to_html(df), encoding="utf-8")
         except OSError as error:
-            raise CommandError(f"error: cannot write {html}: {error.strerror}", USAGE) from None
+            code = FAILED if error.errno == errno.ENOSPC else USAGE
+            raise CommandError(f"error: cannot write {html}: {error.strerror}", code) from None
         say(f"wrote {html}: {len(df)} trials of {len(paths)} log{'s' if len(paths) > 1 else ''}")
     else:
-        click.echo(to_text(df))
+        tell(to_text(df))
 
 
 def log_paths(given: tuple[Path, ...]) -> list[Path]:
@@ -74,6 +77,17 @@ def _json(df: pd.DataFrame, paths: list[Path]) -> dict[str, Any]:
 
     return {
         "logs": [str(path) for path in paths],
-        "summary": json.loads(summarize(df).to_json(orient="records")),
-        "trials": json.loads(df.to_json(orient="records")),
+        "summary": _rows(summarize(df)),
+        "trials": _rows(df),
     }
+
+
+def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
+    """One object a row; what is not a number is null."""
+    return [
+        {
+            str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        for row in df.to_dict("records")
+    ]

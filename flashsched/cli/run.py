@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import select
 import signal
 import sys
 import sysconfig
@@ -20,7 +21,19 @@ from typing import Any, TextIO
 
 from flashsched.errors import FlashschedError
 
-__all__ = ["DONE", "FAILED", "NOTHING_FOUND", "USAGE", "CommandError", "Stopped", "error_text", "main", "say", "usage"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "NOTHING_FOUND",
+    "USAGE",
+    "CommandError",
+    "Stopped",
+    "error_text",
+    "main",
+    "say",
+    "tell",
+    "usage",
+]
 
 DONE, FAILED, USAGE, NOTHING_FOUND = 0, 1, 2, 3
 """Exit codes; a signal's is 128 more than its number (130 for Ctrl-C, 143 for SIGTERM)."""
@@ -66,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             code = _command(given)
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return code
         except BaseException as problem:
             code, text = _verdict(problem)
@@ -81,12 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
+    """What click's own ``main`` does, but for its way with errors and pipes."""
     import click
+    from click.shell_completion import shell_complete
 
     from flashsched.cli.app import app
 
+    if asked := os.environ.get("_FLASHSCHED_COMPLETE"):
+        return shell_complete(app, {}, "flashsched", "_FLASHSCHED_COMPLETE", asked)
     try:
-        code = app.main(arguments, prog_name="flashsched", standalone_mode=False, obj=arguments)
+        with app.make_context("flashsched", list(arguments), obj=arguments) as context:
+            code = app.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.UsageError as error:
         see = f"\n  see: {error.ctx.command_path} --help" if error.ctx is not None else ""
         raise CommandError(f"error: {error.format_message()}{see}", USAGE) from None
@@ -110,7 +129,7 @@ def _verdict(problem: BaseException) -> tuple[int, str]:
     users = _in_users_file(problem)
     if users:
         return FAILED, f"error: {users}"
-    if isinstance(problem, BrokenPipeError):  # the reader has seen enough, as in `flashsched report LOG | head`
+    if isinstance(problem, BrokenPipeError) and _reader_has_left():
         return DONE, ""
     if isinstance(problem, OSError):
         where = f" {problem.filename}" if problem.filename else ""
@@ -216,6 +235,16 @@ def _make_every_text_printable() -> None:
             stream.reconfigure(errors="flashsched")
 
 
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more, as in ``flashsched report LOG | head``."""
+    try:
+        events = select.poll()
+        events.register(sys.stdout, 0)
+        return any(event & select.POLLERR for _, event in events.poll(0))
+    except (OSError, ValueError, AttributeError):  # no descriptor, or Windows
+        return False
+
+
 def _forget_unwritten() -> None:
     """Send what a closed or full standard output did not take nowhere, so that Python's exit does not fail on it."""
     for stream in (sys.stdout, sys.stderr):
@@ -230,6 +259,22 @@ def _forget_unwritten() -> None:
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
+
+
+def tell(text: str, end: str = "\n") -> None:
+    """A result on standard output.
+
+    Raises:
+        CommandError: standard output is a full disk, say.
+        BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        if sys.stdout is not None:
+            print(text, end=end, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"error: cannot write to standard output: {error.strerror}") from None
 
 
 def say(text: str) -> None:

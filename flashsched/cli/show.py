@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from flashsched.cli.run import USAGE, CommandError, say, usage
+from flashsched.cli.run import USAGE, CommandError, say, tell, usage
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
+from flashsched.errors import Infeasible, NoRecordError, ScheduleError
 from flashsched.tune.figures import seconds_text
 
 if TYPE_CHECKING:
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["best_of_log", "show"]
 
-_STAGES = ("te", "python", "loops", "lowered", "llvm", "llvm-optimized", "asm")
+_CODE = ("llvm", "llvm-optimized", "asm")
+_STAGES = ("te", "python", "loops", "lowered", *_CODE)
+_TRIES = 200  # draws for a schedule that is possible, where the template's first choice is not
 
 
 @click.command(short_help="Show a workload at any stage, from expressions to asm.")
@@ -43,36 +48,52 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
       flashsched show relu --stage asm | less
       flashsched show matmul --device a100-sim
     """
+    from flashsched.codegen.build import build
     from flashsched.codegen.lower import lower
 
     with usage():
         device = canonical_device(device)
         if stage == "te":
-            click.echo(task.text.replace("; ", "\n"))
+            tell(task.text.replace("; ", "\n"))
             return
+        if stage in _CODE and device != "cpu":
+            raise CommandError(
+                f"error: {device} is simulated, and no code is made for it\n"
+                "  hint: --stage lowered is as far as it goes; --device cpu has machine code",
+                USAGE,
+            )
         candidate, origin = _candidate(task, device, log)
     say(f"# {task_title(task)} on {device}: {origin}")
     if passes:
         for text in _each_pass(candidate, task.op):
-            click.echo(text)
+            tell(text)
     elif stage == "python":
-        click.echo(candidate.schedule.to_python())
+        tell(candidate.schedule.to_python().rstrip())
     elif stage == "loops":
-        click.echo(str(candidate.schedule))
+        tell(str(candidate.schedule))
     elif stage == "lowered":
-        click.echo(_text(lower(candidate.schedule, candidate.args, task.op)))
+        tell(_text(lower(candidate.schedule, candidate.args, task.op)))
     else:
-        click.echo(_compiled(candidate, task, stage, device))
+        kernel = build(candidate.schedule, candidate.args, name=task.op)
+        tell(kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized"))
 
 
 def _candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:
     """The schedule to show, and where it comes from."""
     from flashsched.hw import devices
     from flashsched.schedule import Trace
-    from flashsched.tune.knobs import FirstKnobs
+    from flashsched.tune.knobs import FirstKnobs, RandomKnobs
 
     if log is None:
-        return task.candidate(FirstKnobs(), devices[device]), "the template's first choice, not tuned"
+        spec, rng = devices[device], random.Random(0)
+        try:
+            return task.candidate(FirstKnobs(), spec), "the template's first choice, not tuned"
+        except Infeasible as reason:
+            for _ in range(_TRIES):
+                with contextlib.suppress(Infeasible, ScheduleError):
+                    found = task.candidate(RandomKnobs(rng), spec)
+                    return found, f"a random choice, as the template's first is not possible ({reason.reason})"
+            raise
     record = best_of_log(log, task, device)
     took = f"{seconds_text(record.median_s)}, {record.source}"
     return task.replay(Trace.from_json(record.trace)), f"trial {record.trial} of {log} ({took})"
@@ -84,7 +105,6 @@ def best_of_log(log: Path, task: Task, device: str) -> Record:
     Raises:
         NoRecordError: the log has none.
     """
-    from flashsched.errors import NoRecordError
     from flashsched.tune.load import best_record
     from flashsched.tune.log import read
 
@@ -118,19 +138,6 @@ def _each_pass(candidate: Candidate, name: str) -> Iterator[str]:
 
     lower(candidate.schedule, candidate.args, name, on_pass)
     yield from parts
-
-
-def _compiled(candidate: Candidate, task: Task, stage: str, device: str) -> str:
-    from flashsched.codegen.build import build
-
-    if device != "cpu":
-        raise CommandError(
-            f"error: {device} is simulated, and no code is made for it\n"
-            "  hint: --stage lowered is as far as it goes; --device cpu has machine code",
-            USAGE,
-        )
-    kernel = build(candidate.schedule, candidate.args, name=task.op)
-    return kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized")
 
 
 def _text(program: Program) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flashsched.cli.progress import ProgressLine
-from flashsched.cli.run import NOTHING_FOUND, CommandError, say, usage
+from flashsched.cli.progress import ProgressLine, progress_text
+from flashsched.cli.run import NOTHING_FOUND, CommandError, say, tell, usage
 from flashsched.cli.show import best_of_log
-from flashsched.cli.tune import canonical_device, progress_of
+from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
@@ -59,9 +59,9 @@ def simulate(task: Task, device: str, trials: int, seed: int, log: Path | None, 
     found = predict(schedule, spec)
     if as_json:
         document = {"task": task.to_json(), "device": spec.name, **_json(found, task)}
-        click.echo(json.dumps(document, allow_nan=False, indent=1))
+        tell(json.dumps(document, allow_nan=False, indent=1))
     else:
-        click.echo(_told(found, task, spec.name))
+        tell(_told(found, task, spec.name))
 
 
 def _from_log(log: Path, task: Task, device: str) -> Schedule:
@@ -78,7 +78,7 @@ def _searched(task: Task, device: str, trials: int, seed: int, quiet: bool) -> S
     if not quiet:
         say(f"searching schedules of {task_title(task)} for {device}: at most {trials} trials")
     with ProgressLine(quiet) as line:
-        result = tune(task, device, trials, seed=seed, progress=lambda now: progress_of(line, task, now))
+        result = tune(task, device, trials, seed=seed, progress=lambda now: line.show(progress_text(now, task.flops)))
     if result.best is None:
         raise CommandError(
             f"error: no valid schedule of {task_title(task)} for {device}\n  {result.why_nothing()}", NOTHING_FOUND
@@ -107,8 +107,8 @@ def _told(found: Prediction, task: Task, device: str) -> str:
     if found.energy_j is not None:
         lines.append(f"  energy       {found.energy_j:.3g} J")
     lines += ["", "  what each limit alone would take"]
-    for name, seconds in sorted(found.breakdown.items(), key=lambda item: -item[1]):
-        lines.append(f"    {name:<22}{seconds_text(seconds):>10}")
+    slowest_first = sorted(found.breakdown.items(), key=lambda item: -item[1])
+    lines += [f"    {name:<22}{seconds_text(seconds):>10}" for name, seconds in slowest_first if seconds > 0]
     lines += ["", "  bytes moved"]
     lines += [f"    {name:<22}{_bytes_text(moved):>10}" for name, moved in found.bytes.items()]
     return "\n".join(lines)

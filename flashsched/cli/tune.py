@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flashsched.cli.progress import ProgressLine, duration_text, failures_text, progress_text
-from flashsched.cli.run import DONE, NOTHING_FOUND, USAGE, CommandError, Stopped, say, usage
+from flashsched.cli.run import DONE, NOTHING_FOUND, USAGE, CommandError, Stopped, say, tell, usage
 from flashsched.cli.workload import shape_of, task_title, workload_options
 from flashsched.errors import LogError
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flashsched.tune.task import Task
     from flashsched.tune.tuner import Progress, Result
 
-__all__ = ["best_json", "canonical_device", "progress_of", "tune"]
+__all__ = ["canonical_device", "tune"]
 
 
 @click.command(short_help="Search the schedules of a workload.")
@@ -97,7 +97,7 @@ def tune(
 
             def progress(now: Progress) -> None:
                 last[:] = [now]
-                progress_of(line, task, now)
+                line.show(progress_text(now, task.flops), now=now.stage == "finals")
 
             result = run(
                 task, device, trials, path, seed,
@@ -107,11 +107,11 @@ def tune(
         raise Stopped(stop.number, _stopped_text(stop.number, last, task, path, ctx.obj or [])) from None
     elapsed_s = time.perf_counter() - started
     if as_json:
-        click.echo(json.dumps(_json(result, spec.name, path, seed, elapsed_s), allow_nan=False, indent=1))
+        tell(json.dumps(_json(result, spec.name, path, seed, elapsed_s), allow_nan=False, indent=1))
     elif result.best is not None:
-        click.echo(_summary(result, result.best, device, path, elapsed_s))
+        tell(_summary(result, result.best, device, path, elapsed_s))
         if show:
-            click.echo("\n" + result.schedule().schedule.to_python())
+            tell("\n" + result.schedule().schedule.to_python().rstrip())
     if result.best is None:
         raise CommandError(
             f"error: no valid schedule of {task_title(task)} for {device} in {len(result.records)} trials"
@@ -133,15 +133,6 @@ def canonical_device(name: str) -> str:
         return name
     spec = devices.for_simulation(name)
     return name if name.lower().endswith(".toml") else spec.name
-
-
-def progress_of(line: ProgressLine, task: Task, now: Progress) -> None:
-    """Show on *line* where a tuning run of *task* stands."""
-    if now.stage == "finals":
-        line.show(f"{now.done}/{now.trials} trials, settling among the best", now=True)
-    else:
-        text = progress_text(now.done, now.trials, now.best_s, task.flops, now.share, now.left_s, now.failed)
-        line.show(text, now=now.done == now.trials)
 
 
 def _file_name(text: str) -> str:
@@ -194,7 +185,7 @@ def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: f
     task = result.task
     failed = {s: n for s, n in _counts(result).items() if s not in ("correct", "unverified")}
     bad = f", failed: {failures_text(failed)}" if failed else ""
-    figures = best_json(result, best)
+    figures = _best_json(result, best)
     rate = f"   {figure_text(figures['gflops'])} GFLOP/s" if figures["gflops"] else ""
     share = f"   {percent_text(figures['share_of_roofline'])} of the roofline" if figures["share_of_roofline"] else ""
     simulated = best.source == "simulated"
@@ -236,7 +227,7 @@ def _show_words(task: Task) -> str:
     return f"{task.op} --shape {shape_of(task)}{dtype}{options}"
 
 
-def best_json(result: Result, best: Record) -> dict[str, Any]:
+def _best_json(result: Result, best: Record) -> dict[str, Any]:
     """A record as the log holds it, with ``time_s``, ``gflops`` and ``share_of_roofline``; None where unknown."""
     time_s = best.median_s
     roofline_s = best.extra.get("roofline_s")
@@ -259,7 +250,7 @@ def _json(result: Result, device: str, path: Path, seed: int, elapsed_s: float) 
         "elapsed_s": elapsed_s,
         "trials": len(result.records),
         "counts": _counts(result),
-        "best": None if result.best is None else best_json(result, result.best),
+        "best": None if result.best is None else _best_json(result, result.best),
         "ties": [record.record_id for record in result.ties],
         "why": result.why_nothing() if result.best is None else None,
     }

@@ -59,7 +59,18 @@ def read_log(paths: FilePath | Iterable[FilePath]) -> pd.DataFrame:
         LogError: no such log, or one that this version does not read. Damaged lines are skipped with a LogWarning.
     """
     several: Iterable[FilePath] = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return frame(record for path in several for record in read(path))
+    return frame(_settled([record for path in several for record in read(path)]))
+
+
+def _settled(records: Sequence[Record]) -> list[Record]:
+    """*records* with each finalist once, as it was timed in the end, in the place of its first timing."""
+    finals = {record.extra["retimes"]: record for record in records if "retimes" in record.extra}
+    known = {record.record_id for record in records}
+    return [
+        finals.get(record.record_id, record)
+        for record in records
+        if "retimes" not in record.extra or record.extra["retimes"] not in known
+    ]
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
