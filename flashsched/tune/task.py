@@ -16,9 +16,12 @@ from flashsched.ops import OPERATORS, Operator, find_operator
 from flashsched.ops.generic import generic_cpu
 from flashsched.ops.operator import KnobsLike, Template
 from flashsched.schedule import Schedule, Trace, create_schedule
+from flashsched.schedule.default import loop_names
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Call, Compare, Expr, Select
-from flashsched.te.tensor import ComputeOp, PlaceholderOp, Reduce, Tensor, graph
+from flashsched.te.expr import Binary, Call, Compare, Expr, Select, Var
+from flashsched.te.printing import expr_text
+from flashsched.te.tensor import ComputeOp, PlaceholderOp, Read, Reduce, Reducer, Tensor, graph
+from flashsched.te.visit import walk
 
 __all__ = ["Candidate", "Task"]
 
@@ -212,17 +215,34 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _text(args: Sequence[Tensor]) -> str:
-    """The te graph as canonical text: each operation on a line, then the arguments in order."""
+    """The te graph as canonical text: each operation on a line, then the arguments in order.
+
+    It says all that decides what is computed. Where two operations have one name, numbers tell which is read.
+    """
+    ops = graph(args)
+    alike = len({op.name for op in ops}) < len(ops)
+    numbers = {tensor: f"#{number}" if alike else "" for number, op in enumerate(ops) for tensor in op.outputs}
     lines = []
-    for op in graph(args):
+    for op in ops:
         if isinstance(op, PlaceholderOp):
             lines.append(f"{op.name}: {op.dtype}{list(op.shape)}")
         elif isinstance(op, ComputeOp):
-            axes = ", ".join(f"{axis.name}<{axis.extent}" for axis in op.axis)
-            reduced = "".join(f" for {a.name} in {a.begin}..{a.begin + a.extent}" for a in op.reduce_axis)
-            values = ", ".join(f"{value.dtype} {value}" for value in op.body)
-            lines.append(f"{op.name}[{axes}] = {values}{reduced}")
-    return "; ".join([*lines, f"({', '.join(tensor.name for tensor in args)})"])
+            loops = (*op.axis, *op.reduce_axis)
+            names: dict[Var, str] = dict(zip(loops, loop_names(loops), strict=True))
+            axes = ", ".join(f"{names[axis]}<{axis.extent}" for axis in op.axis)
+            reduced = "".join(f" for {names[a]} in {a.begin}..{a.begin + a.extent}" for a in op.reduce_axis)
+            values = ", ".join(f"{value.dtype} {expr_text(value, names)}" for value in op.body)
+            how = "" if op.reduction is None else f" with {_reducer_text(op.reduction.reducer)}"
+            read = [numbers[node.tensor] for value in op.body for node in walk(value) if isinstance(node, Read)]
+            lines.append(f"{op.name}[{axes}] = {values}{reduced}{how}{' of ' * alike}{''.join(read)}")
+    return "; ".join([*lines, f"({', '.join(tensor.name + numbers[tensor] for tensor in args)})"])
+
+
+def _reducer_text(reducer: Reducer) -> str:
+    """What a reduction does, whatever it is called: ``sum(x, y) = x + y from 0.0``."""
+    given = ", ".join(var.name for var in (*reducer.lhs, *reducer.rhs))
+    results, start = (", ".join(map(str, part)) for part in (reducer.result, reducer.identity))
+    return f"{reducer.name}({given}) = {results} from {start}"
 
 
 def _flops(args: Sequence[Tensor]) -> int:
@@ -250,5 +270,5 @@ def _count(value: Expr) -> int:
     if isinstance(value, Compare) or value.dtype == dtypes.INDEX:
         return 0
     own = 1 if isinstance(value, Binary | Call) else 0
-    parts = [] if type(value).__name__ in ("Read", "Load") else value.children
+    parts = () if isinstance(value, Read) else value.children
     return own + sum(_count(child) for child in parts)
