@@ -109,7 +109,7 @@ def tune(
     if as_json:
         tell(json.dumps(_json(result, spec.name, path, seed, elapsed_s), allow_nan=False, indent=1))
     elif result.best is not None:
-        tell(_summary(result, result.best, device, path, elapsed_s))
+        tell(_summary(result, result.best, device, path, elapsed_s, ctx.params["workload"]))
         if show:
             tell("\n" + result.schedule().schedule.to_python().rstrip())
     if result.best is None:
@@ -181,7 +181,7 @@ def _counts(result: Result) -> dict[str, int]:
     return dict(Counter(record.status for record in result.records))
 
 
-def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: float) -> str:
+def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: float, workload: str) -> str:
     task = result.task
     failed = {s: n for s, n in _counts(result).items() if s not in ("correct", "unverified")}
     bad = f", failed: {failures_text(failed)}" if failed else ""
@@ -190,8 +190,9 @@ def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: f
     share = f"   {percent_text(figures['share_of_roofline'])} of the roofline" if figures["share_of_roofline"] else ""
     simulated = best.source == "simulated"
     which = f"trial {best.trial}{', simulated' if simulated else ''}"
+    trials = f"{len(result.records)} trial{'' if len(result.records) == 1 else 's'}"
     lines = [
-        f"{task_title(task)} on {device}: {len(result.records)} trials in {duration_text(elapsed_s)}{bad}",
+        f"{task_title(task)} on {device}: {trials} in {duration_text(elapsed_s)}{bad}",
         "",
         f"  best      {seconds_text(best.median_s)}{rate}{share}   ({which})",
     ]
@@ -199,32 +200,35 @@ def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: f
         tied = ", ".join(f"{record.trial}" for record in result.ties)
         lines.append(f"  ties      trial{'s' if len(result.ties) > 1 else ''} {tied}: too close to tell apart")
     lines.append(f"  log       {path}")
-    known = f"{task.op!r}, shape={task.shape}, dtype={task.dtype!r}" + "".join(
-        f", {key}={value!r}" for key, value in task.options.items()
-    )
     if simulated:
-        lines.append(
-            f"  look      flashsched show {_show_words(task)} --device {device} --log {shlex.quote(str(path))}"
-        )
-    elif _is_built_in(task):
-        lines.append(f"  use       f = fs.load({str(path)!r}, fs.Task({known}))")
+        words = shlex.join([*_words(task, workload), "--device", device, "--log", str(path)])
+        lines.append(f"  look      flashsched show {words}")
     else:
-        lines.append(f"  use       f = fs.load({str(path)!r}, task)")
+        lines.append(f"  use       f = fs.load({str(path)!r}, {_task_code(task)})")
     return "\n".join(lines)
 
 
-def _is_built_in(task: Task) -> bool:
+def _words(task: Task, workload: str) -> list[str]:
+    """The workload and its options, as the command line takes them."""
+    if _is_fixed(task):
+        return [workload]
+    words = [workload, "--shape", shape_of(task)] + ([] if task.dtype == "float32" else ["--dtype", task.dtype])
+    return words + [word for key, value in task.options.items() for word in ("-o", f"{key}={value}")]
+
+
+def _task_code(task: Task) -> str:
+    """The task as Python makes it; a tensor expression that is fixed is just ``task``."""
     from flashsched.ops import OPERATORS
 
-    return OPERATORS.get(task.op) is task.operator
+    if _is_fixed(task):
+        return "task"
+    op = repr(task.op) if OPERATORS.get(task.op) is task.operator else task.op
+    options = "".join(f", {key}={value!r}" for key, value in task.options.items())
+    return f"fs.Task({op}, shape={task.shape}, dtype={task.dtype!r}{options})"
 
 
-def _show_words(task: Task) -> str:
-    if not _is_built_in(task):
-        return "WORKLOAD"
-    dtype = "" if task.dtype == "float32" else f" --dtype {task.dtype}"
-    options = "".join(f" -o {key}={value}" for key, value in task.options.items())
-    return f"{task.op} --shape {shape_of(task)}{dtype}{options}"
+def _is_fixed(task: Task) -> bool:
+    return task.resized(task.shape) is None
 
 
 def _best_json(result: Result, best: Record) -> dict[str, Any]:

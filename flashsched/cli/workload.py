@@ -158,7 +158,8 @@ def _of_function(
     made = function(**keywords)
     if not _are_tensors(made):
         raise TuneError(
-            f"{name}() returned {type(made).__name__}, not tensors", hint="return [inputs..., output] of te.compute"
+            f"{name}() must return a list of tensors, and returned {type(made).__name__}",
+            hint="return [inputs..., output]; te.placeholder makes an input, te.compute an output",
         )
     return Task.from_te(list(made), name=name)
 
