@@ -254,7 +254,7 @@ def test_a_task_pickles(task):
 
 
 def test_an_operator_of_a_users_file_is_tuned_though_no_worker_can_import_it(tmp_path):
-    """Its own file is a script that lies nowhere on the path, and its reference is what the results are held against."""
+    """Its file is a script that lies nowhere on the path, and its reference is what the results are held against."""
     script = tmp_path / "mine.py"
     script.write_text(
         textwrap.dedent("""
