@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from hypothesis import strategies as st
 
 from flashsched.errors import ScheduleError
-from flashsched.schedule.ir import SCOPES, LoopKind, block_loads
+from flashsched.schedule.ir import SCOPES, Block, For, LoopKind, Stmt, block_loads, sub_stmts
 from flashsched.schedule.schedule import Schedule, create_schedule
 from flashsched.schedule.state import Stage
 from flashsched.te.tensor import Tensor
@@ -29,6 +29,8 @@ CPU_PRIMITIVES = (
     "set_scope", "transform_layout",
 )  # fmt: skip
 """What is drawn from, the more often the more can go wrong with it."""
+
+_MOST_POINTS = 50_000  # a few tenths of a second in the interpreter
 
 GPU_PRIMITIVES = (*CPU_PRIMITIVES, "bind", "bind", "bind")
 
@@ -47,6 +49,8 @@ def schedules(
 def take_step(draw: Draw, schedule: Schedule, primitive: str) -> bool:
     """Apply *primitive* with drawn arguments; returns whether it was accepted.
 
+    A step that makes the nest compute so much again that the interpreter would take long counts as refused.
+
     Raises:
         AssertionError: a refused step changed the schedule.
     """
@@ -54,12 +58,23 @@ def take_step(draw: Draw, schedule: Schedule, primitive: str) -> bool:
     if drawn is None:
         return False
     before = schedule.state, schedule.trace
+    tried = schedule.copy()
     try:
+        tried.apply(primitive, *drawn)
+        if _points(tried.body) > max(_MOST_POINTS, _points(schedule.body)):
+            return False
         schedule.apply(primitive, *drawn)
     except ScheduleError:
         assert (schedule.state, schedule.trace) == before
         return False
     return True
+
+
+def _points(stmt: Stmt, turns: int = 1) -> int:
+    """How often blocks are run, whatever their conditions say."""
+    if isinstance(stmt, For):
+        turns *= stmt.turns or 0
+    return turns if isinstance(stmt, Block) else sum(_points(inner, turns) for inner in sub_stmts(stmt))
 
 
 def _stage(draw: Draw, schedule: Schedule) -> Stage | None:
