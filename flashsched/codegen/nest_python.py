@@ -30,6 +30,7 @@ from flashsched.schedule.ir import (
     rewrite_stmt,
     walk_stmt,
 )
+from flashsched.schedule.nest import filled_together
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
 from flashsched.te.tensor import AxisKind
@@ -136,8 +137,9 @@ def _around_reduction(stmt: Stmt, path: tuple[For, ...]) -> tuple[For, ...]:
 def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
     """*body* with memory made inside the innermost concurrent loop that holds all uses of a buffer, where it may be.
 
-    Shared memory belongs to a whole GPU block, so it is never made inside a loop of threads.
+    Shared memory that a GPU block's threads fill together belongs to all of them, and is never made inside their loops.
     """
+    together = filled_together(body)
     paths: dict[Buffer, tuple[For, ...]] = {}
     made = {node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)} | given
 
@@ -167,7 +169,7 @@ def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
     for buffer, path in paths.items():
         for loop in reversed(path):
             shareable = loop.kind.is_block or loop.kind is LoopKind.PARALLEL
-            if shareable or (loop.kind.is_concurrent and buffer.scope != "shared"):
+            if shareable or (loop.kind.is_concurrent and buffer not in together):
                 places.setdefault(loop.var, []).append(buffer)
                 break
 

@@ -452,7 +452,9 @@ def test_threads_that_fill_shared_memory_each_for_itself_race() -> None:
     s, out = Buffer("S", (4,), "int64", "shared"), Buffer("out", (4,), "int64")
     t, k = variables("t k")
     body = Seq((For(k, index(4), Store(s, (k,), k)), Store(out, (t,), Load(s, (t,)))))
-    faulty(For(t, index(4), body, THREAD), r"turn 1 writes S\[0\], which turn 0 wrote", {}, out)
+    threads = For(t, index(4), body, THREAD)
+    faulty(Alloc(s, threads), r"turn 1 writes S\[0\], which turn 0 wrote", {}, out)
+    assert interpret_nest(threads, {}, [out])[0].tolist() == [0, 1, 2, 3]  # with a copy for each, as it is lowered
 
 
 def test_the_turns_of_a_cooperative_loop_race_as_any_others() -> None:

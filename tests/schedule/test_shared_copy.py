@@ -61,3 +61,18 @@ def test_shared_memory_is_allocated_once_for_a_block() -> None:
     outside = {id(node) for loop in walk_stmt(body) if isinstance(loop, For) and loop.kind.is_thread
                for node in walk_stmt(loop)}  # fmt: skip
     assert id(held[0]) not in outside
+
+
+def test_what_threads_do_not_fill_together_is_their_own() -> None:
+    A, B = te.placeholder((M, K), name="A"), te.placeholder((K, N), name="B")
+    k = te.reduce_axis((0, K), name="k")
+    C = te.compute((M, N), lambda i, j: te.sum(A[i, k] * B[k, j], axis=k), name="C")
+    s = te.create_schedule(C)
+    copy = s.cache_read(B, "shared", [C])
+    i, j = s[C].op.axis
+    s[C].bind(i, "threadIdx.x")
+    s[copy].compute_at(s[C], j)  # a column, copied by each thread alone
+    rng = np.random.default_rng(0)
+    a, b = rng.random((M, K), dtype="float32"), rng.random((K, N), dtype="float32")
+    for program in (program_of(s, [A, B, C]), lower(s, [A, B, C])):
+        np.testing.assert_allclose(interpret(program, [a, b])[0], a @ b, rtol=1e-5)

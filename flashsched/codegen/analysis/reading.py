@@ -27,6 +27,7 @@ from flashsched.schedule.ir import (
     Stmt,
     Store,
 )
+from flashsched.schedule.nest import filled_together
 from flashsched.schedule.state import State
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
@@ -216,7 +217,8 @@ def read_nests(state: State) -> list[Nest]:
             for raw in raws:
                 users.setdefault(raw.buffer, set()).add(number)
     kept = given | {buffer for buffer, where in users.items() if len(where) > 1}
-    return [_nest(root, extents, sites, kept, given) for root, extents, sites in found if sites]
+    together = filled_together(state.body)
+    return [_nest(root, extents, sites, (kept, given, together)) for root, extents, sites in found if sites]
 
 
 def _walk(
@@ -277,14 +279,13 @@ def _nest(
     root: Stmt,
     extents: dict[Var, int],
     sites: Sequence[tuple[Site, list[_Raw]]],
-    kept: set[Buffer],
-    given: set[Buffer],
+    sorts: tuple[set[Buffer], set[Buffer], set[Buffer]],
 ) -> Nest:
     uses: dict[Buffer, list[_Raw]] = {}
     for _, raws in sites:
         for raw in raws:
             uses.setdefault(raw.buffer, []).append(raw)
-    placed = {b: _placed(b, found, b in kept, b in given, extents) for b, found in uses.items()}
+    placed = {b: _placed(b, found, *(b in sort for sort in sorts), extents=extents) for b, found in uses.items()}
     for site, raws in sites:
         for raw in raws:
             memory, place = placed[raw.buffer]
@@ -317,11 +318,11 @@ class _Place:
 
 
 def _placed(
-    buffer: Buffer, uses: Sequence[_Raw], kept: bool, given: bool, extents: Mapping[Var, int]
+    buffer: Buffer, uses: Sequence[_Raw], kept: bool, given: bool, together: bool, *, extents: Mapping[Var, int]
 ) -> tuple[Memory, _Place]:
     around = () if kept else _common(uses)
-    # shared memory lies outside the loops over threads, and holds what all of them touch
-    outside = [loop for loop in around if not (buffer.scope == "shared" and loop.kind.is_thread)]
+    # shared memory that threads fill together lies outside the loops over them, and holds what all of them touch
+    outside = [loop for loop in around if not (together and loop.kind.is_thread)]
     gone = frozenset(loop.var for loop in outside)
     low = [0] * len(buffer.shape)
     shape = list(buffer.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, Seq, Stmt, Store, map_exprs, rewrite_stmt, seq
-from flashsched.schedule.nest import loop_ranges
+from flashsched.schedule.nest import filled_together, loop_ranges
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.te.expr import Expr, is_const
 from flashsched.te.simplify import Ranges, simplify
@@ -20,15 +20,16 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     The buffer shrinks to the region that is touched there, the loops around it being points: a stage that is computed
     at a loop keeps just one turn's part. Its layout, if it has one, is applied to what is left.
 
-    Shared memory belongs to all threads of a block: it holds what they touch together, and is allocated outside the
-    loops over threads, once for all turns of the loops between.
+    Shared memory that the threads of a block fill together belongs to all of them: it holds what they touch together,
+    and is allocated outside the loops over threads, once for all turns of the loops between.
     """
+    together = filled_together(body)
     used: dict[Buffer, None] = {}
     for buffer in _uses(body):
         used.setdefault(buffer)
     for buffer in used:
         if buffer not in given:
-            body, _ = _place(body, buffer, [])
+            body, _ = _place(body, buffer, [], buffer in together)
     return body
 
 
@@ -53,50 +54,50 @@ def _touches(stmt: Stmt, buffer: Buffer) -> bool:
     return buffer in _uses(stmt)
 
 
-def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> tuple[Stmt, Buffer | None]:
+def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tuple[Stmt, Buffer | None]:
     """*stmt* with *buffer* placed in it, and the memory that is to be allocated further out, if it is."""
     match stmt:
         case For():
             own = any(isinstance(n, Load) and n.buffer is buffer for n in walk(stmt.extent))
             if not own:
-                inner, waiting = _place(stmt.body, buffer, [*around, stmt])
+                inner, waiting = _place(stmt.body, buffer, [*around, stmt], together)
                 loop = replace(stmt, body=inner)
                 if waiting is not None and not _threads(around):
                     return Alloc(waiting, loop), None
                 return loop, waiting
         case Alloc():
-            inner, waiting = _place(stmt.body, buffer, around)
+            inner, waiting = _place(stmt.body, buffer, around, together)
             return replace(stmt, body=inner), waiting
         case Seq():
             touching = [position for position, inner in enumerate(stmt.stmts) if _touches(inner, buffer)]
             first = touching[0]
             if len(touching) == 1:
-                inner, waiting = _place(stmt.stmts[first], buffer, around)
+                inner, waiting = _place(stmt.stmts[first], buffer, around, together)
                 return seq((*stmt.stmts[:first], inner, *stmt.stmts[first + 1 :])), waiting
-            rest, waiting = _allocated(seq(stmt.stmts[first:]), buffer, around)
+            rest, waiting = _allocated(seq(stmt.stmts[first:]), buffer, around, together)
             return seq((*stmt.stmts[:first], rest)), waiting
         case If() | Let() | Store():
             pass
         case _:
             pass
-    return _allocated(stmt, buffer, around)
+    return _allocated(stmt, buffer, around, together)
 
 
 def _threads(around: list[Stmt]) -> list[For]:
     return [node for node in around if isinstance(node, For) and node.kind.is_thread]
 
 
-def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt]) -> tuple[Stmt, Buffer | None]:
+def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tuple[Stmt, Buffer | None]:
     outer = loop_ranges(around)
-    together = _threads(around) if buffer.scope == "shared" else []
-    found = [replace(a, inner=(*((t.var, t.turns) for t in together), *a.inner)) for a in accesses(stmt, buffer)]
-    points = {var: limits for var, limits in outer.items() if all(var is not node.var for node in together)}
+    threads = _threads(around) if together else []
+    found = [replace(a, inner=(*((t.var, t.turns) for t in threads), *a.inner)) for a in accesses(stmt, buffer)]
+    points = {var: limits for var, limits in outer.items() if all(var is not node.var for node in threads)}
     spans = region(found, buffer.shape, points)
     shape = tuple(span.extent for span in spans)
     logical = replace(buffer, shape=shape)
     small = replace(logical, shape=buffer.layout.shape(shape), layout=None) if buffer.layout else logical
     moved = _moved(stmt, buffer, small, spans, outer)
-    return (moved, small) if together else (Alloc(small, moved), None)
+    return (moved, small) if threads else (Alloc(small, moved), None)
 
 
 def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Ranges) -> Stmt:
