@@ -87,11 +87,20 @@ class Task:
             name: what logs and reports call it.
             template: how it is scheduled, ``template(s, args, knobs, spec)``; one for the CPU, or one a kind of device.
             reference: ``reference(*inputs)`` in NumPy; without it the default nest is the reference.
+
+        Raises:
+            TuneError: *args* are not all inputs of the graph and then its output.
         """
         task = object.__new__(cls)
         fixed = list(args)
         if not fixed or not isinstance(fixed[-1].op, ComputeOp):
             raise TuneError("Task.from_te takes the inputs and then the output, which must be computed")
+        for tensor in fixed[:-1]:
+            if isinstance(tensor.op, ComputeOp):
+                raise TuneError(f"Task.from_te takes the inputs and then the output, and {tensor.name} is computed")
+        for op in graph(fixed[-1:]):
+            if isinstance(op, PlaceholderOp) and not any(op is tensor.op for tensor in fixed):
+                raise TuneError(f"Task.from_te is not given {op.name}, an input of {fixed[-1].name}")
         task.operator = Operator(name, lambda: fixed, (), dtypes.DTYPES, reference)
         templates = template if isinstance(template, Mapping) else {} if template is None else {"cpu": template}
         task.operator.templates.update(templates)

@@ -176,6 +176,8 @@ def test_to_json_is_what_a_record_needs():
         (lambda: Task("relu", (4, 5), bias=True), "relu has no option 'bias'"),
         (lambda: Task.from_te([]), "inputs and then the output"),
         (lambda: Task.from_te([te.placeholder((4,), name="A")]), "the output, which must be computed"),
+        (lambda: Task.from_te(programs.chain(4)), "the inputs and then the output, and P is computed"),
+        (lambda: Task.from_te(programs.matmul(2, 2, 2)[1:]), "is not given A, an input of C"),
         (lambda: Task.from_te(programs.matmul(2, 2, 2)).template("gpu"), r"custom has no schedule template for a gpu"),
     ],
 )
