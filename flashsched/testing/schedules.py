@@ -37,12 +37,12 @@ GPU_PRIMITIVES = (*CPU_PRIMITIVES, "bind", "bind", "bind")
 
 @st.composite
 def schedules(
-    draw: Draw, outputs: Sequence[Tensor], most_steps: int = 10, primitives: Sequence[str] = CPU_PRIMITIVES
+    draw: Draw, outputs: Sequence[Tensor], most_steps: int = 14, primitives: Sequence[str] = CPU_PRIMITIVES
 ) -> Schedule:
     """A schedule of *outputs* after up to *most_steps* steps drawn from *primitives*."""
     schedule = create_schedule(list(outputs))
-    for name in draw(st.lists(st.sampled_from(primitives), max_size=most_steps)):
-        take_step(draw, schedule, name)
+    for _ in range(draw(st.integers(0, most_steps))):  # a list of steps would be short as a rule
+        take_step(draw, schedule, draw(st.sampled_from(primitives)))
     return schedule
 
 
