@@ -113,7 +113,7 @@ def test_cache_read_refuses() -> None:
     ):
         s.cache_read(P, "local")
     s[P].compute_inline()
-    with pytest.raises(ScheduleError, match="stage 'P' was inlined into its readers"):
+    with pytest.raises(ScheduleError, match=r"(?s)stage 'P' was inlined .* nothing left to copy.*call cache_read f"):
         s.cache_read("P", "local")
     with pytest.raises(ScheduleError, match=r"'P' does not read 'A'|was inlined"):
         s.cache_read(A, "local", [P])

@@ -21,6 +21,18 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
     A loop bound to a thread axis inside a loop that is bound to the same axis is cooperative: the threads of the block
     share its turns, with a barrier before and after.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((4, 6), name="A")
+    >>> C = te.compute((4, 6), lambda i, j: A[i, j] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[C].bind("i", "blockIdx.x")
+    >>> s[C].bind("j", "threadIdx.x")
+    >>> print(s)
+    for i in range(4):  # blockIdx.x
+      for j in range(6):  # threadIdx.x
+        C(i=i, j=j):
+          C[i, j] = A[i, j] + 1.0
+
     Raises:
         ScheduleError: *loop* is absent, has a kind already or runs over a reduction; there is no such *axis*; another
             loop on the same axis has another extent; a block axis would stand inside a thread axis.

@@ -24,6 +24,20 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
                                    A.shared[i] = A[i]
                                S reads A.shared
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((10,), name="A")
+    >>> C = te.compute((10,), lambda i: A[i] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s.cache_read(A, "local")
+    Tensor(A.local, shape=[10], float32)
+    >>> print(s)
+    for i0 in range(10):
+      A.local(i0=i0):
+        A.local[i0] = A[i0]
+    for i in range(10):
+      C(i=i):
+        C[i] = A.local[i] + 1.0
+
     Args:
         state: the schedule's state.
         stage: the stage or the input that is copied.
@@ -76,7 +90,12 @@ def _source(state: State, name: str) -> Buffer:
     for stage in state.stages.values():
         for buffer in stage.buffers:
             if buffer.name == name:
-                state.stage(stage.name)  # refuses an inlined one
+                if stage.inlined:
+                    refuse(
+                        state,
+                        f"stage {stage.name!r} was inlined into its readers, and there is nothing left to copy",
+                        hint="call cache_read first, then compute_inline: the copy then computes it",
+                    )
                 return buffer
     known = [b.name for b in state.params] + [b.name for s in state.stages.values() for b in s.buffers]
     refuse(state, f"no tensor named {name!r}", hint=did_you_mean(name, known))

@@ -30,6 +30,22 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
 
     A reduction moves to the new stage with its axes: handles of them are to be taken from it.
 
+    >>> from flashsched import te
+    >>> A, k = te.placeholder((4, 6), name="A"), te.reduce_axis((0, 6), name="k")
+    >>> C = te.compute((4,), lambda i: te.sum(A[i, k], axis=k), name="C")
+    >>> s = te.create_schedule(C)
+    >>> s.cache_write(C, "local")
+    Tensor(C.local, shape=[4], float32)
+    >>> print(s)
+    for i in range(4):
+      for k in range(6):
+        C.local(i=i, k=k):  # reduces k
+          init C.local[i] = 0.0
+          C.local[i] = C.local[i] + A[i, k]
+    for i in range(4):
+      C(i=i):
+        C[i] = C.local[i]
+
     Returns:
         The name of the new stage. Compute it at a loop of *stage*, so that a tile is finished before it is copied.
 

@@ -29,6 +29,22 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
     The part is the union over all readers in the loop; parts of different turns that overlap are computed again. The
     stage's own steps (splits, kinds, …) are kept, whether they came before or come after.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((8,), name="A")
+    >>> P = te.compute((8,), lambda i: A[i] + 1, name="P")
+    >>> C = te.compute((8,), lambda i: P[i] * 2, name="C")
+    >>> s = te.create_schedule(C)
+    >>> outer, _ = s[C].split("i", factor=4)
+    >>> s[P].compute_at(s[C], outer)
+    >>> print(s)
+    for i.o in range(2):
+      for i in range(4):
+        P(i=i.o * 4 + i):
+          P[i] = A[i] + 1.0
+      for i.i in range(4):
+        C(i=i.o * 4 + i.i):
+          C[i] = P[i] * 2.0
+
     Args:
         state: the schedule's state.
         stage: the producer.

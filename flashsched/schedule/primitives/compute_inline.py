@@ -26,6 +26,17 @@ def compute_inline(state: State, stage: str) -> Result:
         for i in range(n):
             S[i] = g(P[i])
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((8,), name="A")
+    >>> P = te.compute((8,), lambda i: A[i] + 1, name="P")
+    >>> C = te.compute((8,), lambda i: P[i] * 2, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[P].compute_inline()
+    >>> print(s)
+    for i in range(8):
+      C(i=i):
+        C[i] = (A[i] + 1.0) * 2.0
+
     Raises:
         ScheduleError: *stage* is a reduction (its value is no expression) or an output, or another stage is computed
             at one of its loops.

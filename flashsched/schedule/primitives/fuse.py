@@ -23,6 +23,17 @@ def fuse(state: State, stage: str, loops: list[str]) -> Result:
             for j in range(m):              S[i := i.j // m, j := i.j % m]
                 S
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((4, 6), name="A")
+    >>> C = te.compute((4, 6), lambda i, j: A[i, j] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[C].fuse("i", "j")
+    C.i.j
+    >>> print(s)
+    for i.j in range(24):
+      C(i=i.j // 6, j=i.j % 6):
+        C[i, j] = A[i, j] + 1.0
+
     Returns:
         The name of the new loop.
 

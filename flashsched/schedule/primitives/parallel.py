@@ -20,6 +20,17 @@ __all__ = ["parallel"]
 def parallel(state: State, stage: str, loop: str) -> Result:
     """Share the turns of *loop* among the threads of the CPU.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((4, 6), name="A")
+    >>> C = te.compute((4, 6), lambda i, j: A[i, j] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[C].parallel("i")
+    >>> print(s)
+    for i in range(4):  # parallel
+      for j in range(6):
+        C(i=i, j=j):
+          C[i, j] = A[i, j] + 1.0
+
     Raises:
         ScheduleError: *loop* is absent, has a kind already, runs over a reduction, or stands inside or around another
             loop whose turns run at once.

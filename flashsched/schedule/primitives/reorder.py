@@ -27,6 +27,18 @@ def reorder(state: State, stage: str, loops: list[str]) -> Result:
     own before it. Among reduction loops the order changes the rounding of floats, not the meaning. Stages that are
     computed at one of the loops move with it.
 
+    >>> from flashsched import te
+    >>> A, k = te.placeholder((4, 6), name="A"), te.reduce_axis((0, 6), name="k")
+    >>> C = te.compute((4,), lambda i: te.sum(A[i, k], axis=k), name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[C].reorder("k", "i")
+    >>> print(s)
+    for k in range(6):
+      for i in range(4):
+        C(i=i, k=k):  # reduces k
+          init C[i] = 0.0
+          C[i] = C[i] + A[i, k]
+
     Raises:
         ScheduleError: a loop is absent, is named twice, or is vectorized and would not stay innermost; a stage that is
             computed at one of them would be read outside of it.

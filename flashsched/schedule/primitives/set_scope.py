@@ -19,6 +19,16 @@ __all__ = ["change_buffer", "set_scope"]
 def set_scope(state: State, stage: str, scope: str) -> Result:
     """Keep what *stage* writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((8,), name="A")
+    >>> P = te.compute((8,), lambda i: A[i] + 1, name="P")
+    >>> C = te.compute((8,), lambda i: P[i] * 2, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[P].compute_at(s[C], "i")
+    >>> s[P].set_scope("local")
+    >>> s.state.stages["P"].buffers
+    (Buffer(P[8], float32, local),)
+
     Raises:
         ScheduleError: there is no such scope, or *stage* is an output, which lives where the caller put it; the threads
             of a GPU share what would no longer be shared.

@@ -39,6 +39,19 @@ def split(
     it at each point (a vector loop masks its lanes), ``"cut"`` tests once a tile whether the tile is full, and gives
     full tiles code without conditions and the last tile code of its own size.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((10,), name="A")
+    >>> C = te.compute((10,), lambda i: A[i] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[C].split("i", factor=4)
+    (C.i.o, C.i.i)
+    >>> print(s)
+    for i.o in range(3):
+      for i.i in range(4):
+        C(i=i.o * 4 + i.i):
+          where i.o * 4 + i.i < 10
+          C[i] = A[i] + 1.0
+
     Returns:
         The names of the outer and the inner loop.
 

@@ -20,6 +20,20 @@ def tile(state: State, stage: str, loops: list[str], x_factor: int, y_factor: in
                                                     for y.i in range(y_factor):
                                                         S
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((4, 6), name="A")
+    >>> C = te.compute((4, 6), lambda i, j: A[i, j] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[C].tile("i", "j", 2, 3)
+    (C.i.o, C.j.o, C.i.i, C.j.i)
+    >>> print(s)
+    for i.o in range(2):
+      for j.o in range(2):
+        for i.i in range(2):
+          for j.i in range(3):
+            C(i=i.o * 2 + i.i, j=j.o * 3 + j.i):
+              C[i, j] = A[i, j] + 1.0
+
     Returns:
         The names of the four loops, outermost first.
 

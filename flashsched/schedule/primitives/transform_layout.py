@@ -21,6 +21,15 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
     The nest goes on speaking of the tensor's own indices; lowering applies the map. Where the map rounds a dimension
     up, the memory is larger than the tensor, and the rest of it is never read.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((8,), name="A")
+    >>> P = te.compute((8,), lambda i: A[i] + 1, name="P")
+    >>> C = te.compute((8,), lambda i: P[i] * 2, name="C")
+    >>> s = te.create_schedule(C)
+    >>> s[P].transform_layout(lambda i: (i % 2, i // 2))
+    >>> s.state.stages["P"].buffers[0].layout.shape((8,))
+    (2, 4)
+
     Raises:
         ScheduleError: *stage* is an output; the map does not fit its rank, puts two elements in one place, or is not
             made of quotients and remainders of single indices.

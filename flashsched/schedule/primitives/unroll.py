@@ -22,6 +22,18 @@ def unroll(state: State, stage: str, loop: str) -> Result:
         for i in range(2):     ->    S[i := 0]
             S                        S[i := 1]
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((10,), name="A")
+    >>> C = te.compute((10,), lambda i: A[i] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> _, inner = s[C].split("i", factor=5)
+    >>> s[C].unroll(inner)
+    >>> print(s)
+    for i.o in range(2):
+      for i.i in range(5):  # unroll
+        C(i=i.o * 5 + i.i):
+          C[i] = A[i] + 1.0
+
     Raises:
         ScheduleError: *loop* is absent, has a kind already, or has more than `MOST_TURNS` turns.
     """

@@ -20,6 +20,18 @@ def vectorize(state: State, stage: str, loop: str) -> Result:
     The machine code does as the schedule says: reads and writes that step by one element become vector loads and
     stores, those that do not step become broadcasts, any others gather and scatter. Conditions become masks.
 
+    >>> from flashsched import te
+    >>> A = te.placeholder((10,), name="A")
+    >>> C = te.compute((10,), lambda i: A[i] + 1, name="C")
+    >>> s = te.create_schedule(C)
+    >>> _, inner = s[C].split("i", factor=5)
+    >>> s[C].vectorize(inner)
+    >>> print(s)
+    for i.o in range(2):
+      for i.i in range(5):  # vectorize
+        C(i=i.o * 5 + i.i):
+          C[i] = A[i] + 1.0
+
     Raises:
         ScheduleError: *loop* is absent, has a kind already, runs over a reduction, is not innermost, or has more than
             `MOST_LANES` turns.
