@@ -21,10 +21,14 @@ from threadpoolctl import threadpool_limits
 import flashsched as fs
 
 
-def microseconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def microseconds(call: Callable[[], object], calls: int) -> float:
+    """The time of one call, the mean over several. A BLAS's idle threads spin for some 30 ms, so wait that long first."""
+    time.sleep(0.05)
     call()
-    return 1e6 * (time.perf_counter() - start)
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return 1e6 * (time.perf_counter() - start) / calls
 
 
 def cores() -> int:
@@ -35,7 +39,7 @@ def cores() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A tuned matmul from its log, beside NumPy's.")
     parser.add_argument("log", help="a tuning log of a float32 matmul on this CPU")
-    parser.add_argument("--rounds", type=int, default=200, help="how often each side is timed")
+    parser.add_argument("--rounds", type=int, default=21, help="how often each side is timed")
     parser.add_argument("--threads", type=int, default=cores(), help="threads for each side")
     options = parser.parse_args()
     os.environ["FLASHSCHED_NUM_THREADS"] = str(options.threads)
@@ -51,8 +55,9 @@ def main() -> None:
     with threadpool_limits(options.threads, user_api="blas"):
         np.matmul(a, b, out=expected)
         np.testing.assert_allclose(kernel(a, b, c), expected, rtol=1e-4, atol=1e-5 * k)
+        calls = max(1, int(1e9 / (m * n * k)))
         rounds = [
-            (microseconds(lambda: kernel(a, b, c)), microseconds(lambda: np.matmul(a, b, out=expected)))
+            (microseconds(lambda: kernel(a, b, c), calls), microseconds(lambda: np.matmul(a, b, out=expected), calls))
             for _ in range(options.rounds)
         ]
 

@@ -36,7 +36,7 @@ FLOORS = {
     "__init__": 8,  # the front door: shows what `import flashsched as fs` offers
     "__main__": 8,
 }
-NEIGHBOURS = {("cli", "api"), ("compat", "api")}  # the only imports allowed along a floor
+NEIGHBOURS = {("cli", "api"), ("cli", "bench"), ("compat", "api")}  # the only imports allowed along a floor
 # The one import that goes up: people write `te.create_schedule`, so te hands it on when it is asked for, and only then.
 UPWARD = {("te/__init__.py", "flashsched.schedule")}
 
@@ -48,6 +48,7 @@ DOORS = {
     "pandas": "tune/report.py",
     "click": "cli/",
     "distributed": "tune/fleet.py",
+    "torch": "bench/peers.py",
     "hypothesis": "testing/",
 }
 EVERYWHERE = {"numpy", "ml_dtypes", "platformdirs"}

@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,6 +21,9 @@ __all__ = ["CaseResult", "run_cases"]
 _THREADS = (
     "FLASHSCHED_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
+
+
+_SETTLE_S = 0.05  # between samples: a BLAS's idle threads spin for some 30 ms, on the cores of whoever comes next
 
 
 @dataclass
@@ -137,6 +141,7 @@ def _run(
             for turn in range(rounds):
                 shift = turn % max(len(ready), 1)
                 for process in (*ready[shift:], *ready[:shift]):
+                    time.sleep(_SETTLE_S)
                     answer = process.ask({"sample": sample_s})
                     if "seconds" in answer:
                         result.seconds.setdefault(process.name, []).append(answer["seconds"])

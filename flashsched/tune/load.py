@@ -62,7 +62,7 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
     records = [record for path in paths for record in read(path)]
     retimed = {record.extra["retimes"] for record in records if "retimes" in record.extra}  # the later check counts
     fitting = [r for r in records if _misfit(r, task, host) is None and r.record_id not in retimed]
-    for record in sorted(fitting, key=lambda r: (_is_foreign(r, host), "retimes" not in r.extra, r.median_s, r.trial)):
+    for record in sorted(fitting, key=lambda r: (_is_foreign(r, host), *_order(r))):
         try:
             candidate = task.replay(Trace.from_json(record.trace))
         except ScheduleError as error:
@@ -81,6 +81,11 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
             )
         return record, candidate
     raise _none(paths, records, task, host)
+
+
+def _order(record: Record) -> tuple[bool, bool, float, int]:
+    """What a run settled on comes first, then its other finalists, then the rest; each by time."""
+    return not record.extra.get("best"), "retimes" not in record.extra, record.median_s, record.trial
 
 
 def _is_foreign(record: Record, host: dict[str, Any]) -> bool:

@@ -58,6 +58,7 @@ class Result:
         best: the best record; None where no schedule was valid.
         ties: records whose times can't be told from the best's.
         log: the log they were written to.
+        refused: why candidates were ruled out before they were run, and how often.
     """
 
     task: Task
@@ -66,6 +67,7 @@ class Result:
     best: Record | None
     ties: list[Record] = field(default_factory=list)
     log: Path | None = None
+    refused: dict[str, int] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """The trials as a pandas DataFrame, one row each."""
@@ -109,5 +111,7 @@ class Result:
             if record.status not in VALID:
                 text = f"{record.status}: {(record.error or '').splitlines()[0] if record.error else ''}"
                 reasons[text] = reasons.get(text, 0) + 1
+        for text, count in self.refused.items():
+            reasons[f"not run: {text}"] = count
         ordered = sorted(reasons.items(), key=lambda item: -item[1])
         return "; ".join(f"{count} x {text}" for text, count in ordered[:5]) or "nothing was tried"

@@ -37,6 +37,7 @@ _WAITING = 400  # candidates that are kept for later batches; one takes some 100
 _FRUITLESS = 64  # draws in a row that may give nothing new
 _TAUGHT = 100  # records of a resumed log that the cost model learns from
 _KEPT = 16  # the best so far
+_THINKING = 0.2  # share of a time budget's rest that making candidates for one batch may take
 _FINALISTS = 4
 _TIE = 0.02  # times that differ by less are called a tie
 
@@ -78,7 +79,7 @@ def tune(
     if resume and log is None:
         raise TuneError("resume goes on from a log, and none was given", hint="name it: log='...jsonl'")
     with runner_for(device, seed, jobs) as runner:
-        run = _Run(task, device, runner, trials, seed, time_budget, sampler, progress, log)
+        run = _Run(task, runner.spec.name, runner, trials, seed, time_budget, sampler, progress, log)
         if resume:
             run.resume()
         run.search()
@@ -115,11 +116,12 @@ class _Run:
         self.seen: dict[
             str, float | None
         ] = {}  # what was run or ruled out, by canonical trace: seconds, None if failed
+        self.refused: dict[str, int] = {}  # why candidates were ruled out before they were run, and how often
         self.exhausted = False  # whether nothing new is left to be proposed
         self.resumed = 0  # trials of earlier runs
         self.waiting: dict[str, _Ranked] = {}  # what was made and may be run yet
         self.best: list[tuple[float, Record, Candidate]] = []
-        self.roofline = roofline_s(runner.spec, {task.dtype: float(task.flops)}, float(task.bytes))
+        self.roofline = roofline_s(runner.spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True)
         task.template(runner.spec.kind)
 
     # -- what was done before ------------------------------------------------------------------------------------
@@ -187,7 +189,8 @@ class _Run:
     def _next_batch(self, want: int) -> list[_Ranked]:
         """The *want* candidates that are worth running most."""
         first = not self.records
-        self._fill(_FIRST_POOL if first else max(_POOL, 2 * want))
+        measured = self.runner.source == "measured"  # a simulated trial costs as much as its prediction: run them all
+        self._fill(_FIRST_POOL if first else max(_POOL, 2 * want) if measured else want)
         pool = list(self.waiting.values())
         if not pool:
             return []
@@ -206,11 +209,13 @@ class _Run:
     def _fill(self, fresh: int) -> None:
         """Make up to *fresh* new candidates, each with its features and the prior's prediction."""
         aim = len(self.waiting) + fresh
+        now = time.perf_counter()
+        enough = None if self.deadline is None else now + _THINKING * max(0.0, self.deadline - now)
         fruitless = 0  # turns in a row that gave nothing new: the space may be small, and be used up
         for turn in range(6 * fresh):
             if len(self.waiting) >= aim or fruitless >= _FRUITLESS or self.exhausted:
                 break
-            if self._late() and self.waiting:
+            if self.waiting and enough is not None and time.perf_counter() >= enough:
                 break
             item = self._propose(turn)
             fruitless = 0 if item is not None else fruitless + 1
@@ -246,8 +251,10 @@ class _Run:
     def _make(self, knobs: Any) -> Candidate:
         try:
             return self.task.candidate(knobs, self.runner.spec)
-        except ScheduleError as error:  # a template may run into a refusal: that candidate is not to be had
-            raise Infeasible(f"refused: {error.step}: {error.reason}") from None
+        except (Infeasible, ScheduleError) as error:  # a template may run into a refusal: such a one is not to be had
+            refusal = f"refused: {error.step}: {error.reason}" if isinstance(error, ScheduleError) else error.reason
+            self.refused[refusal] = self.refused.get(refusal, 0) + 1
+            raise Infeasible(refusal) from None
 
     def _ranked(
         self, candidate: Candidate, decisions: dict[str, int], sizes: dict[str, int], proposal: Any
@@ -344,26 +351,30 @@ class _Run:
             settled += self._settle(self.best[start : start + _FINALISTS])
             if any(record.status in VALID for record in settled):
                 break
-        good = [record for record in settled if record.status == "correct"]
-        good = good or [record for record in settled if record.status in VALID]
+        good = [n for n, record in enumerate(settled) if record.status == "correct"]
+        good = good or [n for n, record in enumerate(settled) if record.status in VALID]
+        best: Record | None = None
+        ties: list[Record] = []
+        if good:
+            samples = [settled[n].times_s for n in good]
+            chosen = good[choose(samples, _TIE)]
+            best = settled[chosen] = replace(settled[chosen], extra={**settled[chosen].extra, "best": True})
+            ties = [settled[good[n]] for n in tie_band(samples, _TIE) if good[n] != chosen]
+        places = {record.record_id: n for n, record in enumerate(self.records)}
+        for record in settled:
+            self._write(record)
+            self.records[places[record.extra["retimes"]]] = record
         if not good:
             _raise_if_all_wrong(self.task, settled)
-            return Result(self.task, self.device, self.records, None, [], self.path)
-        samples = [record.times_s for record in good]
-        best = good[choose(samples, _TIE)]
-        ties = [good[n] for n in tie_band(samples, _TIE) if good[n] is not best]
-        return Result(self.task, self.device, self.records, best, ties, self.path)
+        return Result(self.task, self.device, self.records, best, ties, self.path, self.refused)
 
     def _settle(self, entries: Sequence[tuple[float, Record, Candidate]]) -> list[Record]:
-        """The final records of finalists, written, and put in the place of those of their trials."""
-        settled = []
+        """The final records of finalists, not yet written."""
         trials = self.runner.finals(self.task, [candidate for _, _, candidate in entries])
-        for (_, record, candidate), trial in zip(entries, trials, strict=True):
-            final = self._new_record(candidate, trial, record.trial, {"retimes": record.record_id})
-            self._write(final)
-            self.records[self.records.index(record)] = final
-            settled.append(final)
-        return settled
+        return [
+            self._new_record(candidate, trial, record.trial, {"retimes": record.record_id})
+            for (_, record, candidate), trial in zip(entries, trials, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

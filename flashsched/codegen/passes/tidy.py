@@ -100,7 +100,7 @@ def _limit(condition: Expr, var: Var) -> int | None:
 
 
 def _if(node: If, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
-    terms = []
+    terms: list[Expr] = []
     for term in conjuncts(simplify(node.condition, ranges, facts)):
         certain = prove(term, ranges, (*facts, *terms))
         if certain is False:
