@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flashsched.codegen import threads
 from flashsched.codegen.jit import CompiledModule, compile_module
@@ -141,7 +142,7 @@ def _bandwidths(probe: _Probe, host: Host) -> tuple[dict[str, float], dict[str, 
     last = max(size for size, _ in host.caches.values())
     dram = min(2 * last * (1 if _shared(host) else host.cores), _MOST_DRAM_BYTES, host.memory_bytes // 4)
     largest = max(dram, *(max(one, every * host.cores) for one, every in sets.values() if one <= dram))
-    probe.memory = np.ones(largest, np.uint8)
+    probe.memory = _aligned_ones(largest)
     one, every = {}, {}
     for name, sizes in sets.items():
         own, share = (_whole(min(size, _MOST_DRAM_BYTES // 16)) for size in sizes)
@@ -154,6 +155,13 @@ def _bandwidths(probe: _Probe, host: Host) -> tuple[dict[str, float], dict[str, 
     every["dram_copy"] = share * probe.run_all("copy", share, _DRAM_SAMPLES, 1).best
     probe.memory = np.ones(0, np.uint8)
     return one, every
+
+
+def _aligned_ones(count: int) -> NDArray[np.uint8]:
+    """*count* bytes from the start of a page: a vector that straddles two cache lines is read at half the rate."""
+    room = np.ones(count + 4096, np.uint8)
+    first = -room.ctypes.data % 4096
+    return room[first : first + count]
 
 
 def _shared(host: Host) -> bool:
