@@ -251,7 +251,7 @@ class SimulatedRunner:
             for candidate in candidates
         ]
         trials = dict(self.run(task, candidates, None))
-        with WorkerPool(min(len(jobs), self._jobs), "flashsched.tune.jobs:warm_up", _MEMORY) as pool:
+        with WorkerPool(max(1, min(len(jobs), self._jobs)), "flashsched.tune.jobs:warm_up", _MEMORY) as pool:
             for index, outcome in pool.run_all(jobs):
                 trials[index] = _checked(trials[index], outcome)
         return [trials[index] for index in range(len(candidates))]
