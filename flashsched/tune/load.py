@@ -11,6 +11,7 @@ A record holds a trace, never code: it is replayed by the checked primitives and
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,7 +62,14 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
     host = host_target().to_json()
     records = [record for path in paths for record in read(path)]
     retimed = {record.extra["retimes"] for record in records if "retimes" in record.extra}  # the later check counts
-    fitting = [r for r in records if _misfit(r, task, host) is None and r.record_id not in retimed]
+    disproved = {_steps(record): record.started_at for record in records if record.status == "wrong"}
+    fitting = [
+        record
+        for record in records
+        if _misfit(record, task, host) is None
+        and record.record_id not in retimed
+        and record.started_at > disproved.get(_steps(record), "")
+    ]
     for record in sorted(fitting, key=lambda r: (_is_foreign(r, host), *_order(r))):
         try:
             candidate = task.replay(Trace.from_json(record.trace))
@@ -81,6 +89,11 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
             )
         return record, candidate
     raise _none(paths, records, task, host)
+
+
+def _steps(record: Record) -> tuple[str, str]:
+    """What was run: the task and the steps of the trace."""
+    return str(record.task["hash"]), json.dumps(record.trace.get("steps"), sort_keys=True)
 
 
 def _order(record: Record) -> tuple[bool, bool, float, int]:

@@ -113,9 +113,7 @@ class _Run:
         self.model = CostModel(seed)
         self.rng = random.Random(seed)
         self.records: list[Record] = []
-        self.seen: dict[
-            str, float | None
-        ] = {}  # what was run or ruled out, by canonical trace: seconds, None if failed
+        self.seen: dict[str, float | None] = {}  # traces that were run or ruled out: seconds, None if they failed
         self.refused: dict[str, int] = {}  # why candidates were ruled out before they were run, and how often
         self.exhausted = False  # whether nothing new is left to be proposed
         self.resumed = 0  # trials of earlier runs
