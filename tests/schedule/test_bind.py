@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.errors import ScheduleError
+from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.primitives.loops import set_kind
 from flashsched.schedule.schedule import Schedule
+from flashsched.schedule.threads import require_sound_threads
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.programs import chain, matmul
 
@@ -111,3 +114,17 @@ def test_threads_share_turns_only_of_one_piece_of_work_in_shared_memory() -> Non
     check_round_trip(t)
     with pytest.raises(ScheduleError, match="'P' writes memory that they do not share"):
         t[P].set_scope("local")
+
+
+def test_a_shared_stage_that_still_serves_one_thread_is_seen() -> None:
+    """`bind` makes such a stage anew; were it forgotten, the nest would be refused as a whole."""
+    _, P, C = chain(4, 4)
+    s = te.create_schedule(C)
+    s[P].set_scope("shared")
+    s[P].compute_at(s[C], "i0")
+    s[P].bind("i1", "threadIdx.x")
+    forgotten = set_kind(s.state, s.state.loop("C", "i0"), LoopKind.THREAD_X)
+    with pytest.raises(ScheduleError, match="each turn of 'i0' needs another part of 'P'"):
+        require_sound_threads(forgotten)
+    s[C].bind("i0", "threadIdx.x")
+    check_meaning(s)

@@ -72,8 +72,6 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
     if stage not in inside and not reads(target.body, known.buffers):
         refuse(state, f"nothing inside loop {loop!r} of {consumer!r} reads {stage!r}", loop=target.var)
     require_readers_inside(state, known, (consumer, loop))
-    if stage in _holders(state, consumer):
-        refuse(state, f"{consumer!r} is computed inside {stage!r}, so {stage!r} can't move into it", block=stage)
     around = (*loops_around(state, target), target)
     _require_inputs(state, stage, around)
     for node in around:
@@ -123,16 +121,6 @@ def _inside(state: State, stage: str) -> set[str]:
 
 def _reads(state: State, readers: set[str], source: Stage) -> bool:
     return any(load.buffer in source.buffers for name in readers for load in block_loads(state.stages[name].block))
-
-
-def _holders(state: State, stage: str) -> list[str]:
-    """The stages that *stage* is computed inside of, innermost first."""
-    found: list[str] = []
-    attach = state.stages[stage].attach
-    while attach is not None:
-        found.append(attach[0])
-        attach = state.stages[attach[0]].attach
-    return found
 
 
 @primitive()
