@@ -105,13 +105,13 @@ class Result:
         return self.task.replay(Trace.from_json(self.best.trace))
 
     def why_nothing(self) -> str:
-        """What the trials failed of, most frequent first."""
+        """What the trials failed of, then why others were not run; the most frequent first."""
         reasons: dict[str, int] = {}
         for record in self.records:
             if record.status not in VALID:
                 text = f"{record.status}: {(record.error or '').splitlines()[0] if record.error else ''}"
                 reasons[text] = reasons.get(text, 0) + 1
-        for text, count in self.refused.items():
-            reasons[f"not run: {text}"] = count
-        ordered = sorted(reasons.items(), key=lambda item: -item[1])
+        failed = sorted(reasons.items(), key=lambda item: -item[1])
+        refused = sorted(self.refused.items(), key=lambda item: -item[1])
+        ordered = [*failed, *((f"not run: {text}", count) for text, count in refused)]
         return "; ".join(f"{count} x {text}" for text, count in ordered[:5]) or "nothing was tried"
