@@ -23,7 +23,7 @@ _THREADS = (
 )  # fmt: skip
 
 
-_SETTLE_S = 0.05  # between samples: a BLAS's idle threads spin for some 30 ms, on the cores of whoever comes next
+_SETTLE_S = 0.2  # between samples: a BLAS's idle threads spin for some 100 ms, on the cores of whoever comes next
 
 
 @dataclass

@@ -19,6 +19,8 @@ _FEWEST = 6  # samples before anything is learned
 _TREES = 48
 _SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
 
+_PRIOR = "log of the prior"  # among the features, so that an error that grows with the size can be learned
+
 
 class CostModel:
     """Predicts seconds from features and the prior's seconds; learns from measured seconds.
@@ -29,7 +31,7 @@ class CostModel:
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._rows: list[list[float]] = []
+        self._rows: list[dict[str, float]] = []
         self._errors: list[float] = []
         self._names: list[str] = []
         self._forest: Any = None
@@ -40,24 +42,26 @@ class CostModel:
 
     def learn(self, features: Mapping[str, float], prior_s: float, measured_s: float) -> None:
         """Take one measurement in; the model is fitted when it is next asked."""
-        self._names = self._names or sorted(features)
-        self._rows.append(self._row(features, prior_s))
+        self._rows.append({**features, _PRIOR: float(np.log(max(prior_s, _SHORTEST)))})
         self._errors.append(float(np.log(max(measured_s, _SHORTEST) / max(prior_s, _SHORTEST))))
 
     def predict(
         self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Predicted seconds, and the standard deviation of their logarithm, for each candidate."""
-        prior = np.asarray(priors_s, dtype=np.float64)
+        prior = np.array(priors_s, dtype=np.float64)
         if len(self._rows) < _FEWEST or not len(prior):
             return prior, np.full(len(prior), 0.5)
         self._fit()
-        rows = np.asarray([self._row(f, p) for f, p in zip(features, priors_s, strict=True)])
+        rows = self._table(
+            [{**f, _PRIOR: float(np.log(max(p, _SHORTEST)))} for f, p in zip(features, priors_s, strict=True)]
+        )
         votes = np.stack([tree.predict(rows) for tree in self._forest.estimators_])
         return prior * np.exp(votes.mean(axis=0)), votes.std(axis=0)
 
-    def _row(self, features: Mapping[str, float], prior_s: float) -> list[float]:
-        return [*(float(features.get(name, 0.0)) for name in self._names), float(np.log(max(prior_s, _SHORTEST)))]
+    def _table(self, rows: Sequence[Mapping[str, float]]) -> NDArray[Any]:
+        """*rows* as a matrix; a feature that a row lacks (a decision that was not asked) is -1."""
+        return np.asarray([[float(row.get(name, -1.0)) for name in self._names] for row in rows])
 
     def _fit(self) -> None:
         if self._fitted == len(self._rows):
@@ -65,5 +69,6 @@ class CostModel:
         from sklearn.ensemble import ExtraTreesRegressor
 
         self._forest = ExtraTreesRegressor(n_estimators=_TREES, min_samples_leaf=2, random_state=self._seed, n_jobs=1)
-        self._forest.fit(np.asarray(self._rows), np.asarray(self._errors))
+        self._names = sorted({name for row in self._rows for name in row})
+        self._forest.fit(self._table(self._rows), np.asarray(self._errors))
         self._fitted = len(self._rows)

@@ -24,7 +24,7 @@ from flashsched.tune.verify import Reference, verify
 
 __all__ = ["Measured", "check_simulated", "compile_candidate", "measure_candidate", "retime", "warm_up"]
 
-_SETTLE_S = 0.05  # after a reference was computed: NumPy's BLAS threads spin for a while, on the cores that are timed
+_SETTLE_S = 0.2  # after a reference was computed: NumPy's BLAS threads spin for a while, on the cores that are timed
 _KEPT = 4  # references kept: one for each task and seed, as large as its arrays
 _references: OrderedDict[tuple[str, int], Reference] = OrderedDict()
 

@@ -39,6 +39,7 @@ _TAUGHT = 100  # records of a resumed log that the cost model learns from
 _KEPT = 16  # the best so far
 _THINKING = 0.2  # share of a time budget's rest that making candidates for one batch may take
 _FINALISTS = 4
+_TRUST = 0.5  # what the prior's time for the template's own choice is multiplied by, for the first trial
 _TIE = 0.02  # times that differ by less are called a tie
 
 
@@ -194,11 +195,18 @@ class _Run:
             return []
         priors = [item.prior_s for item in pool]
         predicted, unsure = self.model.predict([item.features for item in pool], priors)
+        if first and measured:  # the template's own choice comes first in the pool; it is trusted against the prior
+            predicted[0] *= _TRUST
         order = sorted(range(len(pool)), key=lambda n: float(predicted[n]))
-        bold = max(1, want // 4) if want > 2 else 0  # some slots go to what might be better than it looks
-        chosen = order[: want - bold]
-        hopeful = sorted(order[want - bold :], key=lambda n: float(predicted[n]) / (1 + 2 * float(unsure[n])))
-        batch = [pool[n] for n in (*chosen, *hopeful[:bold])]
+        # some slots go to what might be better than it looks, some to draws that no prediction chose: a prior that is
+        # wrong about one decision would else never be told so
+        bold = max(1, want // 8) if want > 2 else 0
+        blind = max(1, want // (4 if len(self.model) > 2 * want else 2)) if want > 2 else 0
+        chosen = order[: want - bold - blind]
+        left = order[want - bold - blind :]
+        hopeful = sorted(left, key=lambda n: float(predicted[n]) / (1 + 2 * float(unsure[n])))[:bold]
+        drawn = self.rng.sample([n for n in left if n not in hopeful], min(blind, max(0, len(left) - bold)))
+        batch = [pool[n] for n in (*chosen, *hopeful, *drawn)]
         taken = {item.canonical for item in batch}
         kept = [pool[n] for n in order if pool[n].canonical not in taken]
         self.waiting = {item.canonical: item for item in kept[:_WAITING]}
@@ -278,6 +286,7 @@ class _Run:
             return None
         made = replace(candidate, decisions=decisions)
         numbers = features(candidate.schedule, self.runner.spec)
+        numbers |= {f"knob {name}": float(index) for name, index in decisions.items()}
         return _Ranked(made, canonical, decisions, sizes, numbers, prior, proposal)
 
     # -- remembering ---------------------------------------------------------------------------------------------

@@ -85,9 +85,7 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
 
     flops, useful, fused, special = _arithmetic(kernel)
     wanted, spilled = _registers(kernel, registers)
-    in_memory = [
-        (site, touch) for site in nest.sites for touch in site.touches if id(touch.memory) not in registers
-    ]
+    in_memory = [(site, touch) for site in nest.sites for touch in site.touches if id(touch.memory) not in registers]
     global_ = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "global"]
     shared = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "shared"]
     own = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "local"]
@@ -190,9 +188,7 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
 
 def _operands(site: Site, touch: Touch) -> float:
     """Values of *touch* that the straight code needs at once: those of one step of the reduction."""
-    return prod(
-        turns(loop) for loop in site.written_out if loop.var in touch.needs and loop.var not in site.reduces
-    )
+    return prod(turns(loop) for loop in site.written_out if loop.var in touch.needs and loop.var not in site.reduces)
 
 
 def _chains(nest: Nest) -> float:
