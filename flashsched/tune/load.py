@@ -61,15 +61,8 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
 
     host = host_target().to_json()
     records = [record for path in paths for record in read(path)]
-    retimed = {record.extra["retimes"] for record in records if "retimes" in record.extra}  # the later check counts
-    disproved = {_steps(record): record.started_at for record in records if record.status == "wrong"}
-    fitting = [
-        record
-        for record in records
-        if _misfit(record, task, host) is None
-        and record.record_id not in retimed
-        and record.started_at > disproved.get(_steps(record), "")
-    ]
+    flaws = _flaws(records, task, host)
+    fitting = [record for record in records if flaws[record.record_id] is None]
     for record in sorted(fitting, key=lambda r: (_is_foreign(r, host), *_order(r))):
         try:
             candidate = task.replay(Trace.from_json(record.trace))
@@ -79,6 +72,7 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
                 LogWarning,
                 stacklevel=3,
             )
+            flaws[record.record_id] = "no longer replays"
             continue
         if _is_foreign(record, host):
             warnings.warn(
@@ -88,12 +82,29 @@ def _best(paths: list[Path], task: Task) -> tuple[Record, Any]:
                 stacklevel=3,
             )
         return record, candidate
-    raise _none(paths, records, task, host)
+    raise _none(paths, records, task, flaws)
 
 
-def _steps(record: Record) -> tuple[str, str]:
-    """What was run: the task and the steps of the trace."""
-    return str(record.task["hash"]), json.dumps(record.trace.get("steps"), sort_keys=True)
+def _flaws(records: list[Record], task: Task, host: dict[str, Any]) -> dict[str, str | None]:
+    """Why each record, by its id, can't serve *task* on this machine; None where it can."""
+    mine = [record for record in records if record.task["hash"] == task.hash]
+    retimed = {record.extra["retimes"] for record in mine if "retimes" in record.extra}
+    wrong: dict[str, str] = {}  # when a schedule was last found wrong, by its steps
+    for record in mine:
+        if record.status == "wrong":
+            wrong[_steps(record)] = max(record.started_at, wrong.get(_steps(record), ""))
+    flaws = {record.record_id: _misfit(record, task, host) for record in records}
+    for record in mine:
+        if flaws[record.record_id] is None:
+            if record.record_id in retimed:
+                flaws[record.record_id] = "was timed again, and what came of that counts"
+            elif record.started_at <= wrong.get(_steps(record), ""):
+                flaws[record.record_id] = "was found wrong later"
+    return flaws
+
+
+def _steps(record: Record) -> str:
+    return json.dumps(record.trace.get("steps"), sort_keys=True)
 
 
 def _order(record: Record) -> tuple[bool, bool, float, int]:
@@ -128,7 +139,7 @@ def _misfit(record: Record, task: Task, host: dict[str, Any]) -> str | None:
     return None
 
 
-def _none(paths: list[Path], records: list[Record], task: Task, host: dict[str, Any]) -> LogError:
+def _none(paths: list[Path], records: list[Record], task: Task, flaws: dict[str, str | None]) -> LogError:
     named = ", ".join(map(str, paths)) or "no log"
     asked = f"{task.op} {','.join(map(str, task.shape))} {task.dtype}"
     if not records:
@@ -144,6 +155,6 @@ def _none(paths: list[Path], records: list[Record], task: Task, host: dict[str, 
     nearest = min(records, key=distance)
     shape = ",".join(map(str, task.shape))
     return NoRecordError(
-        f"no record of {asked} in {named}; the nearest, {nearest.record_id}, {_misfit(nearest, task, host)}",
+        f"no record of {asked} in {named}; the nearest, {nearest.record_id}, {flaws[nearest.record_id]}",
         hint=f"tune it: flashsched tune {task.op} --shape {shape} --dtype {task.dtype} --log {paths[0]}",
     )
