@@ -82,3 +82,12 @@ def test_a_fused_reduction_is_still_a_reduction() -> None:
         else:
             with pytest.raises(ScheduleError, match="runs over a reduction"):
                 s[C].parallel(loop)
+
+
+def test_parts_of_an_empty_reduction_are_still_a_reduction() -> None:
+    *_, C = matmul(2, 2, 0)
+    s = te.create_schedule(C)
+    for loop in s[C].split("k", nparts=2):
+        with pytest.raises(ScheduleError, match="runs over a reduction"):
+            s[C].parallel(loop)
+    check_meaning(s, compiled=True)
