@@ -24,7 +24,7 @@ def two_splits(s, args, knobs, spec):
     out = args[-1]
     i, j = out.op.axis
     for name, axis in (("i", i), ("j", j)):
-        outer, inner = s[out].split(axis, factor=knobs.choice(name, (1, 2, 3, 4, 6, 8, 12, 16, 24)))
+        _, inner = s[out].split(axis, factor=knobs.choice(name, (1, 2, 3, 4, 6, 8, 12, 16, 24)))
         if knobs.choice(f"unrolled {name}", (False, True)):
             s[out].unroll(inner)
     if knobs.choice("order", ("rows", "columns")) == "columns":
