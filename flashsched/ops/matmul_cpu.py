@@ -16,6 +16,7 @@ from flashsched.te.tensor import ComputeOp, Tensor
 
 __all__ = ["matmul_cpu"]
 
+_FOR_THREADS = 128**3  # multiplications that are worth waking threads for, a few microseconds each time
 _LINE = 16  # elements of A that lie together in its packed form: a cache line of float32
 
 
@@ -28,7 +29,7 @@ def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         s[sums].set_scope("local")
     else:
         sums = s.cache_write(out, "local")
-    m, _ = out.shape
+    m, n = out.shape
     depth = s[sums].op.reduce_axis[0].extent
     lanes, registers = vector_shape(spec, sums.dtype)
 
@@ -44,18 +45,21 @@ def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     rows_inside = knobs.choice("order", ("rows inside", "columns inside"))
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
     pack_a = knobs.choice("pack_a", (False, True), default=m * depth >= 256 * 256)
-    pack_b = knobs.choice("pack_b", (False, True), default=m >= 4 * rows)
+    pack_b = knobs.choice("pack_b", (False, True), default=m >= 4 * rows and n * depth >= 256 * 256)
+    threads = knobs.choice("threads", (False, True), default=m * n * depth >= _FOR_THREADS)
 
     i, j = s[out].op.axis
-    i_block, i_rest = s[out].split(i, factor=rows * row_tiles, tail="cut")
-    i_tile, i_in = s[out].split(i_rest, factor=rows)
-    j_block, j_rest = s[out].split(j, factor=width * column_tiles, tail="cut")
-    j_tile, j_in = s[out].split(j_rest, factor=width)
+    i_tiles, i_in = s[out].split(i, factor=rows, tail="cut")
+    i_block, i_tile = s[out].split(i_tiles, factor=row_tiles)
+    j_tiles, j_in = s[out].split(j, factor=width, tail="cut")
+    j_block, j_tile = s[out].split(j_tiles, factor=column_tiles)
     tiles = (j_tile, i_tile) if rows_inside == "rows inside" else (i_tile, j_tile)
     s[out].reorder(i_block, j_block, *tiles, i_in, j_in)
     s[out].unroll(i_in)
     s[out].vectorize(j_in)
-    s[out].parallel(s[out].fuse(i_block, j_block))
+    block = s[out].fuse(i_block, j_block)
+    if threads:
+        s[out].parallel(block)
 
     s[sums].compute_at(s[out], tiles[1])
     row, column = s[sums].op.axis
@@ -75,7 +79,8 @@ def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         p_outer, p_inner = s[panel].split(pj, factor=width, tail="cut")
         s[panel].reorder(p_outer, pk, p_inner)
         s[panel].vectorize(p_inner)
-        s[panel].parallel(p_outer)
+        if threads:
+            s[panel].parallel(p_outer)
         s[panel].transform_layout(lambda k, j: (j // width, k, j % width))
     if pack_a:
         panel = s.cache_read(a, "global", [sums])
@@ -84,7 +89,8 @@ def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         k_outer, k_inner = s[panel].split(pk, factor=_LINE, tail="cut")
         s[panel].reorder(i_outer, k_outer, i_inner, k_inner)
         s[panel].vectorize(k_inner)
-        s[panel].parallel(i_outer)
+        if threads:
+            s[panel].parallel(i_outer)
         s[panel].transform_layout(lambda i, k: (i // rows, k // _LINE, i % rows, k % _LINE))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, inf
 
@@ -46,41 +46,43 @@ def cut_tails(body: Stmt) -> Stmt:
 
     Where only one tile can be ragged its condition has a constant bound, so that unrolling leaves just the rest.
     """
-    return _visit(body, {})
+    return _visit(body, {}, ())
 
 
-def _visit(stmt: Stmt, ranges: Ranges) -> Stmt:
+def _visit(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
     match stmt:
         case For():
             inner = {**ranges, stmt.var: (0.0, inf if stmt.turns is None else stmt.turns - 1.0)}
-            return replace(stmt, body=_cut(stmt.body, inner, stmt.var))
+            return replace(stmt, body=_cut(stmt.body, inner, facts, stmt.var))
         case Seq():
-            return seq([_visit(child, ranges) for child in stmt.stmts])
+            return seq([_visit(child, ranges, facts) for child in stmt.stmts])
         case Alloc() | Let():
-            return replace(stmt, body=_visit(stmt.body, ranges))
+            return replace(stmt, body=_visit(stmt.body, ranges, facts))
         case If():
-            otherwise = None if stmt.otherwise is None else _visit(stmt.otherwise, ranges)
-            return If(stmt.condition, _visit(stmt.then, ranges), otherwise)
+            then = _visit(stmt.then, ranges, (*facts, *conjuncts(stmt.condition)))
+            return If(stmt.condition, then, None if stmt.otherwise is None else _visit(stmt.otherwise, ranges, facts))
         case _:
             pass
     return stmt
 
 
-def _cut(body: Stmt, ranges: Ranges, newest: Var) -> Stmt:
+def _cut(body: Stmt, ranges: Ranges, facts: Sequence[Expr], newest: Var) -> Stmt:
     """*body*, just inside the loop over *newest*, with the tests that can first be made here."""
+    if isinstance(body, If) and body.otherwise is None:  # what is certain inside tells how many tiles are ragged
+        return If(body.condition, _cut(body.then, ranges, (*facts, *conjuncts(body.condition)), newest))
     for test in _tests(body, ranges, newest):
         full = below(test.outer + Linear({}, int(test.high)))
-        fast = tidy_under(body, ranges, (full,))
-        only = _only_ragged_value(test, ranges)
+        fast = tidy_under(body, ranges, (*facts, full))
+        only = _only_ragged_value(test, ranges, facts)
         if only is None:  # several tiles may be ragged: a loop further in tells them apart
-            return If(full, _cut(fast, ranges, newest), _visit(body, ranges))
-        tail = tidy_under(_with_value(body, test.outer, only), ranges, ())
-        return If(full, _cut(fast, ranges, newest), _cut(tail, ranges, newest))
-    return _visit(body, ranges)
+            return If(full, _cut(fast, ranges, facts, newest), _visit(body, ranges, facts))
+        tail = tidy_under(_with_value(body, test.outer, only), ranges, facts)
+        return If(full, _cut(fast, ranges, facts, newest), _cut(tail, ranges, facts, newest))
+    return _visit(body, ranges, facts)
 
 
 def _tests(body: Stmt, ranges: Ranges, newest: Var) -> Iterator[_Test]:
-    """The conditions in *body* under a loop whose tail is cut that *newest* decides for some of its turns."""
+    """The conditions in *body* on loops whose tails are cut that *newest* decides for some of its turns."""
     for condition, inside in _conditions(body, {}):
         form = at_most_zero(condition)
         if form is None:
@@ -89,7 +91,7 @@ def _tests(body: Stmt, ranges: Ranges, newest: Var) -> Iterator[_Test]:
         spoken = {var for atom, _ in inner.terms.values() for var in free_vars(atom)}
         if newest not in {var for atom, _ in outer.terms.values() for var in free_vars(atom)}:
             continue
-        if not any(var in inside and inside[var].cut for var in spoken):
+        if not spoken or not all(var in inside and inside[var].cut for var in spoken):
             continue
         low, high = inner.bounds({**ranges, **{var: item.span for var, item in inside.items()}})
         lowest, highest = outer.bounds(ranges)
@@ -124,14 +126,28 @@ def _parted(form: Linear, known: Mapping[Var, object]) -> tuple[Linear, Linear]:
     return Linear(outer, form.constant), Linear(inner, 0)
 
 
-def _only_ragged_value(test: _Test, ranges: Ranges) -> int | None:
+def _only_ragged_value(test: _Test, ranges: Ranges, facts: Sequence[Expr]) -> int | None:
     """The value that the outer part must have where a tile is not full, if there is just one."""
     step = 0
     for _, factor in test.outer.terms.values():
         step = gcd(step, factor)
     first = int(-test.high) + 1
     first += (test.outer.constant - first) % step
-    return first if test.outer.bounds(ranges)[1] < first + step else None
+    return first if _most(test.outer, ranges, facts) < first + step else None
+
+
+def _most(form: Linear, ranges: Ranges, facts: Sequence[Expr]) -> float:
+    """An upper bound of *form*, from *ranges* and from each of *facts* that speaks of the same atoms."""
+    most = form.bounds(ranges)[1]
+    for fact in facts:
+        known = at_most_zero(fact)
+        if known is None:
+            continue
+        for key, (_, factor) in known.terms.items():
+            here = form.terms.get(key)
+            if here is not None and here[1] % factor == 0 and here[1] // factor > 0:  # known <= 0, so less is no loss
+                most = min(most, (form - known.times(here[1] // factor)).bounds(ranges)[1])
+    return most
 
 
 def _with_value(stmt: Stmt, outer: Linear, value: int) -> Stmt:
