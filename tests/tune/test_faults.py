@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import flashsched as fs
-from flashsched.tune import tuner
+from flashsched.tune import cost_model, tuner
 from flashsched.tune.log import LogWarning, read, verify
 from flashsched.tune.runner import CpuRunner
 
@@ -26,13 +26,22 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 
 TASK = fs.Task("matmul", (33, 20, 40))
 
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Few candidates for a batch, and nothing learned: none of this is about either."""
+    monkeypatch.setattr(tuner, "_FIRST_POOL", 8)
+    monkeypatch.setattr(tuner, "_POOL", 6)
+    monkeypatch.setattr(cost_model, "_FEWEST", 10_000)
+
+
 TUNE = """
-import sys
+import os, sys, time
 import flashsched as fs
 from flashsched.testing.programs import pointwise
-from flashsched.tune import tuner
+from flashsched.tune import cost_model, tuner
 
-tuner._FIRST_POOL, tuner._POOL = 12, 8
+tuner._FIRST_POOL, tuner._POOL, cost_model._FEWEST = 8, 6, 10_000  # for the sake of time: nothing is learned
 device, log, trials, seed, resume = sys.argv[1:]
 
 def two_splits(s, args, knobs, spec):
@@ -41,6 +50,9 @@ def two_splits(s, args, knobs, spec):
 
 small = fs.Task.from_te(pointwise(33, 40), template={"gpu": two_splits})
 task = fs.Task("matmul", (33, 20, 40)) if device == "cpu" else small
+print(0, "ready", flush=True)
+while os.path.exists(log + ".wait"):
+    time.sleep(0.002)
 done = lambda at: print(at.done, at.stage, flush=True)
 result = fs.tune(task, device=device, trials=int(trials), log=log, seed=int(seed), resume=resume == "resume",
                  jobs=1, progress=done)
@@ -104,8 +116,6 @@ def assert_whole(log, trials):
 
 def test_a_measuring_worker_killed_in_the_middle_of_a_trial_costs_that_trial_and_no_more(tmp_path, monkeypatch):
     """The second trial is held up in its worker, which is killed there, by SIGKILL."""
-    monkeypatch.setattr(tuner, "_FIRST_POOL", 8)
-    monkeypatch.setattr(tuner, "_POOL", 8)
     held = tmp_path / "held"
     monkeypatch.setenv("HOLD", str(held))
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
@@ -152,8 +162,6 @@ def test_a_measuring_worker_killed_in_the_middle_of_a_trial_costs_that_trial_and
 
 
 def test_compiling_workers_killed_at_random_moments_lose_no_trial(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuner, "_FIRST_POOL", 8)
-    monkeypatch.setattr(tuner, "_POOL", 8)
     rng, stop = random.Random(0), threading.Event()
 
     def harass():
@@ -179,7 +187,7 @@ def test_compiling_workers_killed_at_random_moments_lose_no_trial(tmp_path, monk
 # -- the tuner itself --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("device", "trials"), [("cpu", 12), ("a100-sim", 40)])
+@pytest.mark.parametrize(("device", "trials"), [("cpu", 9), ("a100-sim", 40)])
 def test_a_tuner_killed_and_resumed_loses_no_record_and_doubles_none(start, tmp_path, device, trials):
     log = tmp_path / "a.jsonl"
     told, rounds = 0, 0
@@ -200,7 +208,7 @@ def test_a_tuner_killed_and_resumed_loses_no_record_and_doubles_none(start, tmp_
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     records = assert_whole(log, trials)
-    assert int(out.split()[0]) > told  # it went on, and did not begin again
+    assert int(out.splitlines()[1].split()[0]) > told  # it went on, and did not begin again
     assert {record.seed for record in records} == {0, 1, 9}
     if device == "cpu":
         fs.load(log, TASK)
@@ -238,7 +246,6 @@ def test_ctrl_c_ends_it_at_once_with_a_whole_log_and_no_process_left(start, tmp_
     count = sum("retimes" not in record.extra for record in read(log))
     assert count >= 3
     assert_whole(log, count)
-    monkeypatch.setattr(tuner, "_POOL", 8)
     fs.tune(TASK, trials=count + 1, log=log, resume=True)
     assert_whole(log, count + 1)
 
@@ -248,7 +255,12 @@ def test_ctrl_c_ends_it_at_once_with_a_whole_log_and_no_process_left(start, tmp_
 
 def test_two_tuners_write_one_log_at_once(start, tmp_path):
     log = tmp_path / "a.jsonl"
-    both = [start("a100-sim", log, 40, seed) for seed in (1, 2)]
+    wait = tmp_path / "a.jsonl.wait"
+    wait.touch()
+    both = [start("a100-sim", log, 60, seed) for seed in (1, 2)]
+    for process in both:
+        assert process.stdout.readline() == "0 ready\n"
+    wait.unlink()
     for process in both:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -258,7 +270,7 @@ def test_two_tuners_write_one_log_at_once(start, tmp_path):
     records = list(read(log))
     for seed in (1, 2):
         mine = [record for record in records if record.seed == seed]
-        assert sorted(r.trial for r in mine if "retimes" not in r.extra) == list(range(40))
+        assert sorted(r.trial for r in mine if "retimes" not in r.extra) == list(range(60))
         assert sum("retimes" in r.extra for r in mine) == 4
     order = [record.seed for record in records]
     assert order != sorted(order), "they did not run at once"
