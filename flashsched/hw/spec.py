@@ -179,12 +179,17 @@ class DeviceSpec:
         raise DeviceError(f"device '{self.name}' has no memory level '{name}'", hint=did_you_mean(name, known))
 
     def peak(self, dtype: str) -> float:
-        """Peak FLOP/s for *dtype*; raises DeviceError where the device has no such arithmetic."""
-        if dtype not in self.peaks:
+        """Peak FLOP/s for *dtype*, an unsigned integer's being the signed one's.
+
+        Raises:
+            DeviceError: the device has no such arithmetic.
+        """
+        found = self.peaks.get(dtype, self.peaks.get(dtype.removeprefix("u")))
+        if found is None:
             raise DeviceError(
                 f"device '{self.name}' has no peak for {dtype}", hint=f"it has {', '.join(sorted(self.peaks))}"
             )
-        return self.peaks[dtype]
+        return found
 
     def source_of(self, field_name: str) -> Source:
         """Where the figure of *field_name* (``"memory.l2.size_bytes"``) comes from."""

@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flashsched as fs
+from flashsched.codegen.analysis import simulate
+from flashsched.hw import devices
 from flashsched.ops import add, relu
+from flashsched.tune.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 5, 13, 16, 17, 31, 64, 67, 251])
@@ -44,3 +47,9 @@ def test_relu_keeps_nan_and_drops_what_is_below_zero():
 
 def test_both_take_the_same_dtypes():
     assert add.dtypes == relu.dtypes
+
+
+@pytest.mark.parametrize("dtype", add.dtypes)
+def test_this_cpu_has_a_peak_for_each_dtype(dtype):
+    assert devices["cpu"].peak(dtype) > 0
+    assert simulate(Task("add", (5, 37), dtype).candidate(FirstKnobs(), devices["cpu"]).schedule, devices["cpu"]).time_s
