@@ -26,6 +26,11 @@ MAX_STACK_BUFFER = 64 * 1024
 
 _MAX_STACK = 512 * 1024  # bytes of all buffers of a function; a worker thread's stack has several MB
 
+_ZEROED = 4096
+"""Buffers up to this size, in bytes, begin as zeros: lanes of a register tile that a mask never sets would else hold what
+was there before, and arithmetic on denormal numbers is a hundred times slower. A tile without masks pays nothing, since
+LLVM sees that it is overwritten."""
+
 
 def byte_size(buffer: Buffer) -> int:
     """Bytes from the first to the end of the last element."""
@@ -106,6 +111,9 @@ class Storage:
         if fits:
             self._on_stack += size
             pointer = code.stack(size, hint)
+            if size <= _ZEROED:
+                code.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
+                code.line(f"call void @llvm.memset.p0.i64(ptr align {ALIGNMENT} {pointer}, i8 0, i64 {size}, i1 false)")
         else:
             room = math.ceil(size / ALIGNMENT) * ALIGNMENT  # C11 wants a multiple
             code.module.declare("aligned_alloc", "noalias ptr", ["i64", "i64"], "nounwind")

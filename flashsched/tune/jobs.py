@@ -61,6 +61,7 @@ def _reference(task: Task, payload: dict[str, Any]) -> Reference:
     if key not in _references:
         known = payload.get("expected")
         _references[key] = Reference(task, payload["seed"], None if known is None else np.load(known))
+        time.sleep(_SETTLE_S)
         while len(_references) > _KEPT:
             _references.popitem(last=False)
     _references.move_to_end(key)
