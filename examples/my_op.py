@@ -43,7 +43,7 @@ def schedule(s, args, knobs, spec):
     out = args[-1]
     (vertical,) = out.op.inputs
     y, x = s[out].op.axis
-    strip, row = s[out].split(y, factor=knobs.choice("rows", (4, 8, 16, 32), default=16))
+    strip, _ = s[out].split(y, factor=knobs.choice("rows", (4, 8, 16, 32), default=16))
     lanes = knobs.choice("lanes", (8, 16, 32, 64), default=16)
     _, vector = s[out].split(x, factor=lanes, tail="cut")
     s[out].vectorize(vector)

@@ -29,7 +29,6 @@ FLOORS = {
     "functions": 6,
     "graph": 6,
     "bench": 7,
-    "testing": 7,
     "api": 7,
     "compat": 7,
     "cli": 7,

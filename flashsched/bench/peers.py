@@ -1,7 +1,7 @@
 """Who is measured: each peer prepares a case once, in its own best way, and then runs it.
 
-A peer is a function ``prepare(case, inputs) -> run``, where ``run(calls)`` does the work that many times and returns the
-result; its arrays are made once, its output is allocated ahead where the library allows it.
+A peer is a function ``prepare(case, inputs) -> run``, where ``run(calls)`` does the work that many times and returns
+the result; its arrays are made once, its output is allocated ahead where the library allows it.
 """
 
 from __future__ import annotations

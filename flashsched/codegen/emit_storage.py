@@ -27,9 +27,9 @@ MAX_STACK_BUFFER = 64 * 1024
 _MAX_STACK = 512 * 1024  # bytes of all buffers of a function; a worker thread's stack has several MB
 
 _ZEROED = 4096
-"""Buffers up to this size, in bytes, begin as zeros: lanes of a register tile that a mask never sets would else hold what
-was there before, and arithmetic on denormal numbers is a hundred times slower. A tile without masks pays nothing, since
-LLVM sees that it is overwritten."""
+"""Buffers up to this size, in bytes, begin as zeros: lanes of a register tile that a mask never sets would else hold
+what was there before, and arithmetic on denormal numbers is a hundred times slower. A tile without masks pays nothing,
+since LLVM sees that it is overwritten."""
 
 
 def byte_size(buffer: Buffer) -> int:

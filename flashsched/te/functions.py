@@ -119,7 +119,7 @@ erf = _math("erf")
 floor = _math("floor")
 ceil = _math("ceil")
 trunc = _math("trunc")
-round = _math("round")  # noqa: A001
+round = _math("round")
 
 
 def _condition(name: str, value: ExprLike) -> Expr:

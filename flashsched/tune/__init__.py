@@ -1,7 +1,7 @@
 """The tuner: tasks, search, measuring, the log, and loading from it.
 
-People call ``fs.tune(task, ...)``, and this package is called ``flashsched.tune``: the package itself is callable, so that
-both hold whatever was imported first. The function is `flashsched.tune.tuner.tune`.
+People call ``fs.tune(task, ...)``, and this package is called ``flashsched.tune``: the package itself is callable, so
+that both hold whatever was imported first. The function is `flashsched.tune.tuner.tune`.
 """
 
 from __future__ import annotations

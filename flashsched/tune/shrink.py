@@ -1,7 +1,7 @@
 """A schedule on smaller shapes, run against an oracle: how a schedule for a device that is not here is checked.
 
-Twice: on a shape small enough for the interpreter, which sees memory out of bounds, read before written or raced for; and
-on a larger one, of several blocks and ragged edges, by compiled code that runs blocks and threads one after another.
+Twice: on a shape small enough for the interpreter, which sees memory out of bounds, read before written or raced for;
+and on a larger one, of several blocks and ragged edges, by compiled code that runs blocks and threads in turn.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ PAGE = 4096
 Manual, "Hardware Prefetching")."""
 
 UNFORESEEN = 3.0
-"""How many times longer lines take that no prefetcher asks for ahead: a 384x3072x768 matmul whose tiles read a matrix of
-12 KB rows down its columns ran at 140 GFLOP/s, and at 284 with that matrix copied to panels first; measured on a 2-core
-AVX-512 machine."""
+"""How many times longer lines take that no prefetcher asks for ahead: a 384x3072x768 matmul whose tiles read a matrix
+of 12 KB rows down its columns ran at 140 GFLOP/s, and at 284 with that matrix copied to panels first; measured on a
+2-core AVX-512 machine."""
 
 _Bytes = dict[Memory, float]
 
