@@ -18,6 +18,7 @@ from typing import Any
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.ir import For, Stmt, blocks, seq
 from flashsched.schedule.nest import (
+    add_guard,
     find_block,
     insert_before_reader,
     loop_chain,
@@ -31,8 +32,9 @@ from flashsched.schedule.nest import (
 from flashsched.schedule.regions import accesses, region
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
-from flashsched.te.simplify import bounds
+from flashsched.te.simplify import Ranges, bounds, structural_key
 from flashsched.te.tensor import Axis
+from flashsched.te.visit import free_vars
 
 __all__ = ["derive", "detached", "in_shared", "rebuild_chain", "require_readers_inside"]
 
@@ -88,12 +90,21 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
             limits.append(("<", axis.extent))
         guards[axis] = limits
     nest, fresh = root_nest(stage, wanted, guards)
+    for condition in _asked_under(target.body, stage, points):
+        nest = add_guard(nest, condition)
     nest = simplified(nest, outer)
 
     def put(node: For) -> Stmt:
         return replace(node, body=insert_before_reader(node.body, nest, stage.buffers))
 
     return state.with_body(replace_loop(state.body, target.var, put)), fresh
+
+
+def _asked_under(body: Stmt, stage: Stage, points: Ranges) -> list[Expr]:
+    """The conditions, known at these *points*, without which no block of *body* reads *stage*, so that it may rest."""
+    readers = [b for b in blocks(body) if b.name != stage.name and reads(b, stage.buffers)]
+    tests = [{structural_key(w): w for w in b.where if free_vars(w) <= points.keys()} for b in readers]
+    return [w for key, w in tests[0].items() if all(key in other for other in tests[1:])] if tests else []
 
 
 def require_readers_inside(state: State, stage: Stage, at: tuple[str, str]) -> None:

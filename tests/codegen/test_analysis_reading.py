@@ -106,9 +106,7 @@ def test_what_straight_code_reads_is_read_once() -> None:
     s[c].unroll(ii)
     s[c].vectorize(ji)
     (site,) = read_nests(s.state)[0].sites  # it begins C in registers, so it never reads it
-    often = {
-        (t.memory.buffer.name, t.write): site.repeated(t.needs) * site.copies(t.needs) for t in site.touches
-    }
+    often = {(t.memory.buffer.name, t.write): site.repeated(t.needs) * site.copies(t.needs) for t in site.touches}
     assert often == {
         ("A", False): 16 * 8 * 64 * 4,
         ("B", False): 16 * 8 * 64 * 8,
