@@ -24,7 +24,8 @@ import flashsched as fs
 def microseconds(call: Callable[[], object], calls: int) -> float:
     """The time of one call, the mean over several. A BLAS's idle threads spin for some 100 ms: wait that long first."""
     time.sleep(0.2)
-    call()
+    for _ in range(3):
+        call()
     start = time.perf_counter()
     for _ in range(calls):
         call()

@@ -17,6 +17,7 @@
 @context = internal global ptr null
 @count = internal global i64 0
 @chunk = internal global i64 0
+@core = internal global i32 -1                                         ; the core that the owner was on when it opened the job
 @mutex = internal global [256 x i8] zeroinitializer, align 64          ; more than any system's pthread_mutex_t
 @awake = internal global [256 x i8] zeroinitializer, align 64
 
@@ -93,6 +94,7 @@ publish:                                  ; nobody is inside, so nobody reads th
   %pieces = mul i64 %threads, 8
   %even = udiv i64 %n, %pieces
   %chunk = call i64 @llvm.umax.i64(i64 %even, i64 1)
+  call void @say_core()
   store ptr %task, ptr @task
   store ptr %context, ptr @context
   store i64 %n, ptr @count
@@ -273,12 +275,15 @@ claim:
   %got = extractvalue { i64, i1 } %try, 1
   br i1 %got, label %work, label %enter
 work:
+  call void @avoid_core()
   call void @take_pieces()
   br label %leave
 leave:
   %was = atomicrmw sub ptr @state, i64 1 acq_rel, align 8
   br label %idle
 }
+
+@CORES@
 
 define internal i64 @nanoseconds(ptr %clock) {
   call i32 @clock_gettime(i32 @CLOCK_MONOTONIC@, ptr %clock)
