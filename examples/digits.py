@@ -37,7 +37,7 @@ def main() -> int:
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype(np.float32)
     train_x, test_x, train_y, test_y = train_test_split(images, labels, test_size=0.3, random_state=0)
-    model = MLPClassifier(hidden_layer_sizes=(128, 64), max_iter=60, tol=1e-3, random_state=0).fit(train_x, train_y)
+    model = MLPClassifier(hidden_layer_sizes=(128, 64), max_iter=400, tol=1e-3, random_state=0).fit(train_x, train_y)
     print(f"scikit-learn: {100 * model.score(test_x, test_y):.1f}% of {len(test_x)} test images right")
 
     weights = [np.ascontiguousarray(w, dtype=np.float32) for w in model.coefs_]

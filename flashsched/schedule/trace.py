@@ -37,7 +37,7 @@ class Step:
             if value is None:
                 continue
             positional = key in ("loop", "loops", "at", "scope")
-            items = value if key == "loops" else [value]
+            items = value if key == "loops" and isinstance(value, list | tuple) else [value]
             shown += [repr(item) if positional else f"{key}={item!r}" for item in items]
         return f"{self.primitive}({', '.join(shown)})"
 

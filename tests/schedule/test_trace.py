@@ -138,3 +138,7 @@ def test_replaying_on_top_is_replaying_all(drawn: Graph, data: st.DataObject) ->
     steps = tuple(schedule.trace)
     again = te.create_schedule(list(drawn.outputs)).replay(Trace(steps[:cut])).replay(Trace(steps[cut:]))
     assert str(again) == str(schedule)
+
+
+def test_a_step_with_arguments_of_any_type_can_be_told() -> None:
+    assert Step("fuse", "C", {"loops": False}).text() == "fuse(False)"
