@@ -1,4 +1,4 @@
-"""The logs that ship are whole, their schedules replay with this version, and the best of them computes what it should."""
+"""The logs that ship are whole, their schedules replay with this version, and the best computes what it should."""
 
 from __future__ import annotations
 
