@@ -185,8 +185,10 @@ class Kernel:
         pointers = (ctypes.c_void_p * len(arrays))(*map(pointer, arrays))
         repeat = _repeater(len(arrays), self.target)
 
+        held = (kernel, arrays)  # code and data live as long as the function that has their addresses
+
         def run(calls: int) -> float:
-            assert arrays  # what the pointers point at lives as long as this function
+            assert held
             return _seconds(repeat, entry, pointers, calls)
 
         return run

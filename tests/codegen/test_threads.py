@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import statistics
 import subprocess
 import sys
 import threading
@@ -22,7 +21,6 @@ from flashsched.codegen.target import host_target
 from flashsched.errors import KernelError
 
 # fill(p, n): p[i] += i + 1 for each i, in parallel. nest(p, n, m): n rows of m, each filled by a loop of its own.
-# repeat_spin(p, n): 200 parallel loops of n tasks that each count to p[0]. alone_spin: one such task, called 200 times.
 TEXT = """
 declare void @fs_parallel_for(ptr, ptr, i64)
 
@@ -90,30 +88,6 @@ keep:
   store double %y, ptr %p
   br label %out
 out:
-  ret void
-}
-define void @repeat_spin(ptr %p, i64 %n) {
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  call void @fs_parallel_for(ptr @spin.task, ptr %p, i64 %n)
-  %next = add i64 %i, 1
-  %more = icmp slt i64 %next, 200
-  br i1 %more, label %loop, label %done
-done:
-  ret void
-}
-define void @alone_spin(ptr %p, i64 %n) {
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  call void @spin.task(ptr %p, i64 0, i64 1)
-  %next = add i64 %i, 1
-  %more = icmp slt i64 %next, 200
-  br i1 %more, label %loop, label %done
-done:
   ret void
 }
 """
@@ -247,27 +221,6 @@ def test_idle_workers_use_no_processor_time(module) -> None:
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.03
-
-
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
-def test_fork_and_join_is_cheap(module) -> None:
-    """Two tasks of some 20 us on two threads, against one task alone; the best of many tries, on a busy machine."""
-    threads.set_num_threads(2)
-    argument = np.array([15_000], np.int64)
-    run = {
-        name: ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(module.address(name))
-        for name in ("repeat_spin", "alone_spin")
-    }
-    times: dict[str, list[float]] = {name: [] for name in run}
-    for _ in range(12):
-        for name, function in run.items():
-            start = time.perf_counter()
-            function(argument.ctypes.data, 2)
-            times[name].append((time.perf_counter() - start) / 200)
-    overhead = min(times["repeat_spin"]) - min(times["alone_spin"])
-    if overhead > 0.5 * statistics.median(times["alone_spin"]):
-        pytest.skip("the second core was never free")
-    assert overhead < 3e-6
 
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
