@@ -53,11 +53,12 @@ def main() -> None:
     print(f"two turns on two threads       {two:8.2f} us, so fork-join costs {two - one / 2:.2f} us")
     task, spec = fs.Task("matmul", shape=(512, 512, 512)), devices["cpu"]
     candidate = task.candidate(FirstKnobs(), spec)
-    print(
-        f"a matmul schedule of {len(candidate.trace)} steps  {micros(lambda: task.candidate(FirstKnobs(), spec), 3):8.0f} us"
-    )
-    print(f"reading and predicting it      {micros(lambda: simulate(candidate.schedule, spec), 10):8.0f} us")
-    print(f"lowering it                    {micros(lambda: fs.lower(candidate.schedule, candidate.args), 3):8.0f} us")
+    made = micros(lambda: task.candidate(FirstKnobs(), spec), 3)
+    read = micros(lambda: simulate(candidate.schedule, spec), 10)
+    lowered = micros(lambda: fs.lower(candidate.schedule, candidate.args), 3)
+    print(f"a matmul schedule of {len(candidate.trace)} steps  {made:8.0f} us")
+    print(f"reading and predicting it      {read:8.0f} us")
+    print(f"lowering it                    {lowered:8.0f} us")
 
 
 if __name__ == "__main__":

@@ -314,6 +314,22 @@ def test_looking_inside(plus: Kernel) -> None:
     assert repr(plus) == "<Kernel sum(a: float32[3, 4], b: float32[3, 4]) -> c: float32[3, 4]>"
 
 
+def test_a_bound_kernel_lives_without_its_name() -> None:
+    """The compiled code must not go when nothing but the bound function is left."""
+    import gc
+
+    from flashsched import te
+    from flashsched.codegen.build import build
+
+    x = te.placeholder((4,), name="x")
+    y = te.compute((4,), lambda i: x[i] + 1, name="y")
+    out = np.zeros(4, np.float32)
+    run = build(te.create_schedule(y), [x, y]).bound(np.ones(4, np.float32), out)
+    gc.collect()
+    assert run(3) >= 0
+    assert out.tolist() == [2.0] * 4
+
+
 def test_the_gil_is_released() -> None:
     """A kernel that waits for Python to write: with the GIL held it would never end."""
     import threading
