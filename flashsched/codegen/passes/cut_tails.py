@@ -39,7 +39,7 @@ def cut_tails(body: Stmt) -> Stmt:
     Rewrite, for a loop ``i`` split by 4 whose tail is cut::
 
         for i.o in range(3):                      for i.o in range(3):
-            for i.i in range(4):                      if i.o * 4 <= 6:                # full: no condition inside
+            for i.i in range(4):                      if i.o * 4 < 7:                 # full: no condition inside
                 if i.o * 4 + i.i < 10:        ->          for i.i in range(4): S
                     S                                 else:                           # i.o can only be 2
                                                           for i.i in range(4): if 8 + i.i < 10: S

@@ -6,7 +6,7 @@ from flashsched.errors import did_you_mean
 from flashsched.schedule.default import new_stage, root_nest
 from flashsched.schedule.ir import SCOPES, Buffer, Load, block_loads
 from flashsched.schedule.nest import insert_before_reader
-from flashsched.schedule.primitives.compute_inline import map_loads
+from flashsched.schedule.primitives.blocks import map_loads
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read
@@ -76,7 +76,7 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
     op = ComputeOp(name, axes, (Read(tensor, axes),))
     fresh = new_stage(name, op, {id(tensor): source}, scope=scope)
     target = fresh.buffers[0]
-    state = map_loads(state, {source: None}, lambda load: Load(target, load.indices), chosen)
+    state = map_loads(state, (source,), lambda load: Load(target, load.indices), chosen)
     nest, fresh = root_nest(fresh)
     first = next(s for s in state.stages if s in chosen)
     state = state.with_stage(fresh, before=first)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from flashsched.schedule.derive import detached
-from flashsched.schedule.ir import Block, Buffer, Load, Stmt, Store, rewrite_stmt
+from flashsched.schedule.ir import Load
+from flashsched.schedule.primitives.blocks import map_loads
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Expr, Var
-from flashsched.te.visit import rewrite, substitute
+from flashsched.te.visit import substitute
 
-__all__ = ["compute_inline", "map_loads"]
+__all__ = ["compute_inline"]
 
 
 @primitive()
@@ -68,35 +68,3 @@ def compute_inline(state: State, stage: str) -> Result:
 
     state = map_loads(state, values, inlined)
     return state.with_stage(replace(known, inlined=True, attach=None, loops={})), ()
-
-
-def map_loads(
-    state: State,
-    buffers: Mapping[Buffer, object],
-    change: object,
-    readers: list[str] | None = None,
-) -> State:
-    """*state* in which every load of one of *buffers* in the blocks of *readers* (all by default) is changed."""
-    assert callable(change)
-
-    def on_expr(node: Expr) -> Expr | None:
-        if isinstance(node, Load) and node.buffer in buffers:
-            new: Expr = change(node)
-            return new
-        return None
-
-    def on_store(store: Store) -> Store:
-        indices = tuple(rewrite(i, on_expr) for i in store.indices)
-        return Store(store.buffer, indices, rewrite(store.value, on_expr))
-
-    def on_block(block: Block) -> Block:
-        return replace(block, stores=tuple(map(on_store, block.stores)), init=tuple(map(on_store, block.init)))
-
-    def on_stmt(node: Stmt) -> Stmt | None:
-        wanted = isinstance(node, Block) and (readers is None or node.name in readers)
-        return on_block(node) if wanted and isinstance(node, Block) else None
-
-    for stage in state.stages.values():
-        if readers is None or stage.name in readers:
-            state = state.with_stage(replace(stage, block=on_block(stage.block)))
-    return state.with_body(rewrite_stmt(state.body, on_stmt))

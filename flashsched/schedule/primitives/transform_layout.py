@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import inf
 
 from flashsched.schedule.layout import IndexMap
+from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.registry import Result, primitive
-from flashsched.schedule.primitives.set_scope import change_buffer
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Binary, Const, Expr, Var, is_const
 

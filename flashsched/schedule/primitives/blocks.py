@@ -1,0 +1,53 @@
+"""What the primitives on what blocks read and write share: the blocks of the nest and of the stages change together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from flashsched.schedule.ir import Block, Buffer, Load, Stmt, Store, rewrite_stmt
+from flashsched.schedule.state import State
+from flashsched.te.expr import Expr
+from flashsched.te.visit import rewrite
+
+__all__ = ["change_buffer", "map_loads"]
+
+
+def map_loads(
+    state: State, buffers: Collection[Buffer], change: Callable[[Load], Expr], readers: Collection[str] | None = None
+) -> State:
+    """*state* in which every load of one of *buffers* in the blocks of *readers* (all by default) is changed."""
+
+    def on_expr(node: Expr) -> Expr | None:
+        return change(node) if isinstance(node, Load) and node.buffer in buffers else None
+
+    def on_store(store: Store) -> Store:
+        indices = tuple(rewrite(i, on_expr) for i in store.indices)
+        return Store(store.buffer, indices, rewrite(store.value, on_expr))
+
+    return _map_stores(state, on_store, readers)
+
+
+def change_buffer(state: State, old: Buffer, new: Buffer) -> State:
+    """*state* in which *new* stands wherever *old* stood."""
+    state = map_loads(state, (old,), lambda load: Load(new, load.indices))
+    state = _map_stores(state, lambda store: replace(store, buffer=new) if store.buffer is old else store)
+    for stage in state.stages.values():
+        if old in stage.buffers:
+            state = state.with_stage(replace(stage, buffers=tuple(new if b is old else b for b in stage.buffers)))
+    return state
+
+
+def _map_stores(state: State, change: Callable[[Store], Store], stages: Collection[str] | None = None) -> State:
+    """*state* in which the stores of the blocks of *stages* (all by default) are changed, in the nest and beside it."""
+
+    def on_block(block: Block) -> Block:
+        return replace(block, stores=tuple(map(change, block.stores)), init=tuple(map(change, block.init)))
+
+    def on_stmt(node: Stmt) -> Stmt | None:
+        return on_block(node) if isinstance(node, Block) and (stages is None or node.name in stages) else None
+
+    for stage in state.stages.values():
+        if stages is None or stage.name in stages:
+            state = state.with_stage(replace(stage, block=on_block(stage.block)))
+    return state.with_body(rewrite_stmt(state.body, on_stmt))
