@@ -6,8 +6,21 @@ loop marked and the user's own line), and what to do next. All of them pickle, b
 The tree::
 
     FlashschedError
-    ├── ExpressionError      a tensor expression that means nothing (a typo, a wrong dtype, a bad index)
-    ├── ScheduleError        a primitive that would change what the program computes, or names what is not there
+    ├── ExpressionError      a tensor expression that means nothing
+    │   ├── DtypeError           dtypes that do not mix, or an operation that means nothing for them
+    │   ├── ShapeError           a wrong rank, an index or a size that is none or lies outside
+    │   ├── AxisError            a variable or an axis where it has no value, a reduction where none may stand
+    │   └── ReducerError         a reducer that breaks its own laws
+    ├── ScheduleError        a primitive that is refused, with the nest it was applied to
+    │   ├── UnknownNameError     a stage, loop, tensor, scope or primitive that is not there (any more)
+    │   ├── ArgumentError        an argument of the wrong kind, or out of its range
+    │   ├── StructureError       loops that do not stand as needed: not adjacent, not innermost, marked already
+    │   ├── DependenceError      the program would compute something else: a race, a value read before it is there
+    │   ├── OutputError          something that the caller sees, and that can't be moved, inlined or stored elsewhere
+    │   ├── LayoutError          a layout that loses an element, or puts two in one place
+    │   ├── MatchError           a nest that is not what an intrinsic or a pattern computes
+    │   ├── LimitError           a loop that is too long to be unrolled, vectorized, …
+    │   └── TraceError           a trace that can't be read, or does not replay here
     ├── LoweringError        a nest that cannot be lowered or compiled for this target
     ├── KernelError          a kernel called with arguments that it cannot take
     ├── DeviceError          an unknown device, or a spec that contradicts itself
@@ -25,16 +38,29 @@ import sys
 from collections.abc import Iterable
 
 __all__ = [
+    "ArgumentError",
+    "AxisError",
+    "DependenceError",
     "DeviceError",
+    "DtypeError",
     "ExpressionError",
     "FlashschedError",
     "Infeasible",
     "KernelError",
+    "LayoutError",
+    "LimitError",
     "LogError",
     "LoweringError",
+    "MatchError",
     "NoRecordError",
+    "OutputError",
+    "ReducerError",
     "ScheduleError",
+    "ShapeError",
+    "StructureError",
+    "TraceError",
     "TuneError",
+    "UnknownNameError",
     "did_you_mean",
     "user_line",
 ]
@@ -107,6 +133,58 @@ class ExpressionError(FlashschedError, TypeError):
 
 class ScheduleError(FlashschedError, ValueError):
     """A schedule primitive that is refused, with the nest it was applied to."""
+
+
+class DtypeError(ExpressionError):
+    """Dtypes that do not mix, or an operation that means nothing for them."""
+
+
+class ShapeError(ExpressionError):
+    """A wrong rank; an index or a size that is none, or lies outside."""
+
+
+class AxisError(ExpressionError):
+    """A variable or an axis that is used where it has no value, or a reduction where none may stand."""
+
+
+class ReducerError(ExpressionError):
+    """A reducer that breaks its own laws: not associative, not commutative, or with an identity that is none."""
+
+
+class UnknownNameError(ScheduleError):
+    """A stage, loop, tensor, scope or primitive that is not there, or is no more."""
+
+
+class ArgumentError(ScheduleError):
+    """An argument of the wrong kind, or out of its range."""
+
+
+class StructureError(ScheduleError):
+    """Loops that do not stand as the primitive needs them: not adjacent, not innermost, marked already."""
+
+
+class DependenceError(ScheduleError):
+    """The program would compute something else: a race, a value that is read before it is there, a wrong order."""
+
+
+class OutputError(ScheduleError):
+    """Something that the caller sees, and that therefore can't be moved, inlined or stored elsewhere."""
+
+
+class LayoutError(ScheduleError):
+    """A layout that loses an element, or puts two in one place."""
+
+
+class MatchError(ScheduleError):
+    """A nest that is not what an intrinsic, or a pattern, computes; the message shows the first difference."""
+
+
+class LimitError(ScheduleError):
+    """A loop or a buffer that is larger than the primitive can take."""
+
+
+class TraceError(ScheduleError):
+    """A trace that cannot be read, or that does not replay on this program."""
 
 
 class LoweringError(FlashschedError, RuntimeError):

@@ -1,37 +1,25 @@
-"""`Schedule` and `StageView`: the face of the schedule language, ``s[C].split(...)``.
+"""`Schedule`: the face of the schedule language; what ``s[C]`` offers is in `flashsched.schedule.views`.
 
 It turns handles into names, calls the primitive, and keeps the trace; all that is true of the nest is in `State`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from flashsched.errors import ScheduleError
-from flashsched.schedule.default import default_state, loop_names, stage_names
+from flashsched.errors import ArgumentError, OutputError, TraceError, UnknownNameError
+from flashsched.schedule.default import default_state, stage_names
 from flashsched.schedule.ir import Stmt
-from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives import apply
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.python_text import to_python
 from flashsched.schedule.state import State
 from flashsched.schedule.trace import Step, Trace
-from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Tensor
+from flashsched.schedule.views import Loop, StageView
+from flashsched.te.tensor import Operation, PlaceholderOp, Tensor
 
 __all__ = ["Loop", "Schedule", "StageView", "create_schedule"]
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A handle of one loop: its stage and its name. Two handles of one loop are equal."""
-
-    stage: str
-    name: str
-
-    def __repr__(self) -> str:
-        return f"{self.stage}.{self.name}"
 
 
 class Schedule:
@@ -104,7 +92,7 @@ class Schedule:
         for step in trace:
             out = self.apply(step.primitive, step.stage, dict(step.args))
             if out != step.out:
-                raise ScheduleError(
+                raise TraceError(
                     f"the trace says that this step gave {list(step.out)}, and it gave {list(out)}", step=step.text()
                 )
         return self
@@ -151,128 +139,13 @@ class Schedule:
                 return name
         what = getattr(op, "name", repr(key))
         if any(known.op is op for known in self.inputs):
-            raise ScheduleError(
+            raise OutputError(
                 f"{what} is an input: it is not computed here, so it has no loops",
                 hint=f"schedule a copy of it: s.cache_read({what}, 'global')",
             )
-        raise ScheduleError(f"{what} is no stage of this schedule", hint=f"its stages: {', '.join(self._state.stages)}")
-
-
-class StageView:
-    """One stage of a schedule: its loops, and the primitives that apply to them."""
-
-    def __init__(self, schedule: Schedule, name: str) -> None:
-        self._schedule = schedule
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<stage {self.name}: loops {', '.join(self._schedule.state.stages[self.name].loops)}>"
-
-    @property
-    def op(self) -> ComputeOp:
-        """The operation, for ``op.axis`` and ``op.reduce_axis``."""
-        return self._schedule.state.stages[self.name].op
-
-    @property
-    def loops(self) -> tuple[Loop, ...]:
-        """Handles of all its loops."""
-        return tuple(Loop(self.name, name) for name in self._schedule.state.stage(self.name).loops)
-
-    def _loop(self, handle: Loop | Axis | str) -> str:
-        if isinstance(handle, str):
-            return handle
-        if isinstance(handle, Loop):
-            if handle.stage != self.name:
-                raise ScheduleError(
-                    f"loop {handle!r} belongs to stage {handle.stage!r}, not to {self.name!r}",
-                    hint=f"loops of {self.name}: {', '.join(self._schedule.state.stage(self.name).loops)}",
-                )
-            return handle.name
-        if isinstance(handle, Axis):
-            axes = (*self.op.axis, *self.op.reduce_axis)
-            for axis, name in zip(axes, loop_names(axes), strict=True):
-                if axis is handle:
-                    return name
-            raise ScheduleError(
-                f"axis {handle.name!r} is not one of stage {self.name!r}",
-                hint=f"take it from s[{self.name}].op: {', '.join(axis.name for axis in axes)}",
-            )
-        raise ScheduleError(f"{handle!r} is no loop", hint="use an axis of the stage or what a primitive returned")
-
-    def _apply(self, primitive: str, **args: Any) -> tuple[Loop, ...]:
-        kept = {key: value for key, value in args.items() if value is not None}
-        return tuple(Loop(self.name, name) for name in self._schedule.apply(primitive, self.name, kept))
-
-    def split(
-        self,
-        loop: Loop | Axis | str,
-        factor: int | None = None,
-        nparts: int | None = None,
-        tail: str | None = None,
-    ) -> tuple[Loop, Loop]:
-        """Cut *loop* in two, the inner of *factor* turns or the outer of *nparts*; returns (outer, inner)."""
-        outer, inner = self._apply("split", loop=self._loop(loop), factor=factor, nparts=nparts, tail=tail)
-        return outer, inner
-
-    def tile(
-        self,
-        x: Loop | Axis | str,
-        y: Loop | Axis | str,
-        x_factor: int,
-        y_factor: int,
-        tail: str | None = None,
-    ) -> tuple[Loop, Loop, Loop, Loop]:
-        """Split two loops and order them ``x.o, y.o, x.i, y.i``, which it returns."""
-        loops = [self._loop(x), self._loop(y)]
-        a, b, c, d = self._apply("tile", loops=loops, x_factor=x_factor, y_factor=y_factor, tail=tail)
-        return a, b, c, d
-
-    def fuse(self, *loops: Loop | Axis | str) -> Loop:
-        """Make one loop of adjacent *loops*, named from the outside in; returns it."""
-        return self._apply("fuse", loops=[self._loop(item) for item in loops])[0]
-
-    def reorder(self, *loops: Loop | Axis | str) -> None:
-        """Put *loops* in this order, in the places that they have together."""
-        self._apply("reorder", loops=[self._loop(item) for item in loops])
-
-    def unroll(self, loop: Loop | Axis | str) -> None:
-        """Write the turns of *loop* out one after another."""
-        self._apply("unroll", loop=self._loop(loop))
-
-    def vectorize(self, loop: Loop | Axis | str) -> None:
-        """Run the turns of *loop* as lanes of vector instructions."""
-        self._apply("vectorize", loop=self._loop(loop))
-
-    def parallel(self, loop: Loop | Axis | str) -> None:
-        """Share the turns of *loop* among the CPU's threads."""
-        self._apply("parallel", loop=self._loop(loop))
-
-    def bind(self, loop: Loop | Axis | str, axis: str) -> None:
-        """Give the turns of *loop* to the blocks or threads of a GPU, e.g. ``"threadIdx.x"``."""
-        self._apply("bind", loop=self._loop(loop), axis=getattr(axis, "name", axis))
-
-    def compute_at(self, consumer: StageView | Tensor | Operation | str, loop: Loop | Axis | str) -> None:
-        """Compute this stage at *loop* of *consumer*, just the part that each turn needs."""
-        view = consumer if isinstance(consumer, StageView) else self._schedule[consumer]
-        self._apply("compute_at", at=[view.name, view._loop(loop)])
-
-    def compute_root(self) -> None:
-        """Compute all of this stage before its first reader."""
-        self._apply("compute_root")
-
-    def compute_inline(self) -> None:
-        """Put this stage's expression into its readers."""
-        self._apply("compute_inline")
-
-    def set_scope(self, scope: str) -> None:
-        """Keep what this stage writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``."""
-        self._apply("set_scope", scope=scope)
-
-    def transform_layout(self, layout: Callable[..., Any] | str) -> None:
-        """Store what this stage writes in another order, e.g. ``lambda k, j: (j // 32, k, j % 32)``."""
-        known = self._schedule.state.stage(self.name)
-        text = layout if isinstance(layout, str) else str(IndexMap.of(layout, len(known.buffers[0].shape)))
-        self._apply("transform_layout", layout=text)
+        raise UnknownNameError(
+            f"{what} is no stage of this schedule", hint=f"its stages: {', '.join(self._state.stages)}"
+        )
 
 
 def create_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation]) -> Schedule:
@@ -286,8 +159,8 @@ def create_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation]) 
     for item in items:
         tensors.extend(item.outputs if isinstance(item, Operation) else [item])
     if not tensors or not all(isinstance(item, Tensor) for item in tensors):
-        raise ScheduleError("create_schedule needs the tensors to compute", hint="te.create_schedule(C)")
+        raise ArgumentError("create_schedule needs the tensors to compute", hint="te.create_schedule(C)")
     for position, tensor in enumerate(tensors):
         if any(tensor is other for other in tensors[:position]):
-            raise ScheduleError(f"output {tensor.name} is named twice", hint="name each output once")
+            raise ArgumentError(f"output {tensor.name} is named twice", hint="name each output once")
     return Schedule(tensors)

@@ -140,7 +140,13 @@ def _near(name: str, known: Mapping[str, Var]) -> str | None:
 
 
 def refuse(
-    state: State, reason: str, *, loop: Var | None = None, block: str | None = None, hint: str | None = None
+    state: State,
+    reason: str,
+    *,
+    error: type[ScheduleError] = ScheduleError,
+    loop: Var | None = None,
+    block: str | None = None,
+    hint: str | None = None,
 ) -> NoReturn:
-    """Raise the `ScheduleError` that says *reason* and shows the nest, with *loop* or *block* marked."""
-    raise ScheduleError(reason, shown=nest_text(state.body, mark=loop, blocks=block), hint=hint)
+    """Raise the *error* (see `flashsched.errors`) that says *reason*; it shows the nest, *loop* or *block* marked."""
+    raise error(reason, shown=nest_text(state.body, mark=loop, blocks=block), hint=hint)

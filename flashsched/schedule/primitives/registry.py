@@ -71,6 +71,15 @@ def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Resul
 _FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a name", lambda value: isinstance(value, str)),
     "int": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "float": ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "list[int]": (
+        "a list of integers",
+        lambda value: (
+            isinstance(value, list | tuple)
+            and all(isinstance(item, int) and not isinstance(item, bool) for item in value)
+        ),
+    ),
     "list[str]": (
         "a list of names",
         lambda value: isinstance(value, list | tuple) and all(isinstance(item, str) for item in value),

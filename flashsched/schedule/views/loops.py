@@ -1,0 +1,59 @@
+"""``s[C].split(...)`` and the others that speak of a stage's own loops."""
+
+from __future__ import annotations
+
+from flashsched.schedule.views.base import Loop, LoopLike, StageHandle
+
+__all__ = ["LoopPrimitives"]
+
+
+class LoopPrimitives(StageHandle):
+    """The primitives on a stage's own loops."""
+
+    def split(
+        self,
+        loop: LoopLike,
+        factor: int | None = None,
+        nparts: int | None = None,
+        tail: str | None = None,
+    ) -> tuple[Loop, Loop]:
+        """Cut *loop* in two, the inner of *factor* turns or the outer of *nparts*; returns (outer, inner)."""
+        outer, inner = self._apply("split", loop=self._loop(loop), factor=factor, nparts=nparts, tail=tail)
+        return outer, inner
+
+    def tile(
+        self,
+        x: LoopLike,
+        y: LoopLike,
+        x_factor: int,
+        y_factor: int,
+        tail: str | None = None,
+    ) -> tuple[Loop, Loop, Loop, Loop]:
+        """Split two loops and order them ``x.o, y.o, x.i, y.i``, which it returns."""
+        loops = [self._loop(x), self._loop(y)]
+        a, b, c, d = self._apply("tile", loops=loops, x_factor=x_factor, y_factor=y_factor, tail=tail)
+        return a, b, c, d
+
+    def fuse(self, *loops: LoopLike) -> Loop:
+        """Make one loop of adjacent *loops*, named from the outside in; returns it."""
+        return self._apply("fuse", loops=[self._loop(item) for item in loops])[0]
+
+    def reorder(self, *loops: LoopLike) -> None:
+        """Put *loops* in this order, in the places that they have together."""
+        self._apply("reorder", loops=[self._loop(item) for item in loops])
+
+    def unroll(self, loop: LoopLike) -> None:
+        """Write the turns of *loop* out one after another."""
+        self._apply("unroll", loop=self._loop(loop))
+
+    def vectorize(self, loop: LoopLike) -> None:
+        """Run the turns of *loop* as lanes of vector instructions."""
+        self._apply("vectorize", loop=self._loop(loop))
+
+    def parallel(self, loop: LoopLike) -> None:
+        """Share the turns of *loop* among the CPU's threads."""
+        self._apply("parallel", loop=self._loop(loop))
+
+    def bind(self, loop: LoopLike, axis: str) -> None:
+        """Give the turns of *loop* to the blocks or threads of a GPU, e.g. ``"threadIdx.x"``."""
+        self._apply("bind", loop=self._loop(loop), axis=getattr(axis, "name", axis))

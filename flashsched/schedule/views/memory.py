@@ -1,0 +1,25 @@
+"""``s[C].set_scope(...)`` and the others that say where and how a stage's values lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flashsched.schedule.layout import IndexMap
+from flashsched.schedule.views.base import StageHandle
+
+__all__ = ["MemoryPrimitives"]
+
+
+class MemoryPrimitives(StageHandle):
+    """The primitives on the memory that a stage writes."""
+
+    def set_scope(self, scope: str) -> None:
+        """Keep what this stage writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``."""
+        self._apply("set_scope", scope=scope)
+
+    def transform_layout(self, layout: Callable[..., Any] | str) -> None:
+        """Store what this stage writes in another order, e.g. ``lambda k, j: (j // 32, k, j % 32)``."""
+        known = self._schedule.state.stage(self.name)
+        text = layout if isinstance(layout, str) else str(IndexMap.of(layout, len(known.buffers[0].shape)))
+        self._apply("transform_layout", layout=text)

@@ -1,0 +1,25 @@
+"""``s[C].compute_at(...)`` and the others that say where a stage is computed."""
+
+from __future__ import annotations
+
+from flashsched.schedule.views.base import LoopLike, StageHandle
+from flashsched.te.tensor import Operation, Tensor
+
+__all__ = ["PlacePrimitives"]
+
+
+class PlacePrimitives(StageHandle):
+    """The primitives that say where a stage is computed."""
+
+    def compute_at(self, consumer: StageHandle | Tensor | Operation | str, loop: LoopLike) -> None:
+        """Compute this stage at *loop* of *consumer*, just the part that each turn needs."""
+        view = consumer if isinstance(consumer, StageHandle) else self._schedule[consumer]
+        self._apply("compute_at", at=[view.name, view._loop(loop)])
+
+    def compute_root(self) -> None:
+        """Compute all of this stage before its first reader."""
+        self._apply("compute_root")
+
+    def compute_inline(self) -> None:
+        """Put this stage's expression into its readers."""
+        self._apply("compute_inline")

@@ -1,0 +1,81 @@
+"""Arguments for the primitives on a stage's own loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.schedule import Schedule
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage_with_loops, one_loop
+
+__all__ = ["ARGUMENTS"]
+
+
+def _innermost_loop(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly a loop that stands last, which is what a vector loop needs."""
+    stage = a_stage_with_loops(draw, schedule)
+    if stage is None:
+        return None
+    names = list(stage.loops)
+    return stage.name, {"loop": names[-1] if draw(st.booleans()) else draw(st.sampled_from(names))}
+
+
+def _split(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    if drawn is None:
+        return None
+    size = draw(st.integers(1, 9))
+    how: dict[str, Any] = {"nparts": size} if draw(st.integers(0, 3)) == 0 else {"factor": size}
+    return drawn[0], {**drawn[1], **how, **_tail(draw)}
+
+
+def _tail(draw: Draw) -> dict[str, Any]:
+    return {"tail": "cut"} if draw(st.booleans()) else {}
+
+
+def _tile(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage_with_loops(draw, schedule)
+    if stage is None or len(stage.loops) < 2:
+        return None
+    loops = draw(st.permutations(list(stage.loops)))[:2]
+    factors = {"x_factor": draw(st.integers(1, 5)), "y_factor": draw(st.integers(1, 5))}
+    return stage.name, {"loops": loops, **factors, **_tail(draw)}
+
+
+def _fuse(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage_with_loops(draw, schedule)
+    if stage is None:
+        return None
+    names = list(stage.loops)
+    first = draw(st.integers(0, len(names) - 1))
+    return stage.name, {"loops": names[first : first + draw(st.integers(1, 3))]}
+
+
+def _reorder(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage_with_loops(draw, schedule)
+    if stage is None:
+        return None
+    order = draw(st.permutations(list(stage.loops)))
+    return stage.name, {"loops": order[: draw(st.integers(1, len(order)))]}
+
+
+def _bind(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    if drawn is None:
+        return None
+    axes = [kind.value for kind in LoopKind if kind.is_block or kind.is_thread]
+    return drawn[0], {**drawn[1], "axis": draw(st.sampled_from(axes))}
+
+
+ARGUMENTS: dict[str, Drawer] = {
+    "split": _split,
+    "tile": _tile,
+    "fuse": _fuse,
+    "reorder": _reorder,
+    "unroll": one_loop,
+    "vectorize": _innermost_loop,
+    "parallel": one_loop,
+    "bind": _bind,
+}

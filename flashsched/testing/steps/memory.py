@@ -1,0 +1,57 @@
+"""Arguments for the primitives on memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from flashsched.schedule.ir import SCOPES, block_loads
+from flashsched.schedule.schedule import Schedule
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage
+
+__all__ = ["ARGUMENTS"]
+
+
+def _scope(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    return None if stage is None else (stage.name, {"scope": draw(st.sampled_from(SCOPES))})
+
+
+def _cache_read(draw: Draw, schedule: Schedule) -> Arguments:
+    state = schedule.state
+    names = [b.name for b in state.params] + [b.name for s in state.stages.values() for b in s.buffers]
+    name = draw(st.sampled_from(names))
+    users = [
+        s.name
+        for s in state.stages.values()
+        if not s.inlined and any(load.buffer.name == name for load in block_loads(s.block))
+    ]
+    arguments: dict[str, Any] = {"scope": draw(st.sampled_from(SCOPES))}
+    if users and draw(st.booleans()):
+        arguments["readers"] = draw(st.lists(st.sampled_from(users), min_size=1, unique=True))
+    return name, arguments
+
+
+def _transform_layout(draw: Draw, schedule: Schedule) -> Arguments:
+    """The dimensions in any order, some of them in two parts."""
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    names = [f"d{n}" for n in range(len(stage.buffers[0].shape))]
+    parts: list[str] = []
+    for name in names:
+        factor = draw(st.integers(1, 5))
+        parts += [f"{name} // {factor}", f"{name} % {factor}"] if factor > 1 else [name]
+    order = draw(st.permutations(parts))
+    if not order:
+        return None
+    return stage.name, {"layout": f"{', '.join(names)} -> {', '.join(order)}"}
+
+
+ARGUMENTS: dict[str, Drawer] = {
+    "cache_read": _cache_read,
+    "cache_write": _scope,
+    "set_scope": _scope,
+    "transform_layout": _transform_layout,
+}

@@ -1,0 +1,36 @@
+"""Arguments for the primitives that say where a stage is computed."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from flashsched.schedule.schedule import Schedule
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, readers
+
+__all__ = ["ARGUMENTS"]
+
+
+def _compute_at(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly at a reader, or at a stage that a reader is computed in."""
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    near = [reader for reader in readers(schedule, stage) if reader.name != stage.name]
+    around = [schedule.state.stages[r.attach[0]] for r in near if r.attach is not None]
+    places = [other for other in (*near, *around) if other.loops]
+    consumer = draw(st.sampled_from(places)) if places else a_stage_with_loops(draw, schedule)
+    if consumer is None:
+        return None
+    return stage.name, {"at": [consumer.name, draw(st.sampled_from(list(consumer.loops)))]}
+
+
+def _no_arguments(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    return None if stage is None else (stage.name, {})
+
+
+ARGUMENTS: dict[str, Drawer] = {
+    "compute_at": _compute_at,
+    "compute_root": _no_arguments,
+    "compute_inline": _no_arguments,
+}
