@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from flashsched.errors import ScheduleError
+from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Seq, Stmt, Store, seq
 from flashsched.schedule.state import Stage, State
 from flashsched.te import dtypes
@@ -31,7 +31,10 @@ def default_state(outputs: Sequence[Tensor]) -> State:
     for op, name in stage_names(outputs):
         if isinstance(op, PlaceholderOp):
             if id(op) in wanted:
-                raise ScheduleError(f"{op.name} is a placeholder, and there is nothing to schedule in it")
+                raise ArgumentError(
+                    f"{op.name} is a placeholder, and there is nothing to schedule in it",
+                    hint="give create_schedule what te.compute returned",
+                )
             params.append(Buffer(name, op.shape, op.dtype))
             buffers[id(op.output(0))] = params[-1]
             continue

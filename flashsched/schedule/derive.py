@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from flashsched.errors import DependenceError
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.ir import For, Stmt, blocks, seq
 from flashsched.schedule.nest import (
@@ -120,6 +121,7 @@ def require_readers_inside(state: State, stage: Stage, at: tuple[str, str]) -> N
         refuse(
             state,
             f"{', '.join(map(repr, outside))} reads {stage.name!r} outside loop {at[1]!r} of {at[0]!r}",
+            error=DependenceError,
             loop=target.var,
             hint=f"move {outside[0]!r} inside that loop first, or choose a loop around all readers",
         )

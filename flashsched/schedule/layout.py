@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flashsched.errors import ExpressionError, ScheduleError
+from flashsched.errors import ArgumentError, ExpressionError, LayoutError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, as_expr, binary
 from flashsched.te.printing import expr_text
@@ -52,12 +52,15 @@ class IndexMap:
         """
         names = list(inspect.signature(function).parameters)
         if len(names) != rank:
-            raise ScheduleError(f"the layout takes {len(names)} indices, and the tensor has {rank} dimensions")
+            raise ArgumentError(
+                f"the layout takes {len(names)} indices, and the tensor has {rank} dimensions",
+                hint="give the function one parameter for each dimension",
+            )
         inputs = tuple(Var(name) for name in names)
         result = function(*inputs)
         outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
         if not outputs and rank:
-            raise ScheduleError(
+            raise LayoutError(
                 "the layout gives no index", hint="return one expression for each dimension of the memory"
             )
         return cls(inputs, tuple(simplify(as_expr(e, dtypes.INDEX)) for e in outputs))
@@ -70,7 +73,10 @@ class IndexMap:
             ScheduleError: *text* is no such map.
         """
         if len(text) > _LONGEST:
-            raise ScheduleError(f"{text[:40] + '…'!r} is no layout: it has {len(text)} characters")
+            raise ArgumentError(
+                f"{text[:40] + '…'!r} is no layout: it has {len(text)} characters",
+                hint=f"write it in {_LONGEST} at the most",
+            )
         try:
             left, right = text.split("->")
             named = [name.strip() for name in left.split(",") if name.strip()]
@@ -81,7 +87,7 @@ class IndexMap:
             parts = tree.elts if isinstance(tree, ast.Tuple) else [tree]
             return cls(tuple(inputs.values()), tuple(_read(part, inputs) for part in parts))
         except (ValueError, SyntaxError, KeyError, ExpressionError) as error:
-            raise ScheduleError(
+            raise ArgumentError(
                 f"{text!r} is no layout: {error}", hint="write it like 'k, j -> j // 32, k, j % 32'"
             ) from None
 

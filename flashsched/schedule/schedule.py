@@ -93,7 +93,9 @@ class Schedule:
             out = self.apply(step.primitive, step.stage, dict(step.args))
             if out != step.out:
                 raise TraceError(
-                    f"the trace says that this step gave {list(step.out)}, and it gave {list(out)}", step=step.text()
+                    f"the trace says that this step gave {list(step.out)}, and it gave {list(out)}",
+                    step=step.text(),
+                    hint="it was recorded on another program, or by another version of flashsched",
                 )
         return self
 

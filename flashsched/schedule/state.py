@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NoReturn
 
-from flashsched.errors import ScheduleError, did_you_mean
+from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
 from flashsched.schedule.ir import Block, Buffer, For, Stmt, walk_stmt
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
@@ -82,10 +82,15 @@ class State:
             ScheduleError: there is none, or it was inlined.
         """
         if name not in self.stages:
-            refuse(self, f"no stage named {name!r}", hint=did_you_mean(name, self.stages))
+            refuse(self, f"no stage named {name!r}", error=UnknownNameError, hint=did_you_mean(name, self.stages))
         found = self.stages[name]
         if found.inlined:
-            refuse(self, f"stage {name!r} was inlined into its readers, so it has no loops any more")
+            refuse(
+                self,
+                f"stage {name!r} was inlined into its readers, so it has no loops any more",
+                error=UnknownNameError,
+                hint=f"schedule its readers, or leave out {name}.compute_inline()",
+            )
         return found
 
     def with_stage(self, stage: Stage, before: str | None = None) -> State:
@@ -115,10 +120,16 @@ class State:
                 refuse(
                     self,
                     f"loop {name!r} of stage {stage!r} is no more: {known.gone[name]} took it",
+                    error=UnknownNameError,
                     hint=f"its loops now: {', '.join(known.loops)}",
                 )
             has = ", ".join(known.loops) or "none"
-            refuse(self, f"no loop named {name!r}; stage {stage!r} has {has}", hint=_near(name, known.loops))
+            refuse(
+                self,
+                f"no loop named {name!r}; stage {stage!r} has {has}",
+                error=UnknownNameError,
+                hint=_near(name, known.loops),
+            )
         var = known.loops[name]
         for node in walk_stmt(self.body):
             if isinstance(node, For) and node.var is var:
@@ -134,9 +145,9 @@ class State:
         return next((stage for stage in self.stages.values() if buffer in stage.buffers), None)
 
 
-def _near(name: str, known: Mapping[str, Var]) -> str | None:
+def _near(name: str, known: Mapping[str, Var]) -> str:
     said = did_you_mean(name, known)
-    return said if said.startswith("did") else None
+    return said if said.startswith("did") else "name a loop as print(s) shows it, or by the handle that made it"
 
 
 def refuse(

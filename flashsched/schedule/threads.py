@@ -6,6 +6,7 @@ bound loops along. So the whole nest is looked at after each step, where it has 
 
 from __future__ import annotations
 
+from flashsched.errors import DependenceError, StructureError
 from flashsched.schedule.ir import For, LoopKind, Stmt, blocks, sub_stmts, walk_stmt
 from flashsched.schedule.state import State, refuse
 from flashsched.te.visit import uses
@@ -41,6 +42,7 @@ def _require_fit(state: State, outer: For, inner: For) -> None:
             state,
             f"loop {inner.var.name!r} is bound to {inner.kind.value}, and stands inside {outer.var.name!r}, which is "
             f"bound to {outer.kind.value}",
+            error=StructureError,
             loop=outer.var,
             hint="a grid of blocks stands outside its threads, each of its axes bound once",
         )
@@ -52,7 +54,9 @@ def _require_fit(state: State, outer: For, inner: For) -> None:
             state,
             f"loop {bound.var.name!r} is bound to {bound.kind.value}, and {other.var.name!r}, around or inside it, is "
             "parallel on a CPU",
+            error=StructureError,
             loop=bound.var,
+            hint="bind all of a program's loops, or none",
         )
 
 
@@ -73,6 +77,7 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
             refuse(
                 state,
                 f"{shares}, and {block.name!r} writes memory that they do not share",
+                error=DependenceError,
                 loop=loop.var,
                 hint=f"set_scope('shared') for {block.name!r} first, or bind the loop to another axis",
             )
@@ -81,6 +86,7 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
                 refuse(
                     state,
                     f"{shares}, and each turn of {outer.var.name!r} needs another part of {block.name!r}",
+                    error=DependenceError,
                     loop=loop.var,
                     hint="compute it at a loop outside the threads",
                 )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flashsched.errors import ScheduleError
+from flashsched.errors import TraceError
 
 __all__ = ["Step", "Trace"]
 
@@ -56,7 +56,10 @@ class Step:
             args = {key: value for key, value in data.items() if key not in ("do", "stage", "out")}
             return cls(str(data["do"]), str(data["stage"]), args, tuple(data.get("out", ())))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ScheduleError(f"{data!r} is no step of a trace: {error}") from None
+            raise TraceError(
+                f"{data!r} is no step of a trace: {error}",
+                hint="a step is an object with 'do', 'stage', the arguments by name, and 'out'",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,10 @@ class Trace:
             ScheduleError: *data* is no trace, or one of a newer version.
         """
         if not isinstance(data, Mapping) or not isinstance(data.get("steps"), Iterable):
-            raise ScheduleError(f"not a trace: {str(data)[:80]}")
+            raise TraceError(f"not a trace: {str(data)[:80]}", hint="a trace is an object with 'version' and 'steps'")
         version = data.get("version", VERSION)
         if version != VERSION:
-            raise ScheduleError(
+            raise TraceError(
                 f"this trace has version {version}, and this flashsched reads version {VERSION}",
                 hint="upgrade flashsched to use it",
             )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from flashsched.errors import ExpressionError, did_you_mean
+from flashsched.errors import DtypeError, did_you_mean
 
 __all__ = [
     "DTYPES",
@@ -62,7 +62,7 @@ def check_dtype(dtype: Any) -> str:
             name = str(dtype)
     name = str(name)
     if name not in _BITS:
-        raise ExpressionError(f"no dtype {name!r}", hint=did_you_mean(name, _BITS))
+        raise DtypeError(f"no dtype {name!r}", hint=did_you_mean(name, _BITS))
     return name
 
 

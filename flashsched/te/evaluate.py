@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.errors import ExpressionError
+from flashsched.errors import DtypeError, ExpressionError, ReducerError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
@@ -109,7 +109,10 @@ def _combine(reducer: Reducer, a: Sequence[Array], b: Sequence[Array], floats: s
 
 
 def _no_load(node: Expr, indices: list[Array], mask: Array | None) -> Array:
-    raise ExpressionError(f"{node} is read where only plain values may be used")
+    raise ReducerError(
+        f"{node} is read where only plain values may be used",
+        hint="a reducer combines its two arguments, and reads no tensor",
+    )
 
 
 def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumulate: str | None = None) -> list[Array]:
@@ -135,7 +138,10 @@ def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumula
             indices = [np.where(mask, index, 0) for index in indices]
         for index, size in zip(indices, array.shape, strict=True):
             if index.size and (index.min() < 0 or index.max() >= size):
-                raise ExpressionError(f"{node} reads outside {node.tensor.name}, shape {list(array.shape)}")
+                raise ShapeError(
+                    f"{node} reads outside {node.tensor.name}, shape {list(array.shape)}",
+                    hint="keep the index inside: te.select(te.all(i >= 0, i < n), A[i], 0.0)",
+                )
         return np.asarray(array[tuple(indices)])
 
     for op in graph(outputs):
@@ -150,12 +156,15 @@ def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumula
 def _fed(tensor: Tensor, feeds: Mapping[Tensor, Array]) -> Array:
     if tensor not in feeds:
         given = ", ".join(other.name for other in feeds) or "none"
-        raise ExpressionError(f"placeholder {tensor.name} is given no array; given: {given}")
+        raise ExpressionError(
+            f"placeholder {tensor.name} is given no array; given: {given}", hint="feed an array for each placeholder"
+        )
     array = feeds[tensor]
     if array.shape != tensor.shape or array.dtype != dtypes.numpy_dtype(tensor.dtype):
-        raise ExpressionError(
+        raise (DtypeError if array.shape == tensor.shape else ShapeError)(
             f"placeholder {tensor.name} is {tensor.dtype}{list(tensor.shape)}, and the array given is "
-            f"{array.dtype}{list(array.shape)}"
+            f"{array.dtype}{list(array.shape)}",
+            hint="feed an array of its shape and dtype",
         )
     return array
 
@@ -261,7 +270,7 @@ def check_reducer(reducer: Reducer) -> None:
     ]
     for left, right, fault in laws:
         if not alike(left, right):
-            raise ExpressionError(
+            raise ReducerError(
                 f"reducer {reducer.name!r} {fault}",
                 shown=shown,
                 hint="a schedule may combine values in any order, so the answer would depend on it",

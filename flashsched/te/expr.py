@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from flashsched.errors import ExpressionError
+from flashsched.errors import AxisError, DtypeError, ShapeError
 from flashsched.te import dtypes
 
 __all__ = [
@@ -113,16 +113,16 @@ class Expr:
         return id(self)
 
     def __bool__(self) -> bool:
-        raise ExpressionError(
+        raise AxisError(
             f"the truth of {self} is not known while the expression is being built",
             hint="use te.select(condition, a, b), te.all(...) or te.any(...) in place of if, and, or, not",
         )
 
     def __iter__(self) -> Any:
-        raise ExpressionError(f"{self} is a single value and can't be looped over")
+        raise ShapeError(f"{self} is a single value and can't be looped over", hint="use te.sum(..., axis=k)")
 
     def __float__(self) -> float:
-        raise ExpressionError(
+        raise AxisError(
             f"the value of {self} is not known while the expression is being built",
             hint="use te's functions, such as te.exp, in place of those of math",
         )
@@ -282,7 +282,7 @@ def const(value: int | float | bool, dtype: str | None = None) -> Const:
     """
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, bool | int | float):
-        raise ExpressionError(f"a constant is a bool, an int or a float, not {type(value).__name__}")
+        raise DtypeError(f"a constant is a bool, an int or a float, not {type(value).__name__}", hint="te.const(1.5)")
     if dtype is None:
         fits = not isinstance(value, int) or -(2**31) <= value < 2**31
         dtype = "bool" if isinstance(value, bool) else "float32" if isinstance(value, float) else "int32"
@@ -293,9 +293,9 @@ def const(value: int | float | bool, dtype: str | None = None) -> Const:
     if dtypes.is_bool(dtype):
         return Const(bool(value), dtype)
     if isinstance(value, float) and (not math.isfinite(value) or value != int(value)):
-        raise ExpressionError(f"{value} is not an integer, and {dtype} holds nothing else", hint="cast it yourself")
+        raise DtypeError(f"{value} is not an integer, and {dtype} holds nothing else", hint="cast it yourself")
     if not dtypes.min_value(dtype) <= value <= dtypes.max_value(dtype):
-        raise ExpressionError(f"{value} does not fit {dtype}", hint=f"give it a wider type: te.const({value}, 'int64')")
+        raise DtypeError(f"{value} does not fit {dtype}", hint=f"give it a wider type: te.const({value}, 'int64')")
     return Const(int(value), dtype)
 
 
@@ -314,9 +314,9 @@ def as_expr(value: Any, dtype: str | None = None) -> Expr:
     if isinstance(value, _NUMBER):
         return const(value, dtype)  # type: ignore[arg-type]
     what = f"a tensor of shape {value.shape}" if hasattr(value, "shape") else f"{type(value).__name__} {value!r}"
-    raise ExpressionError(
+    raise (ShapeError if hasattr(value, "shape") else DtypeError)(
         f"{what} is not a scalar expression",
-        hint="index the tensor, as in A[i, j]" if hasattr(value, "shape") else None,
+        hint="index it, as in A[i, j]" if hasattr(value, "shape") else "use elements of tensors, axes and numbers",
     )
 
 
@@ -362,18 +362,19 @@ def binary(op: str, a: Any, b: Any) -> Expr:
     x, y = _agree(a, b)
     if op in ("+", "-", "*", "//", "%", "/", "<<", ">>") and dtypes.is_bool(x.dtype):
         hint = "use & | ^ on bools, or .astype('int32') to count them"
-        raise ExpressionError(f"'{op}' on two bools: {x} {op} {y}", hint=hint)
+        raise DtypeError(f"'{op}' on two bools: {x} {op} {y}", hint=hint)
     if op == "/" and not dtypes.is_float(x.dtype):
         hint = "use // (rounds down), or .astype('float32') first"
-        raise ExpressionError(f"'/' on integers is ambiguous: {x} / {y}", hint=hint)
+        raise DtypeError(f"'/' on integers is ambiguous: {x} / {y}", hint=hint)
     if op in ("&", "|", "^", "<<", ">>") and dtypes.is_float(x.dtype):
-        raise ExpressionError(f"'{op}' works on integers and bools, not on {x.dtype}: {x} {op} {y}")
+        hint = "cast first: .astype('int32')"
+        raise DtypeError(f"'{op}' works on integers and bools, not on {x.dtype}: {x} {op} {y}", hint=hint)
     if op in ("&", "|") and dtypes.is_bool(x.dtype):
         op = "and" if op == "&" else "or"
     if op == "^" and dtypes.is_bool(x.dtype):
         return Compare("!=", x, y)
     if op in ("//", "%") and isinstance(y, Const) and y.value == 0 and not dtypes.is_float(y.dtype):
-        raise ExpressionError(f"division by zero: {x} {op} 0")
+        raise DtypeError(f"division by zero: {x} {op} 0", hint="divide by something that is at least 1")
     return Binary(op, x, y)
 
 
@@ -386,10 +387,11 @@ def compare(op: str, a: Any, b: Any) -> Expr:
 def _conditions(name: str, terms: tuple[Any, ...]) -> Expr:
     values = [as_expr(term) for term in terms]
     if not values:
-        raise ExpressionError(f"te.{'all' if name == 'and' else 'any'} needs at least one condition")
+        function = "te.all" if name == "and" else "te.any"
+        raise ShapeError(f"{function} needs at least one condition", hint=f"{function}(i >= 0, i < n)")
     for value in values:
         if not dtypes.is_bool(value.dtype):
-            raise ExpressionError(f"{value} is {value.dtype}, not a condition", hint=f"compare it: {value} != 0")
+            raise DtypeError(f"{value} is {value.dtype}, not a condition", hint=f"compare it: {value} != 0")
     return functools.reduce(lambda a, b: Binary(name, a, b), values)
 
 

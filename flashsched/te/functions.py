@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flashsched.errors import ExpressionError
+from flashsched.errors import AxisError, DtypeError, ReducerError
 from flashsched.te import dtypes
 from flashsched.te.expr import (
     Call,
@@ -84,7 +84,10 @@ MATH = (
 def _float(name: str, value: ExprLike) -> Expr:
     expr = as_expr(value, "float32" if isinstance(value, int) and not isinstance(value, bool) else None)
     if not dtypes.is_float(expr.dtype):
-        raise ExpressionError(f"{name}({expr}) of {expr.dtype}", hint=f"cast it: te.{name}(x.astype('float32'))")
+        raise DtypeError(
+            f"{name}({expr}) is asked of {expr.dtype}, and is defined for floats",
+            hint=f"cast it: te.{name}(x.astype('float32'))",
+        )
     return expr
 
 
@@ -125,7 +128,7 @@ round = _math("round")
 def _condition(name: str, value: ExprLike) -> Expr:
     test = as_expr(value)
     if not dtypes.is_bool(test.dtype):
-        raise ExpressionError(f"{name}: {test} is {test.dtype}, not a condition", hint=f"compare it: {test} != 0")
+        raise DtypeError(f"{name}: {test} is {test.dtype}, not a condition", hint=f"compare it: {test} != 0")
     return test
 
 
@@ -256,21 +259,26 @@ def comm_reducer(
             if where is None and axis is not None and not isinstance(axis, tuple | list):
                 a, b = (v if isinstance(v, bool | int | float) else as_expr(v) for v in (value, axis))
                 return as_expr(fcombine(a, b))  # te.max(a, b): two values
-            raise ExpressionError(f"{name}: axis must be a te.reduce_axis or several, not {axis!r}")
+            raise AxisError(
+                f"{name}: axis must be a te.reduce_axis or several, not {axis!r}",
+                hint="declare k = te.reduce_axis((0, n)), and say axis=k",
+            )
         axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
         for item in axes:
             if item.kind is not AxisKind.REDUCE:
-                raise ExpressionError(
+                raise AxisError(
                     f"{name}: axis {item.name!r} belongs to the output and can't be reduced over",
                     hint=f"declare {item.name} = te.reduce_axis((0, {item.extent}))",
                 )
         if len(set(axes)) < len(axes):
-            raise ExpressionError(f"{name}: an axis is given twice: {', '.join(item.name for item in axes)}")
+            raise AxisError(
+                f"{name}: an axis is given twice: {', '.join(item.name for item in axes)}", hint="name each axis once"
+            )
         several = isinstance(value, tuple | list)
         values = tuple(as_expr(v) for v in value) if several else (as_expr(value),)
         for item in values:
             if isinstance(item, Reduce):
-                raise ExpressionError(f"{name}: a reduction of a reduction: {item}", hint="reduce over both axes")
+                raise AxisError(f"{name}: a reduction of a reduction: {item}", hint="reduce over both axes")
         reducer = reducer_for(tuple(v.dtype for v in values))
         if where is not None:
             test = _condition(f"{name}(where=…)", where)
@@ -300,13 +308,18 @@ def _make_reducer(
     start = fidentity(*types)
     starts = tuple(start) if several else (start,)
     if len(combined) != len(types) or len(starts) != len(types):
-        raise ExpressionError(f"{name}: {len(types)} values are reduced; combine and identity must give as many")
+        raise ReducerError(
+            f"{name}: {len(types)} values are reduced, and combine gives {len(combined)}, identity {len(starts)}",
+            hint="both take and give one value for each that is reduced, as a tuple",
+        )
     result = tuple(cast(as_expr(value, t), t) for value, t in zip(combined, types, strict=True))
     identity = []
     for value, t in zip(starts, types, strict=True):
         literal = cast(as_expr(value, t), t)
         if not isinstance(literal, Const):
-            raise ExpressionError(f"{name}: the identity must be a constant, not {literal}")
+            raise ReducerError(
+                f"{name}: the identity must be a constant, not {literal}", hint="for a sum: lambda t: te.const(0, t)"
+            )
         identity.append(literal)
     reducer = Reducer(name, lhs, rhs, result, tuple(identity))
     check_reducer(reducer)

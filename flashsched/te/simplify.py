@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import gcd, inf
 from typing import Any, TypeAlias
 
-from flashsched.errors import ExpressionError
+from flashsched.errors import DtypeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.visit import rewrite
@@ -53,9 +53,9 @@ def fold(op: str, a: Const, b: Const) -> Const:
     """
     x, y = int(a.value), int(b.value)
     if op in ("//", "%") and y == 0:
-        raise ExpressionError(f"division by zero: {x} {op} 0")
+        raise DtypeError(f"division by zero: {x} {op} 0", hint="divide by something that is at least 1")
     if op in ("<<", ">>") and not 0 <= y < 64:
-        raise ExpressionError(f"a shift is by 0 to 63 bits: {x} {op} {y}")
+        raise DtypeError(f"a shift is by 0 to 63 bits: {x} {op} {y}", hint="shift by less, or multiply")
     table = {
         "+": lambda: x + y,
         "-": lambda: x - y,
@@ -72,7 +72,7 @@ def fold(op: str, a: Const, b: Const) -> Const:
     }
     value = table[op]()
     if not -(2**63) <= value < 2**63:
-        raise ExpressionError(f"{x} {op} {y} does not fit int64")
+        raise DtypeError(f"{x} {op} {y} does not fit int64", hint="indices are int64; keep them below 2**63")
     return _index(value)
 
 

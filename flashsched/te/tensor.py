@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from flashsched.errors import ExpressionError, user_line
+from flashsched.errors import AxisError, DtypeError, ShapeError, user_line
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
 from flashsched.te.visit import free_vars, walk
@@ -99,14 +99,14 @@ class Tensor:
     def __te_expr__(self) -> Expr:
         if self.shape:
             indices = ", ".join("ijklmn"[: self.ndim])
-            raise ExpressionError(
+            raise ShapeError(
                 f"tensor {self.name} of shape {list(self.shape)} is not a scalar expression",
                 hint=f"index it: {self.name}[{indices}]",
             )
         return read(self, ())
 
     def __iter__(self) -> Any:
-        raise ExpressionError(f"tensor {self.name} can't be looped over", hint=f"index it: {self.name}[i]")
+        raise ShapeError(f"tensor {self.name} can't be looped over", hint=f"index it: {self.name}[i]")
 
     def __repr__(self) -> str:
         return f"Tensor({self.name}, shape={list(self.shape)}, {self.dtype})"
@@ -142,21 +142,25 @@ def read(tensor: Tensor, indices: Sequence[Any]) -> Expr:
     """``tensor[indices]``, checked for rank, dtype and constants out of range."""
     shown = f"{tensor.name}[{', '.join(str(i) for i in indices)}]"
     if any(isinstance(index, slice) or index is Ellipsis for index in indices):
-        raise ExpressionError(
+        raise ShapeError(
             f"{shown}: an index is one position, not a slice", hint="write a te.compute over the part that you mean"
         )
     if len(indices) != tensor.ndim:
-        raise ExpressionError(
+        raise ShapeError(
             f"{shown} has {len(indices)} {'index' if len(indices) == 1 else 'indices'}, "
-            f"and {tensor.name} has {tensor.ndim} dimensions {list(tensor.shape)}"
+            f"and {tensor.name} has {tensor.ndim} dimensions {list(tensor.shape)}",
+            hint=f"give one index for each dimension: {tensor.name}[{', '.join('ijklmn'[: tensor.ndim])}]",
         )
     exprs = []
     for position, (index, size) in enumerate(zip(indices, tensor.shape, strict=True)):
         expr = as_expr(index, dtypes.INDEX)
         if not dtypes.is_int(expr.dtype):
-            raise ExpressionError(f"{shown}: index {position} is {expr.dtype}, not an integer", hint="cast it")
+            raise DtypeError(f"{shown}: index {position} is {expr.dtype}, not an integer", hint="cast it")
         if isinstance(expr, Const) and not 0 <= expr.value < size:
-            raise ExpressionError(f"{shown}: index {position} is {expr.value}, and the dimension has {size} elements")
+            raise ShapeError(
+                f"{shown}: index {position} is {expr.value}, and the dimension has {size} elements",
+                hint="indices count from 0, and none from the end",
+            )
         exprs.append(cast(expr, dtypes.INDEX))
     return Read(tensor, tuple(exprs))
 
@@ -262,7 +266,10 @@ def _shape(shape: Any) -> tuple[int, ...]:
         if isinstance(size, Const):
             size = size.value
         if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
-            raise ExpressionError(f"a shape is made of integers from 0 up, and {size!r} in {items} is none")
+            raise ShapeError(
+                f"a shape is made of integers from 0 up, and {size!r} in {items} is none",
+                hint="give each dimension its number of elements: (64, 32)",
+            )
         sizes.append(int(size))
     return tuple(sizes)
 
@@ -285,9 +292,11 @@ def reduce_axis(dom: Any, name: str = "k") -> Axis:
     try:
         begin, end = (int(as_expr(bound, dtypes.INDEX).value) for bound in dom)  # type: ignore[attr-defined]
     except (TypeError, ValueError, AttributeError):
-        raise ExpressionError(f"reduce_axis({dom!r}): the range is a pair (begin, end) of integers") from None
+        raise ShapeError(
+            f"reduce_axis({dom!r}): the range is a pair (begin, end) of integers", hint="te.reduce_axis((0, n))"
+        ) from None
     if end < begin:
-        raise ExpressionError(f"reduce_axis({dom!r}): the end comes before the begin")
+        raise ShapeError(f"reduce_axis({dom!r}): the end comes before the begin", hint="an empty one is (0, 0)")
     return Axis(name, dtypes.INDEX, end - begin, AxisKind.REDUCE, begin)
 
 
@@ -303,7 +312,7 @@ def _axis_names(fcompute: Callable[..., Any], rank: int) -> list[str]:
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
     if not len(required) <= rank <= len(positional):
-        raise ExpressionError(
+        raise ShapeError(
             f"the shape has {rank} dimensions, and the function takes {len(positional)} "
             f"({', '.join(positional) or 'none'})",
             hint="give the function one parameter for each dimension, or *indices",
@@ -334,7 +343,7 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> 
     several = isinstance(result, tuple | list)
     body = tuple(as_expr(value) for value in result) if several else (as_expr(result),)
     if not body:
-        raise ExpressionError(f"{name}: the function returned no expression", where=where)
+        raise ShapeError(f"{name}: the function returned no expression", where=where, hint="return one at least")
     _check_body(name, body, axes, where)
     op = ComputeOp(name, axes, body, where)
     return op.outputs if several else op.output(0)
@@ -345,41 +354,51 @@ def _check_body(name: str, body: tuple[Expr, ...], axes: tuple[Axis, ...], where
     for value in body:
         for node in walk(value):
             if isinstance(node, Reduce) and node is not value:
-                raise ExpressionError(
+                raise AxisError(
                     f"{name}: a reduction must be the whole expression, and here it is a part",
                     shown=f"{name} = {value}    <-- {node}",
                     where=where,
                     hint="compute the reduction in a te.compute of its own, and use that tensor here",
                 )
     if reductions and len(reductions) != len(body):
-        raise ExpressionError(f"{name}: some outputs are reductions and some are not", where=where)
+        raise AxisError(
+            f"{name}: some outputs are reductions and some are not",
+            where=where,
+            hint="compute them in two te.compute: outputs of one share all their loops",
+        )
     for other in reductions[1:]:
         first = reductions[0]
         if other.reducer is not first.reducer or other.axes != first.axes or other.values != first.values:
-            raise ExpressionError(
+            raise AxisError(
                 f"{name}: several outputs of a reduction must come from one reducer over the same axes",
                 where=where,
                 hint="declare a tuple reducer with te.comm_reducer, and call it once",
             )
     if reductions and [value.index for value in reductions] != list(range(len(reductions[0].values))):
-        raise ExpressionError(
+        raise AxisError(
             f"{name}: the reducer gives {len(reductions[0].values)} values, and all are kept, in their order; "
             f"here are numbers {', '.join(str(value.index) for value in reductions)}",
             where=where,
+            hint="return the tuple that the reducer returned, as it is",
         )
     allowed = {*axes, *(reductions[0].axes if reductions else ())}
     for value in body:
         for var in free_vars(value):
             if not isinstance(var, Axis):
-                raise ExpressionError(
+                raise AxisError(
                     f"{name}: variable {var.name!r} has no value; only axes may be used",
                     shown=f"{name} = {value}",
                     where=where,
+                    hint="use the parameters of the function, te.reduce_axis, or a te.placeholder(()) for a value",
                 )
             if var not in allowed:
-                kind = "te.sum or another reducer" if var.kind is AxisKind.REDUCE else "the compute it belongs to"
-                raise ExpressionError(
-                    f"{name}: axis {var.name!r} is used outside {kind}", shown=f"{name} = {value}", where=where
+                reduce = var.kind is AxisKind.REDUCE
+                kind = "te.sum or another reducer" if reduce else "the compute it belongs to"
+                raise AxisError(
+                    f"{name}: axis {var.name!r} is used outside {kind}",
+                    shown=f"{name} = {value}",
+                    where=where,
+                    hint=f"te.sum(..., axis={var.name})" if reduce else "use the parameters of this function",
                 )
 
 

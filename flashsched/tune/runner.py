@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flashsched.errors import FlashschedError, Infeasible
+from flashsched.errors import FlashschedError, Infeasible, LoweringError, ScheduleError
 from flashsched.hw import DeviceSpec, devices
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.verify import Reference
@@ -183,7 +183,7 @@ def _trial_of(found: Any) -> Trial:
 def _failed(outcome: Outcome, phase: str) -> Trial:
     """The trial of a job that did not come back with a value."""
     status = outcome.status if outcome.status in ("crash", "timeout", "oom") else phase
-    if outcome.error_type in ("LoweringError", "ScheduleError"):
+    if isinstance(outcome.exception, LoweringError | ScheduleError):
         status = "compile"
     raised = outcome.exception
     if raised is not None and not isinstance(raised, _EXPECTED):
@@ -260,7 +260,7 @@ class SimulatedRunner:
 def _checked(trial: Trial, outcome: Outcome) -> Trial:
     """*trial* of a simulated device after its schedule was run on smaller shapes."""
     if not outcome.ok:
-        if outcome.error_type in ("ScheduleError", "InterpreterError"):
+        if isinstance(outcome.exception, ScheduleError) or outcome.error_type == "InterpreterError":
             return Trial("wrong", [], f"on a smaller shape: {outcome.error}")
         return _failed(outcome, "runtime")
     if outcome.value is None:

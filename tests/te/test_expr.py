@@ -163,7 +163,7 @@ def test_a_pickled_error_still_shows_the_user_line() -> None:
         (lambda: X.astype("complex64"), r"no dtype 'complex64'"),
         (lambda: X + "1", r"str '1' is not a scalar expression"),
         (lambda: X + None, r"NoneType None is not a scalar expression"),
-        (lambda: X + np.ones(3), r"a tensor of shape \(3,\) is not a scalar expression\n.*\n  hint: index the tensor"),
+        (lambda: X + np.ones(3), r"a tensor of shape \(3,\) is not a scalar expression\n.*\n  hint: index it"),
         (
             lambda: X + te.placeholder((3, 4), name="A"),
             r"tensor A of shape \[3, 4\] is not .*\n.*\n.*index it: A\[i, j\]",

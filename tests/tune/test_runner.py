@@ -8,7 +8,7 @@ import pytest
 
 import flashsched as fs
 from flashsched import te
-from flashsched.errors import DeviceError, Infeasible, LoweringError
+from flashsched.errors import DeviceError, Infeasible, LimitError, LoweringError
 from flashsched.hw import devices
 from flashsched.testing import programs
 from flashsched.tune.knobs import FirstKnobs, RandomKnobs
@@ -158,6 +158,7 @@ class TestCpuRunner(RunnerContract):
             (Outcome("timeout", error="after 20 s"), "timeout"),
             (Outcome("oom", error="out of memory"), "oom"),
             (Outcome("error", error="too large", error_type="LoweringError", exception=LoweringError("x")), "compile"),
+            (Outcome("error", error="refused", error_type="LimitError", exception=LimitError("x")), "compile"),
             (Outcome("error", error="no space", error_type="OSError", exception=OSError("x")), "runtime"),
         ],
     )

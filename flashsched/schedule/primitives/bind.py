@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashsched.errors import did_you_mean
+from flashsched.errors import StructureError, UnknownNameError, did_you_mean
 from flashsched.schedule.derive import derive, in_shared
 from flashsched.schedule.ir import For, LoopKind, blocks, walk_stmt
 from flashsched.schedule.primitives.loops import loops_around, require_independent, require_serial, set_kind
@@ -39,7 +39,13 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
     """
     node = state.loop(stage, loop)
     if axis not in _AXES:
-        refuse(state, f"no thread axis {axis!r}", loop=node.var, hint=did_you_mean(axis, _AXES))
+        refuse(
+            state,
+            f"no thread axis {axis!r}",
+            error=UnknownNameError,
+            loop=node.var,
+            hint=did_you_mean(axis, _AXES),
+        )
     kind = _AXES[axis]
     require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")
     require_independent(state, stage, node, loop, kind)
@@ -50,6 +56,7 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
             refuse(
                 state,
                 f"loop {found.var.name!r} is bound to {axis} with {found.turns} turns, and {loop!r} has {node.turns}",
+                error=StructureError,
                 loop=found.var,
                 hint=f"split {loop!r} so that one part has {found.turns} turns, and bind that part",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashsched.errors import did_you_mean
+from flashsched.errors import ArgumentError, DependenceError, StructureError, UnknownNameError, did_you_mean
 from flashsched.schedule.default import new_stage, root_nest
 from flashsched.schedule.ir import SCOPES, Buffer, Load, block_loads
 from flashsched.schedule.nest import insert_before_reader
@@ -58,14 +58,25 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
     chosen = users if readers is None else list(readers)
     for reader in chosen:
         if reader not in users:
-            refuse(state, f"{reader!r} does not read {stage!r}", hint=f"its readers: {', '.join(users) or 'none'}")
+            refuse(
+                state,
+                f"{reader!r} does not read {stage!r}",
+                error=ArgumentError,
+                hint=f"its readers: {', '.join(users) or 'none'}",
+            )
     if not chosen:
-        refuse(state, f"nothing reads {stage!r}, so a copy would be read by nobody")
+        refuse(
+            state,
+            f"nothing reads {stage!r}, so a copy would be read by nobody",
+            error=StructureError,
+            hint=f"to compute it elsewhere and copy it out: cache_write({stage!r}, {scope!r})",
+        )
     if writer is not None and writer.attach is not None:
         refuse(
             state,
             f"{writer.name!r} is computed at loop {writer.attach[1]!r} of {writer.attach[0]!r}, "
             "and does not exist outside",
+            error=DependenceError,
             block=writer.name,
             hint=f"call cache_read before {writer.name}.compute_at",
         )
@@ -94,11 +105,12 @@ def _source(state: State, name: str) -> Buffer:
                     refuse(
                         state,
                         f"stage {stage.name!r} was inlined into its readers, and there is nothing left to copy",
+                        error=UnknownNameError,
                         hint="call cache_read first, then compute_inline: the copy then computes it",
                     )
                 return buffer
     known = [b.name for b in state.params] + [b.name for s in state.stages.values() for b in s.buffers]
-    refuse(state, f"no tensor named {name!r}", hint=did_you_mean(name, known))
+    refuse(state, f"no tensor named {name!r}", error=UnknownNameError, hint=did_you_mean(name, known))
 
 
 def unused_stage(state: State, base: str) -> str:
@@ -114,4 +126,4 @@ def unused_stage(state: State, base: str) -> str:
 def require_scope(state: State, scope: str) -> None:
     """Refuse a scope that there is none of."""
     if scope not in SCOPES:
-        refuse(state, f"no memory scope {scope!r}", hint=did_you_mean(str(scope), SCOPES))
+        refuse(state, f"no memory scope {scope!r}", error=UnknownNameError, hint=did_you_mean(str(scope), SCOPES))

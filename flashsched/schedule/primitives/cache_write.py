@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
+from flashsched.errors import StructureError
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Buffer, Iter, Load, Store
@@ -59,6 +60,7 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
         refuse(
             state,
             f"{stage!r} was scheduled already ({done}), and cache_write would throw that away",
+            error=StructureError,
             block=stage,
             hint="call cache_write first, then schedule both stages",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from flashsched.errors import ArgumentError, DependenceError, OutputError, StructureError
 from flashsched.schedule.derive import derive, require_readers_inside
 from flashsched.schedule.ir import For, LoopKind, block_loads, blocks
 from flashsched.schedule.nest import reads
@@ -55,22 +56,40 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             the loop is vectorized; a step of the stage can't be repeated there.
     """
     if len(at) != 2:
-        refuse(state, f"at must be a stage and one of its loops, got {at}")
+        refuse(
+            state,
+            f"at must be a stage and one of its loops, got {at}",
+            error=ArgumentError,
+            hint="s[P].compute_at(s[C], loop)",
+        )
     consumer, loop = at
     known = state.stage(stage)
     if known.output:
         refuse(
             state,
             f"{stage!r} is an output, and the caller sees all of it",
+            error=OutputError,
             block=stage,
             hint=f"compute what it reads at its loops, or make a copy of it: cache_write({stage!r}, 'local')",
         )
     if consumer == stage:
-        refuse(state, f"{stage!r} can't be computed inside itself", block=stage)
+        refuse(
+            state,
+            f"{stage!r} can't be computed inside itself",
+            error=ArgumentError,
+            block=stage,
+            hint="name a stage that reads it, and one of that stage's loops",
+        )
     target = state.loop(consumer, loop)
     inside = {block.name for block in blocks(target.body)}
     if stage not in inside and not reads(target.body, known.buffers):
-        refuse(state, f"nothing inside loop {loop!r} of {consumer!r} reads {stage!r}", loop=target.var)
+        refuse(
+            state,
+            f"nothing inside loop {loop!r} of {consumer!r} reads {stage!r}",
+            error=StructureError,
+            loop=target.var,
+            hint=f"its readers: {', '.join(_readers(state, known)) or 'none'}",
+        )
     require_readers_inside(state, known, (consumer, loop))
     around = (*loops_around(state, target), target)
     _require_inputs(state, stage, around)
@@ -79,6 +98,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             refuse(
                 state,
                 f"loop {node.var.name!r} is vectorized, and nothing can be computed inside a vector instruction",
+                error=StructureError,
                 loop=node.var,
                 hint="choose a loop further out",
             )
@@ -109,6 +129,7 @@ def _require_inputs(state: State, stage: str, around: Sequence[For]) -> None:
                 state,
                 f"{stage!r} reads {known.name!r}, which is computed at loop {known.attach[1]!r} of "
                 f"{known.attach[0]!r} and does not exist outside",
+                error=DependenceError,
                 loop=place.var,
                 hint=f"move {known.name!r} first: compute_at or compute_root",
             )
@@ -117,6 +138,10 @@ def _require_inputs(state: State, stage: str, around: Sequence[For]) -> None:
 def _inside(state: State, stage: str) -> set[str]:
     """*stage* and all that is computed inside it."""
     return {stage}.union(*(_inside(state, inner.name) for inner in state.attached_to(stage)))
+
+
+def _readers(state: State, source: Stage) -> list[str]:
+    return [name for name in state.stages if name != source.name and _reads(state, {name}, source)]
 
 
 def _reads(state: State, readers: set[str], source: Stage) -> bool:

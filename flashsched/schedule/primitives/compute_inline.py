@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Load
 from flashsched.schedule.primitives.blocks import map_loads
@@ -46,16 +47,24 @@ def compute_inline(state: State, stage: str) -> Result:
         refuse(
             state,
             f"{stage!r} is a reduction, and has no expression to put in its place",
+            error=StructureError,
             block=stage,
             hint="compute it at a loop of its reader: compute_at",
         )
     if known.output:
-        refuse(state, f"{stage!r} is an output, and the caller wants it in memory", block=stage)
+        refuse(
+            state,
+            f"{stage!r} is an output, and the caller wants it in memory",
+            error=OutputError,
+            block=stage,
+            hint="inline what it reads into it",
+        )
     held = state.attached_to(stage)
     if held:
         refuse(
             state,
             f"stage {held[0].name!r} is computed at a loop of {stage!r}, and those loops would be gone",
+            error=StructureError,
             block=stage,
             hint=f"move {held[0].name!r} first: compute_at or compute_root",
         )

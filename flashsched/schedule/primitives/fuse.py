@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
 from flashsched.schedule.primitives.loops import iterates, renamed, require_serial
@@ -42,7 +43,9 @@ def fuse(state: State, stage: str, loops: list[str]) -> Result:
             the output and another over a reduction; a stage is computed between them.
     """
     if not loops:
-        refuse(state, "name at least one loop to fuse")
+        refuse(
+            state, "no loop is named", error=ArgumentError, hint="name adjacent loops from the outside in: fuse(i, j)"
+        )
     name = loops[0]
     for inner in loops[1:]:
         state, name = _fuse_two(state, stage, name, inner, f"fuse({', '.join(map(repr, loops))})")
@@ -61,6 +64,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
             refuse(
                 state,
                 f"stage {between[0]!r} is computed at loop {first!r}, between {first!r} and {second!r}",
+                error=StructureError,
                 loop=outer.var,
                 hint=f"compute {between[0]!r} at {second!r} or further out first",
             )
@@ -68,6 +72,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
         refuse(
             state,
             f"loop {second!r} is not directly inside {first!r}, and only adjacent loops can be fused",
+            error=StructureError,
             loop=outer.var,
             hint=f"name them from the outside in: fuse({second!r}, {first!r})" if inverted else "reorder them first",
         )
@@ -76,6 +81,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
         refuse(
             state,
             f"one of {first!r} and {second!r} runs over the output and the other over a reduction",
+            error=StructureError,
             loop=inner.var,
             hint="fuse loops of one sort only",
         )

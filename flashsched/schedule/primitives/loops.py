@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.nest import find_block, path_to, replace_loop
 from flashsched.schedule.state import State, refuse
@@ -45,6 +46,7 @@ def require_serial(state: State, loop: For, name: str, verb: str, hint: str) -> 
             state,
             f"loop {name!r} is {_KIND_WORDS.get(loop.kind, 'bound to ' + loop.kind.value)}, "
             f"and only a serial loop can be {verb}",
+            error=StructureError,
             loop=loop.var,
             hint=hint,
         )
@@ -60,7 +62,7 @@ _KIND_WORDS = {
 def require_count(state: State, what: str, value: int) -> int:
     """*value*, which must be at least 1."""
     if value < 1:
-        refuse(state, f"{what} must be at least 1, got {value}")
+        refuse(state, f"{what} must be at least 1, got {value}", error=ArgumentError, hint=f"it counts turns: {what}=4")
     return value
 
 
@@ -71,6 +73,7 @@ def require_independent(state: State, stage: str, loop: For, name: str, kind: Lo
             state,
             f"loop {name!r} runs over a reduction: its turns add to the same elements, and running them at once "
             f"({kind.value}) would lose some",
+            error=DependenceError,
             loop=loop.var,
             hint=f"choose a loop over the output, or split the reduction with rfactor and make that loop {kind.value}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.errors import StructureError
 from flashsched.schedule.ir import LoopKind
 from flashsched.schedule.primitives.loops import (
     loops_around,
@@ -44,6 +45,7 @@ def parallel(state: State, stage: str, loop: str) -> Result:
                 state,
                 f"loop {other.var.name!r} around or inside {loop!r} is {other.kind.value} already, "
                 "and there is one level",
+                error=StructureError,
                 loop=other.var,
                 hint="fuse the two loops, and make the fused one parallel",
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from flashsched.errors import ScheduleError, did_you_mean
+from flashsched.errors import ArgumentError, ScheduleError, UnknownNameError, did_you_mean
 from flashsched.schedule.state import State
 from flashsched.schedule.threads import require_sound_threads
 from flashsched.schedule.trace import Step
@@ -52,7 +52,7 @@ def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Resul
     """
     found = PRIMITIVES.get(name)
     if found is None:
-        raise ScheduleError(f"no primitive named {name!r}", hint=did_you_mean(name, PRIMITIVES))
+        raise UnknownNameError(f"no primitive named {name!r}", hint=did_you_mean(name, PRIMITIVES))
     step = Step(name, stage, dict(args))
     try:
         _require_arguments(found.run, args)
@@ -93,13 +93,19 @@ def _require_arguments(function: Function, args: Mapping[str, Any]) -> None:
     known = dict(list(inspect.signature(function).parameters.items())[2:])  # after the state and the stage
     for key, value in args.items():
         if key not in known:
-            raise ScheduleError(f"no argument named {key!r}", hint=did_you_mean(key, known))
+            raise ArgumentError(f"no argument named {key!r}", hint=did_you_mean(key, known))
         forms = [_FORMS[form.strip()] for form in str(known[key].annotation).split("|")]
         if not any(fits(value) for _, fits in forms):
-            raise ScheduleError(f"{key} must be {forms[0][0]}, got {value!r}")
+            raise ArgumentError(f"{key} must be {forms[0][0]}, got {value!r}", hint=_shown(function))
     missing = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in args]
     if missing:
-        raise ScheduleError(f"{' and '.join(missing)} must be given")
+        raise ArgumentError(f"{' and '.join(missing)} must be given", hint=_shown(function))
+
+
+def _shown(function: Function) -> str:
+    parameters = list(inspect.signature(function).parameters.values())[2:]  # after the state and the stage
+    shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
+    return f"it takes {', '.join(shown) or 'none'}"
 
 
 def replay_loop_step(state: State, step: Step) -> State:
@@ -111,7 +117,7 @@ def replay_loop_step(state: State, step: Step) -> State:
     try:
         state, out = apply(state, step.primitive, step.stage, step.args)
     except ScheduleError as error:
-        raise ScheduleError(
+        raise type(error)(
             f"the stage's own {step.text()} can't be repeated at the new place: {error.reason}",
             shown=error.shown,
             hint=error.hint,

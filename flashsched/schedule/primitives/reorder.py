@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.derive import rebuild_chain
 from flashsched.schedule.ir import For, LoopKind, Stmt
 from flashsched.schedule.nest import loop_chain
@@ -46,7 +47,13 @@ def reorder(state: State, stage: str, loops: list[str]) -> Result:
     nodes = [state.loop(stage, name) for name in loops]
     for position, name in enumerate(loops):
         if name in loops[:position]:
-            refuse(state, f"loop {name!r} is named twice", loop=nodes[position].var)
+            refuse(
+                state,
+                f"loop {name!r} is named twice",
+                error=ArgumentError,
+                loop=nodes[position].var,
+                hint="name each loop once; those that are not named stay where they are",
+            )
     if len(nodes) < 2:
         return state, ()
     known = state.stage(stage)
@@ -58,6 +65,7 @@ def reorder(state: State, stage: str, loops: list[str]) -> Result:
             refuse(
                 state,
                 f"loop {loop.var.name!r} is vectorized and must stay innermost",
+                error=StructureError,
                 loop=loop.var,
                 hint="name it last, or vectorize after reordering",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flashsched.errors import OutputError
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.cache_read import require_scope
 from flashsched.schedule.primitives.compute_at import moved
@@ -37,6 +38,7 @@ def set_scope(state: State, stage: str, scope: str) -> Result:
         refuse(
             state,
             f"{stage!r} is an output, and lives where the caller put it",
+            error=OutputError,
             block=stage,
             hint=f"compute into a copy: cache_write({stage!r}, {scope!r})",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import add_guard, loop_ranges, path_to, replace_loop, simplified, substituted
 from flashsched.schedule.primitives.loops import renamed, require_count, require_serial
@@ -61,7 +62,13 @@ def split(
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "split", f"split first, then mark '{loop}.i'")
     if tail not in TAILS:
-        refuse(state, f"no tail strategy {tail!r}", loop=node.var, hint=f"known: {', '.join(TAILS)}")
+        refuse(
+            state,
+            f"no tail strategy {tail!r}",
+            error=ArgumentError,
+            loop=node.var,
+            hint=f"known: {', '.join(TAILS)}",
+        )
     turns = node.turns
     assert turns is not None
     if factor is not None and nparts is None:
@@ -71,7 +78,13 @@ def split(
         outer_turns = require_count(state, "nparts", nparts)
         inner_turns = -(-turns // outer_turns)
     else:
-        refuse(state, f"give either factor or nparts, got factor={factor}, nparts={nparts}", loop=node.var)
+        refuse(
+            state,
+            f"give either factor or nparts, got factor={factor}, nparts={nparts}",
+            error=ArgumentError,
+            loop=node.var,
+            hint="factor=4 makes inner loops of 4 turns, nparts=4 an outer loop of 4",
+        )
     known = state.stage(stage)
     names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
     outer, inner = Var(names[0]), Var(names[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.errors import ArgumentError
 from flashsched.schedule.primitives.registry import Result, apply, primitive
 from flashsched.schedule.state import State, refuse
 
@@ -41,7 +42,12 @@ def tile(state: State, stage: str, loops: list[str], x_factor: int, y_factor: in
         ScheduleError: as `split` and `reorder`.
     """
     if len(loops) != 2:
-        refuse(state, f"a tile has two loops, got {len(loops)}")
+        refuse(
+            state,
+            f"a tile has two loops, got {len(loops)}",
+            error=ArgumentError,
+            hint="split and reorder tile any number of them",
+        )
     x, y = loops
     state, (x_outer, x_inner) = apply(state, "split", stage, {"loop": x, "factor": x_factor, "tail": tail})
     state, (y_outer, y_inner) = apply(state, "split", stage, {"loop": y, "factor": y_factor, "tail": tail})

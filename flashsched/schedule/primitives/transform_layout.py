@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
+from flashsched.errors import ArgumentError, LayoutError, OutputError
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.registry import Result, primitive
@@ -39,6 +40,7 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
         refuse(
             state,
             f"{stage!r} is an output, and the caller expects it in its own order",
+            error=OutputError,
             block=stage,
             hint=f"give its readers a copy in another order: cache_read({stage!r}, 'global')",
         )
@@ -46,7 +48,10 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
         fresh = IndexMap.parse(layout)
         if len(fresh.inputs) != len(buffer.shape):
             refuse(
-                state, f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has {len(buffer.shape)} dimensions"
+                state,
+                f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has {len(buffer.shape)} dimensions",
+                error=ArgumentError,
+                hint="name one index for each dimension before the arrow",
             )
         _require_one_place_each(state, stage, fresh, buffer.shape)
         state = change_buffer(state, buffer, replace(buffer, layout=fresh))
@@ -64,6 +69,7 @@ def _require_one_place_each(state: State, stage: str, layout: IndexMap, shape: t
             refuse(
                 state,
                 f"the layout {layout} has {expr}, and each of its indices must be a part of one index of the tensor",
+                error=LayoutError,
                 hint="use i, i // 8, i % 8, or i // 8 % 4 for an index i",
             )
         digits[digit[0]].append(digit[1:])
@@ -78,6 +84,7 @@ def _require_one_place_each(state: State, stage: str, layout: IndexMap, shape: t
                 state,
                 f"the layout {layout} does not give each element of {stage!r} a place of its own: "
                 f"{var.name} takes {extent} values, and its parts tell {int(min(reach, extent))} apart",
+                error=LayoutError,
                 hint=f"{var.name} // c and {var.name} % c with one c keep all of it",
             )
 

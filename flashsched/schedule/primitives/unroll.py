@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.errors import LimitError
 from flashsched.schedule.ir import LoopKind
 from flashsched.schedule.primitives.loops import require_serial, set_kind
 from flashsched.schedule.primitives.registry import Result, primitive
@@ -43,6 +44,7 @@ def unroll(state: State, stage: str, loop: str) -> Result:
         refuse(
             state,
             f"loop {loop!r} has {node.turns} turns, and at most {MOST_TURNS} can be written out",
+            error=LimitError,
             loop=node.var,
             hint=f"split it and unroll the inner loop: split({loop!r}, factor=8)",
         )

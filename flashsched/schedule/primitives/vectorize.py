@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.errors import LimitError, StructureError
 from flashsched.schedule.ir import For, LoopKind
 from flashsched.schedule.primitives.loops import loops_inside, require_independent, require_serial, set_kind
 from flashsched.schedule.primitives.registry import Result, primitive
@@ -44,6 +45,7 @@ def vectorize(state: State, stage: str, loop: str) -> Result:
         refuse(
             state,
             f"loop {loop!r} is not innermost: {_named(inside)} inside it",
+            error=StructureError,
             loop=node.var,
             hint=f"reorder so that {loop!r} comes last",
         )
@@ -51,6 +53,7 @@ def vectorize(state: State, stage: str, loop: str) -> Result:
         refuse(
             state,
             f"loop {loop!r} has {node.turns} turns, and a vector loop at most {MOST_LANES}",
+            error=LimitError,
             loop=node.var,
             hint=f"split it first: split({loop!r}, factor=16)",
         )
