@@ -18,7 +18,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from flashsched.schedule.layout import IndexMap
+from flashsched.schedule.layout import IndexMap, strides_of
 from flashsched.te.expr import Const, Expr, Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
@@ -87,6 +87,8 @@ class Buffer:
 
     *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first
     element. *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
+    *aligned* says how far apart the memory's elements are to lie: for ``(dimension, factor, offset)`` that dimension's
+    stride is *offset* modulo *factor*; lowering makes such strides.
     """
 
     name: str
@@ -96,18 +98,14 @@ class Buffer:
     strides: tuple[int, ...] | None = None
     alignment: int = 0
     layout: IndexMap | None = None
+    aligned: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def element_strides(self) -> tuple[int, ...]:
         """The strides, written out."""
         if self.strides is not None:
             return self.strides
-        strides: list[int] = []
-        step = 1
-        for extent in reversed(self.shape):
-            strides.append(step)
-            step *= max(extent, 1)
-        return tuple(reversed(strides))
+        return strides_of(self.shape)
 
     def __repr__(self) -> str:
         return f"Buffer({self.name}{list(self.shape)}, {self.dtype}, {self.scope})"

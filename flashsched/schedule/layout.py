@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from flashsched.te.printing import expr_text
 from flashsched.te.simplify import Ranges, bounds, simplify
 from flashsched.te.visit import substitute
 
-__all__ = ["IndexMap"]
+__all__ = ["IndexMap", "strides_of"]
 
 _LONGEST = 240  # characters of a layout's text; Python's own parser fails on what is nested too deeply
 _OPERATORS: dict[type[ast.operator], str] = {
@@ -90,6 +90,25 @@ class IndexMap:
             raise ArgumentError(
                 f"{text!r} is no layout: {error}", hint="write it like 'k, j -> j // 32, k, j % 32'"
             ) from None
+
+
+def strides_of(shape: Sequence[int], aligned: Iterable[tuple[int, int, int]] = ()) -> tuple[int, ...]:
+    """Row-major strides of *shape*, in elements, with the least gaps for which *aligned* holds.
+
+    Each ``(dimension, factor, offset)`` of *aligned* asks that the dimension's stride be *offset* modulo *factor*.
+
+    >>> strides_of((4, 8)), strides_of((4, 8), [(0, 8, 1)])
+    ((8, 1), (9, 1))
+    """
+    wanted = {dimension: (factor, offset) for dimension, factor, offset in aligned}
+    strides: list[int] = []
+    step = 1
+    for dimension in reversed(range(len(shape))):
+        factor, offset = wanted.get(dimension, (1, 0))
+        stride = step + (offset - step) % factor
+        strides.append(stride)
+        step = stride * max(shape[dimension], 1)
+    return tuple(reversed(strides))
 
 
 def _read(node: ast.expr, names: dict[str, Var]) -> Expr:

@@ -75,7 +75,8 @@ def _write(
                 _write(stmt.otherwise, depth + 1, names, lines, mark, blocks)
         case Alloc():
             b = stmt.buffer
-            lines.append(f"{pad}{b.name} = alloc({b.dtype}{list(b.shape)}, {b.scope!r})")
+            strides = "" if b.strides is None else f", strides={list(b.strides)}"
+            lines.append(f"{pad}{b.name} = alloc({b.dtype}{list(b.shape)}, {b.scope!r}{strides})")
             _write(stmt.body, depth, names, lines, mark, blocks)
         case Let():
             name = _name(stmt.var, names)

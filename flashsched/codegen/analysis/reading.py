@@ -27,6 +27,7 @@ from flashsched.schedule.ir import (
     Stmt,
     Store,
 )
+from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together
 from flashsched.schedule.state import State
 from flashsched.te import dtypes
@@ -335,7 +336,7 @@ def _placed(
                 low[dimension], shape[dimension] = int(first), int(last - first) + 1
     place = _Place(buffer, gone, low, extents)
     physical = buffer.layout.shape(shape) if buffer.layout is not None else tuple(shape)
-    strides = buffer.strides if buffer.strides is not None and kept else _row_major(physical)
+    strides = buffer.strides if buffer.strides is not None and kept else strides_of(physical, buffer.aligned)
     return Memory(buffer, physical, strides, kept, given, tuple(outside)), place
 
 
@@ -347,15 +348,6 @@ def _common(uses: Sequence[_Raw]) -> tuple[For, ...]:
             same += 1
         common = common[:same]
     return common
-
-
-def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    strides: list[int] = []
-    step = 1
-    for extent in reversed(shape):
-        strides.append(step)
-        step *= max(extent, 1)
-    return tuple(reversed(strides))
 
 
 def reach(touches: Sequence[Touch], shape: Sequence[int], extents: Extents) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, Seq, Stmt, Store, map_exprs, rewrite_stmt, seq
+from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together, loop_ranges
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.te.expr import Expr, is_const
@@ -18,7 +19,8 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     """Allocate each buffer that is not *given* by the caller around the smallest statement that holds all its uses.
 
     The buffer shrinks to the region that is touched there, the loops around it being points: a stage that is computed
-    at a loop keeps just one turn's part. Its layout, if it has one, is applied to what is left.
+    at a loop keeps just one turn's part. Its layout, if it has one, is applied to what is left, and then the gaps are
+    made that its alignment asks for.
 
     Shared memory that the threads of a block fill together belongs to all of them: it holds what they touch together,
     and is allocated outside the loops over threads, once for all turns of the loops between.
@@ -96,6 +98,8 @@ def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -
     shape = tuple(span.extent for span in spans)
     logical = replace(buffer, shape=shape)
     small = replace(logical, shape=buffer.layout.shape(shape), layout=None) if buffer.layout else logical
+    if small.aligned:
+        small = replace(small, strides=strides_of(small.shape, small.aligned), aligned=())
     moved = _moved(stmt, buffer, small, spans, outer)
     return (moved, small) if threads else (Alloc(small, moved), None)
 

@@ -13,6 +13,7 @@ from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive
 from flashsched.schedule.primitives.reorder import reorder
 from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.split import split
+from flashsched.schedule.primitives.storage_align import storage_align
 from flashsched.schedule.primitives.tile import tile
 from flashsched.schedule.primitives.transform_layout import transform_layout
 from flashsched.schedule.primitives.unroll import unroll
@@ -34,6 +35,7 @@ __all__ = [
     "replay_loop_step",
     "set_scope",
     "split",
+    "storage_align",
     "tile",
     "transform_layout",
     "unroll",

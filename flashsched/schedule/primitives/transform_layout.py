@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from flashsched.errors import ArgumentError, LayoutError, OutputError
+from flashsched.errors import ArgumentError, LayoutError, OutputError, StructureError
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.registry import Result, primitive
@@ -43,6 +43,14 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
             error=OutputError,
             block=stage,
             hint=f"give its readers a copy in another order: cache_read({stage!r}, 'global')",
+        )
+    if any(buffer.aligned for buffer in known.buffers):
+        refuse(
+            state,
+            f"the memory of {stage!r} has aligned strides, and a new layout would have other dimensions",
+            error=StructureError,
+            block=stage,
+            hint="call transform_layout first, then storage_align for a dimension of the new layout",
         )
     for buffer in known.buffers:
         fresh = IndexMap.parse(layout)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.views.base import StageHandle
+from flashsched.te.tensor import Axis
 
 __all__ = ["MemoryPrimitives"]
 
@@ -17,6 +18,11 @@ class MemoryPrimitives(StageHandle):
     def set_scope(self, scope: str) -> None:
         """Keep what this stage writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``."""
         self._apply("set_scope", scope=scope)
+
+    def storage_align(self, axis: Axis | int, factor: int, offset: int = 0) -> None:
+        """Let the stride of *axis* (a dimension of the memory) be *offset* modulo *factor*, in elements."""
+        place = axis if isinstance(axis, int) else [*self.op.axis].index(axis) if axis in self.op.axis else -1
+        self._apply("storage_align", axis=place, factor=factor, offset=offset)
 
     def transform_layout(self, layout: Callable[..., Any] | str) -> None:
         """Store what this stage writes in another order, e.g. ``lambda k, j: (j // 32, k, j % 32)``."""

@@ -49,9 +49,19 @@ def _transform_layout(draw: Draw, schedule: Schedule) -> Arguments:
     return stage.name, {"layout": f"{', '.join(names)} -> {', '.join(order)}"}
 
 
+def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    if stage is None or not stage.buffers[0].shape:
+        return None
+    factor = draw(st.integers(1, 9))
+    axis = draw(st.integers(0, len(stage.buffers[0].shape) - 1))
+    return stage.name, {"axis": axis, "factor": factor, "offset": draw(st.integers(0, factor - 1))}
+
+
 ARGUMENTS: dict[str, Drawer] = {
     "cache_read": _cache_read,
     "cache_write": _scope,
     "set_scope": _scope,
+    "storage_align": _storage_align,
     "transform_layout": _transform_layout,
 }
