@@ -1,132 +1,222 @@
-"""A trace as the Python program that makes it."""
+"""A trace as the Python program that makes it.
+
+The trace is replayed while it is printed, so the state says what each name is: which loops and stages a step made, and
+of which axes a stage is. A primitive needs nothing here; its arguments are those of `flashsched.schedule.arguments`.
+"""
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, TypeAlias
 
-from flashsched.schedule.default import loop_names, stage_names
+from flashsched.schedule.arguments import Kind, arguments_of
+from flashsched.schedule.default import default_state, loop_names, stage_names
+from flashsched.schedule.primitives import apply
+from flashsched.schedule.state import State
 from flashsched.schedule.trace import Step, Trace
-from flashsched.te.tensor import ComputeOp, Tensor
+from flashsched.schedule.views import StageView
+from flashsched.te.tensor import Tensor
 
 __all__ = ["to_python"]
 
-_BY_SCHEDULE = ("cache_read", "cache_write")
+
+@dataclass(eq=False)
+class _Variable:
+    """A variable of the program: the name that it would like, and whether a later line uses it."""
+
+    wish: str
+    used: bool = False
+    name: str = ""
 
 
-def _identifier(name: str) -> str:
-    text = re.sub(r"\W", "_", name)
-    return f"_{text}" if text[:1].isdigit() else text
+_PARAGRAPH = 3  # lines about one stage, from which on they stand apart from those about others
+
+_Piece: TypeAlias = "str | _Variable"
+
+
+@dataclass
+class _Line:
+    """``targets = pieces``, where what is not used later is left out; *stage* is what the line is about."""
+
+    stage: str
+    pieces: list[_Piece]
+    targets: list[_Variable] = field(default_factory=list)
+    axes: bool = False
 
 
 class _Writer:
-    """Names and lines of the program so far.
-
-    Attributes:
-        tensors: the variables of a stage's outputs (or of an input), by the stage's name.
-        ranks: the number of dimensions of each of them.
-        axes: for each stage the names of its spatial and of its reduce axes.
-        loops: the variable of each loop, by stage and name.
-    """
+    """The lines so far, and the variables that hold each loop and each tensor."""
 
     def __init__(self, outputs: Sequence[Tensor]) -> None:
-        self.tensors: dict[str, list[str]] = {}
-        self.ranks: dict[str, int] = {}
-        self.axes: dict[str, tuple[list[str], list[str]]] = {}
-        self.loops: dict[tuple[str, str], str] = {}
-        self.taken: set[str] = {"s", "te"}
+        self.state: State = default_state(outputs)
+        self.loops: dict[tuple[str, str], _Variable] = {}
+        self.tensors: dict[str, _Variable] = {}  # by the buffer's name
+        self.lines: list[_Line] = []
         self.unpacked: set[str] = set()
-        stages: dict[int, str] = {}
+        named = {id(op): name for op, name in stage_names(outputs)}
         for op, name in stage_names(outputs):
-            stages[id(op)] = name
-            self._know(name, len(op.outputs), len(op.output(0).shape))
-            if isinstance(op, ComputeOp):
-                names = loop_names((*op.axis, *op.reduce_axis))
-                self.axes[name] = (names[: len(op.axis)], names[len(op.axis) :])
-        named = ", ".join(self.tensors[stages[id(t.op)]][t.index] for t in outputs)
-        self.lines = [f"s = te.create_schedule({named if len(outputs) == 1 else f'[{named}]'})"]
-
-    def _know(self, stage: str, outputs: int, rank: int) -> None:
-        labels = [stage] if outputs == 1 else [f"{stage}.v{n}" for n in range(outputs)]
-        self.tensors[stage] = [self._fresh(label) for label in labels]
-        self.ranks[stage] = rank
-
-    def _fresh(self, name: str) -> str:
-        base = _identifier(name)
-        text, number = base, 1
-        while text in self.taken:
-            number += 1
-            text = f"{base}{number}"
-        self.taken.add(text)
-        return text
-
-    def stage(self, name: str) -> str:
-        """The stage as it is asked for: by its (first) tensor."""
-        return f"s[{self.tensors[name][0]}]"
-
-    def loop(self, stage: str, name: str) -> str:
-        """The variable that holds the loop, which is unpacked from its stage the first time."""
-        if (stage, name) not in self.loops and stage not in self.unpacked:
-            self.unpacked.add(stage)
-            for names, field in zip(self.axes[stage], ("axis", "reduce_axis"), strict=True):
-                if names:
-                    for item in names:
-                        self.loops[stage, item] = self._fresh(item)
-                    held = ", ".join(self.loops[stage, item] for item in names)
-                    comma = "," if len(names) == 1 else ""
-                    self.lines.append(f"{held}{comma} = {self.stage(stage)}.op.{field}")
-        return self.loops[stage, name]
+            for tensor in op.outputs:
+                label = name if len(op.outputs) == 1 else f"{name}.v{tensor.index}"
+                self.tensors[label] = _Variable(_underscored(label), used=True)
+        pieces: list[_Piece] = []
+        for output in outputs:
+            name = named[id(output.op)]
+            label = name if len(output.op.outputs) == 1 else f"{name}.v{output.index}"
+            pieces += [", " if pieces else "", self.tensors[label]]
+        ends = ("(", ")") if len(outputs) == 1 else ("([", "])")
+        self.lines.append(_Line("", ["s = te.create_schedule", ends[0], *pieces, ends[1]]))
 
     def step(self, step: Step) -> None:
         """Write one step."""
-        if step.primitive in _BY_SCHEDULE:
-            self._cache(step)
-            return
-        arguments: list[str] = []
-        for key, value in step.args.items():
-            arguments += self._argument(step.stage, key, value)
-        call = f"{self.stage(step.stage)}.{step.primitive}({', '.join(arguments)})"
-        if step.out:
-            for name in step.out:
-                self.loops[step.stage, name] = self._fresh(name)
-            call = f"{', '.join(self.loops[step.stage, name] for name in step.out)} = {call}"
-        self.lines.append(call)
-
-    def _argument(self, stage: str, key: str, value: Any) -> list[str]:
-        if key == "loop":
-            return [self.loop(stage, value)]
-        if key == "loops":
-            return [self.loop(stage, item) for item in value]
-        if key == "at":
-            return [self.stage(value[0]), self.loop(value[0], value[1])]
-        if key in ("scope", "axis", "layout"):
-            return [repr(value)]
-        return [f"{key}={value!r}"]
-
-    def _cache(self, step: Step) -> None:
-        (name,) = step.out
-        if step.primitive == "cache_write":
-            source = self.tensors[step.stage][0]
-            self._know(name, len(self.tensors[step.stage]), self.ranks[step.stage])
-            self.axes[name] = self.axes[step.stage]
-            self.axes[step.stage] = (self.axes[step.stage][0], [])
+        before = self.state
+        of_stage = hasattr(StageView, step.primitive)
+        pieces: list[_Piece] = []
+        for argument in arguments_of(step.primitive):
+            if argument.name in step.args:
+                value = self._value(step.stage, argument.kind, step.args[argument.name])
+                spread = argument.by_position and argument.kind in (Kind.LOOPS, Kind.PLACE)
+                shown = value if spread else _bracketed(argument.kind, value)
+                pieces += [", " if pieces else "", "" if argument.by_position else f"{argument.name}=", *shown]
+        if of_stage:
+            call = [*self._stage(step.stage), f".{step.primitive}(", *pieces, ")"]
         else:
-            stage, index = self._output(step.stage)
-            source = self.tensors[stage][index]
-            self._know(name, 1, self.ranks[stage])
-            self.axes[name] = ([f"i{n}" for n in range(self.ranks[stage])], [])
-        arguments = [source, repr(step.args["scope"])]
-        if step.args.get("readers"):
-            arguments.append(f"[{', '.join(self.tensors[reader][0] for reader in step.args['readers'])}]")
-        self.lines.append(f"{', '.join(self.tensors[name])} = s.{step.primitive}({', '.join(arguments)})")
+            call = [f"s.{step.primitive}(", self._tensor(step.stage), ", " if pieces else "", *pieces, ")"]
+        self.state, out = apply(before, step.primitive, step.stage, step.args)
+        line = _Line(step.stage if of_stage else (out or ("",))[0], call)
+        self.lines.append(line)
+        for name in out:
+            line.targets += self._made(before, step.stage, name)
 
-    def _output(self, buffer: str) -> tuple[str, int]:
-        """The stage (or input) that a buffer belongs to, and the number of the output."""
-        if buffer in self.tensors:
-            return buffer, 0
-        stage, _, index = buffer.rpartition(".v")
-        return stage, int(index)
+    def _made(self, before: State, stage: str, name: str) -> list[_Variable]:
+        """The variables for what a step made: a new stage's tensors, or a loop."""
+        if name in self.state.stages and name not in before.stages:
+            made = [_Variable(_underscored(b.name)) for b in self.state.stages[name].buffers]
+            self.tensors |= {b.name: v for b, v in zip(self.state.stages[name].buffers, made, strict=True)}
+            return made
+        self.loops[stage, name] = _Variable(_squeezed(name))
+        return [self.loops[stage, name]]
+
+    def _value(self, stage: str, kind: Kind, value: Any) -> list[_Piece]:
+        match kind:
+            case Kind.LOOP if isinstance(value, str):
+                return [self._loop(stage, value)]
+            case Kind.LOOPS:
+                return _listed([self._loop(stage, name) for name in value])
+            case Kind.PLACE:
+                return [*self._stage(value[0]), ", ", self._loop(value[0], value[1])]
+            case Kind.STAGE | Kind.TENSOR if isinstance(value, str):
+                return [self._tensor(value)]
+            case Kind.STAGES | Kind.TENSORS if isinstance(value, list | tuple):
+                return _listed([self._tensor(name) for name in value])
+            case _:
+                return [_literal(value)]
+
+    def _stage(self, name: str) -> list[_Piece]:
+        """The stage as it is asked for: by its first tensor."""
+        return ["s[", self._tensor(name), "]"]
+
+    def _tensor(self, name: str) -> _Piece:
+        """The variable of a buffer, or of a stage's first; the name itself where no variable holds it."""
+        if name not in self.tensors and name in self.state.stages:
+            name = self.state.stages[name].buffers[0].name
+        return _use(self.tensors[name]) if name in self.tensors else _literal(name)
+
+    def _loop(self, stage: str, name: str) -> _Piece:
+        """The variable that holds the loop; those of a stage's axes are unpacked when the first of them is named."""
+        if (stage, name) not in self.loops and stage not in self.unpacked:
+            self.unpacked.add(stage)
+            op, known = self.state.stages[stage].op, self.state.stages[stage].axes
+            names = dict(zip((*op.axis, *op.reduce_axis), loop_names((*op.axis, *op.reduce_axis)), strict=True))
+            for axes, attribute in ((op.axis, "axis"), (op.reduce_axis, "reduce_axis")):
+                held = [_Variable(_squeezed(names[axis])) for axis in axes]
+                for axis, variable in zip(axes, held, strict=True):
+                    if axis in known:
+                        self.loops.setdefault((stage, names[axis]), variable)
+                if held:
+                    self.lines.append(_Line(stage, [*self._stage(stage), f".op.{attribute}"], held, axes=True))
+        found = self.loops.get((stage, name))
+        return _literal(name) if found is None else _use(found)
+
+    def text(self) -> str:
+        """The program, its variables named in the order in which they appear."""
+        taken = {"s", "te", "_"}
+        lines: list[str] = []
+        for tensor in self.tensors.values():
+            if tensor.used:
+                _christen(tensor, taken)
+        before = 0
+        for _, group in groupby(self.lines, lambda line: line.stage):
+            written: list[str] = []
+            for line in group:
+                for variable in line.targets:
+                    if variable.used and not variable.name:
+                        _christen(variable, taken)
+                written += _written(line)
+            apart = len(lines) > 1 and max(before, len(written)) >= _PARAGRAPH
+            lines += ["", *written] if apart else written
+            before = len(written)
+        return "\n".join(lines) + "\n"
+
+
+def _use(variable: _Variable) -> _Variable:
+    variable.used = True
+    return variable
+
+
+def _listed(items: list[_Piece]) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    for item in items:
+        pieces += [", " if pieces else "", item]
+    return pieces
+
+
+def _bracketed(kind: Kind, value: list[_Piece]) -> list[_Piece]:
+    return ["[", *value, "]"] if kind in (Kind.LOOPS, Kind.STAGES, Kind.TENSORS) else value
+
+
+def _written(line: _Line) -> list[str]:
+    """The line as text; an unpacking that nobody uses is none."""
+    text = "".join(piece if isinstance(piece, str) else piece.name for piece in line.pieces)
+    used = [number for number, variable in enumerate(line.targets) if variable.used]
+    if not used:
+        return [] if line.axes else [text]
+    if line.axes and len(used) == 1:
+        return [f"{line.targets[used[0]].name} = {text}[{used[0]}]"]
+    return [f"{', '.join(variable.name if variable.used else '_' for variable in line.targets)} = {text}"]
+
+
+def _literal(value: Any) -> str:
+    """*value* as it is written in a program."""
+    if isinstance(value, str) and '"' not in value and "\\" not in value and value.isprintable():
+        return f'"{value}"'
+    return repr(value)
+
+
+def _underscored(name: str) -> str:
+    """``C.local`` as ``C_local``."""
+    return re.sub(r"\W", "_", name)
+
+
+def _squeezed(name: str) -> str:
+    """``i.o`` as ``io``, and ``row.o`` as ``row_o``."""
+    short = all(re.fullmatch(r"[A-Za-z]\d*", part) for part in name.split("."))
+    return name.replace(".", "") if short else _underscored(name)
+
+
+def _christen(variable: _Variable, taken: set[str]) -> None:
+    base = variable.wish
+    if not base.isidentifier() or keyword.iskeyword(base):
+        base = f"_{base}" if base[:1].isdigit() else f"{base}_"
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}" if base[-1].isdigit() else f"{base}{number}"
+    taken.add(name)
+    variable.name = name
 
 
 def to_python(outputs: Sequence[Tensor], trace: Trace) -> str:
@@ -134,4 +224,4 @@ def to_python(outputs: Sequence[Tensor], trace: Trace) -> str:
     writer = _Writer(outputs)
     for step in trace:
         writer.step(step)
-    return "\n".join(writer.lines) + "\n"
+    return writer.text()

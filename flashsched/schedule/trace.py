@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flashsched.errors import TraceError
+from flashsched.schedule.arguments import call_text
 
 __all__ = ["Step", "Trace"]
 
@@ -32,14 +33,7 @@ class Step:
 
     def text(self) -> str:
         """The call as it reads in a message: ``split('i', factor=4)``."""
-        shown = []
-        for key, value in self.args.items():
-            if value is None:
-                continue
-            positional = key in ("loop", "loops", "at", "scope")
-            items = value if key == "loops" and isinstance(value, list | tuple) else [value]
-            shown += [repr(item) if positional else f"{key}={item!r}" for item in items]
-        return f"{self.primitive}({', '.join(shown)})"
+        return call_text(self.primitive, self.args)
 
     def to_json(self) -> dict[str, Any]:
         """The step as JSON values."""

@@ -26,19 +26,21 @@ def test_the_program_of_a_tiled_matmul() -> None:
     s[C].vectorize(ji)
     assert s.to_python() == (
         "s = te.create_schedule(C)\n"
-        "C_local = s.cache_write(C, 'local')\n"
+        'C_local = s.cache_write(C, "local")\n'
         "i, j = s[C].op.axis\n"
-        "i_o, j_o, i_i, j_i = s[C].tile(i, j, x_factor=8, y_factor=16, tail='cut')\n"
-        "s[C_local].compute_at(s[C], j_o)\n"
-        "A_global = s.cache_read(A, 'global', [C_local])\n"
-        "s[A_global].transform_layout('i, k -> i // 8, k, i % 8')\n"
+        'io, jo, ii, ji = s[C].tile(i, j, x_factor=8, y_factor=16, tail="cut")\n'
+        "s[C_local].compute_at(s[C], jo)\n"
+        'A_global = s.cache_read(A, "global", readers=[C_local])\n'
+        's[A_global].transform_layout("i, k -> i // 8, k, i % 8")\n'
+        "\n"
         "i2, j2 = s[C_local].op.axis\n"
-        "k, = s[C_local].op.reduce_axis\n"
+        "k = s[C_local].op.reduce_axis[0]\n"
         "s[C_local].reorder(k, i2, j2)\n"
         "s[C_local].vectorize(j2)\n"
-        "s[C].parallel(i_o)\n"
-        "s[C].unroll(i_i)\n"
-        "s[C].vectorize(j_i)\n"
+        "\n"
+        "s[C].parallel(io)\n"
+        "s[C].unroll(ii)\n"
+        "s[C].vectorize(ji)\n"
     )
     check_round_trip(s)
 
@@ -54,9 +56,8 @@ def test_several_outputs_and_odd_names() -> None:
     s[near].unroll("i")
     assert s.to_python() == (
         "s = te.create_schedule([M_v1, M_v0])\n"
-        "M_local_v0, M_local_v1 = s.cache_write(M_v0, 'local')\n"
-        "i, = s[M_local_v0].op.axis\n"
-        "k, = s[M_local_v0].op.reduce_axis\n"
+        'M_local_v0, _ = s.cache_write(M_v0, "local")\n'
+        "i = s[M_local_v0].op.axis[0]\n"
         "s[M_local_v0].unroll(i)\n"
     )
     check_round_trip(s)
@@ -64,7 +65,36 @@ def test_several_outputs_and_odd_names() -> None:
     C = te.compute((3,), lambda i: A[i] + 1, name="s")
     t = te.create_schedule(C)
     t.cache_read(A, "local")
-    assert t.to_python() == "s = te.create_schedule(s2)\n_1_input_local = s.cache_read(_1_input, 'local')\n"
+    assert t.to_python() == 's = te.create_schedule(s2)\ns.cache_read(_1_input, "local")\n'
+
+
+def test_what_is_not_used_later_has_no_variable() -> None:
+    _, C = pointwise(8, 9, 10)
+    s = te.create_schedule(C)
+    outer, _ = s[C].split("i1", 2)
+    s[C].split(outer, 3)
+    s[C].unroll("i2")
+    assert s.to_python() == (
+        "s = te.create_schedule(C)\n"
+        "_, i1, i2 = s[C].op.axis\n"
+        "i1o, _ = s[C].split(i1, factor=2)\n"
+        "s[C].split(i1o, factor=3)\n"
+        "s[C].unroll(i2)\n"
+    )
+    check_round_trip(s)
+
+
+def test_names_that_python_keeps_to_itself() -> None:
+    A = te.placeholder((4, 5), name="A")
+    C = te.compute((4, 5), lambda i, n: A[i, n] + 1, name="lambda")
+    s = te.create_schedule(C)
+    s[C].unroll(s[C].fuse("i", "n"))
+    assert s.to_python().splitlines() == [
+        "s = te.create_schedule(lambda_)",
+        "i, n = s[lambda_].op.axis",
+        "in_ = s[lambda_].fuse(i, n)",
+        "s[lambda_].unroll(in_)",
+    ]
 
 
 @settings(max_examples=60, deadline=None)

@@ -59,7 +59,10 @@ def test_functions(expr: Expr, text: str, dtype: str) -> None:
 def test_each_function_of_one_float(name: str, dtype: str) -> None:
     value = te.placeholder((), dtype, "x")[()]
     assert (str(getattr(te, name)(value)), getattr(te, name)(value).dtype) == (f"{name}(x[])", dtype)
-    with pytest.raises(ExpressionError, match=rf"{name}\(i\) is asked of int64, and is defined for floats\n.*\n  hint: cast it: te.{name}"):
+    with pytest.raises(
+        ExpressionError,
+        match=rf"{name}\(i\) is asked of int64, and is defined for floats\n.*\n  hint: cast it: te.{name}",
+    ):
         getattr(te, name)(I)
     assert name in te.__all__
 
@@ -115,7 +118,12 @@ def test_refusals(build: Callable[[], object], says: str) -> None:
         (lambda x, y: x * y, lambda t: 0, ("int64",), r"has 0 as identity, and it is not"),
         (lambda x, y: x & y, lambda t: False, ("bool",), r"has False as identity, and it is not"),
         (lambda a, b: (a[0] + b[0], a[1] - b[1]), lambda s, t: (0, 0), ("int32", "int32"), r"is not commutative"),
-        (lambda a, b: (a[0] + b[0],), lambda s, t: (0, 0), ("int32", "int32"), r"2 values are reduced, and combine gives"),
+        (
+            lambda a, b: (a[0] + b[0],),
+            lambda s, t: (0, 0),
+            ("int32", "int32"),
+            r"2 values are reduced, and combine gives",
+        ),
         (lambda a, b: (a[0], b[0]), lambda s, t: 0, ("int32", "int32"), r"object is not iterable|must give as many"),
         (lambda x, y: x + y, lambda t: X, ("float32",), r"the identity must be a constant, not A\[0, 0\]"),
     ],
