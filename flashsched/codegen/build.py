@@ -8,7 +8,7 @@ from dataclasses import replace
 from flashsched.codegen.kernel import Kernel, Param, Strides
 from flashsched.codegen.lower import lower
 from flashsched.errors import DeviceError
-from flashsched.schedule.ir import Buffer, Load, Program, Stmt, Store, map_exprs, rewrite_stmt
+from flashsched.schedule.ir import Buffer, Load, Prefetch, Program, Stmt, Store, map_exprs, rewrite_stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
@@ -71,7 +71,9 @@ def _with_strides(program: Program, strides: Strides) -> Program:
         return Load(new[node.buffer], node.indices) if isinstance(node, Load) and node.buffer in new else None
 
     def on_stmt(node: Stmt) -> Stmt | None:
-        return replace(node, buffer=new[node.buffer]) if isinstance(node, Store) and node.buffer in new else None
+        if isinstance(node, Store | Prefetch) and node.buffer in new:
+            return replace(node, buffer=new[node.buffer])
+        return None
 
     body = rewrite_stmt(map_exprs(program.body, lambda expr: rewrite(expr, on_expr)), on_stmt)
     inputs = tuple(new[b] for b in program.params)

@@ -17,7 +17,7 @@ from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Program, Seq, Stmt, Store, walk_stmt
+from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store, walk_stmt
 from flashsched.te import dtypes
 from flashsched.te.expr import Var
 from flashsched.te.simplify import bounds, prove
@@ -100,6 +100,8 @@ class _Statements:
             case Seq():
                 for inner in stmt.stmts:
                     self.write(inner)
+            case Prefetch():
+                self.expressions.memory.prefetch(stmt)
             case For():
                 self._loop(stmt)
             case If():

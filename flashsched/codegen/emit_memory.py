@@ -15,7 +15,7 @@ from math import gcd
 from flashsched.codegen.emit_code import Code, Value, clean_name, literal, vector_type
 from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
 from flashsched.codegen.emit_state import Lanes, State
-from flashsched.schedule.ir import Buffer, Load, Store
+from flashsched.schedule.ir import Buffer, Load, Prefetch, Store
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var
 from flashsched.te.simplify import bounds, linear
@@ -301,6 +301,13 @@ class Memory:
             code.module.declare(name, "void", [stored.type, "ptr", mask.type])
             args = f"{stored.type} {stored.text}, ptr align {alignment} {pointer.text}, {mask.type} {mask.text}"
             code.line(f"call void @{name}({args})")
+
+    def prefetch(self, node: Prefetch) -> None:
+        """Ask for the cache line of an element, to be read soon (in a vectorized loop: that of the first lane)."""
+        code = self._state.code
+        pointer, _ = self._pointer(node.buffer, self._offset(node.buffer, node.indices))
+        code.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
+        code.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")  # read, keep, data
 
     def _put(self, buffer: Buffer, form: Affine, value: Value, shift: int = 0) -> None:
         pointer, alignment = self._pointer(buffer, form, shift)

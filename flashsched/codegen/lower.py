@@ -15,6 +15,7 @@ from flashsched.codegen.passes.cut_tails import cut_tails
 from flashsched.codegen.passes.guards import hoist_guards
 from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.place_init import place_init
+from flashsched.codegen.passes.place_prefetches import place_prefetches
 from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
 from flashsched.errors import KernelError
@@ -31,6 +32,7 @@ PASSES: tuple[tuple[str, Callable[[Stmt, frozenset[Buffer]], Stmt]], ...] = (
     ("place_init", lambda body, given: place_init(body)),
     ("open_blocks", lambda body, given: open_blocks(body)),
     ("allocate", allocate),
+    ("place_prefetches", lambda body, given: place_prefetches(body)),
     ("hoist_guards", lambda body, given: hoist_guards(body)),
     ("tidy", lambda body, given: tidy(body)),
     ("cut_tails", lambda body, given: cut_tails(body)),

@@ -9,7 +9,7 @@ was written), ``T`` and ``B`` the present and the first turn of each concurrent 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,15 +24,17 @@ from flashsched.schedule.ir import (
     Let,
     Load,
     LoopKind,
+    Prefetch,
     Seq,
     Stmt,
     Store,
+    own_exprs,
     rewrite_stmt,
     walk_stmt,
 )
 from flashsched.schedule.nest import filled_together
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr, Var
+from flashsched.te.expr import Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses, walk
 
@@ -97,26 +99,13 @@ def _leaf_stores(stmt: Stmt) -> tuple[Store, ...]:
     return (stmt,) if isinstance(stmt, Store) else ()
 
 
-def _leaf_exprs(stmt: Stmt) -> Iterator[Expr]:
-    for store in _leaf_stores(stmt):
-        yield from (*store.indices, store.value)
-    if isinstance(stmt, Block):
-        yield from (*stmt.where, *(item.value for item in stmt.iters))
-    if isinstance(stmt, If):
-        yield stmt.condition
-    if isinstance(stmt, For):
-        yield stmt.extent
-    if isinstance(stmt, Let):
-        yield stmt.value
-
-
 def _stored(stmt: Stmt) -> set[Buffer]:
     return {store.buffer for node in walk_stmt(stmt) for store in _leaf_stores(node)}
 
 
 def _own_buffers(stmt: Stmt) -> dict[Buffer, None]:
     """The buffers that *stmt* itself, not a statement in it, reads or writes."""
-    loads = (node.buffer for expr in _leaf_exprs(stmt) for node in walk(expr) if isinstance(node, Load))
+    loads = (node.buffer for expr in own_exprs(stmt) for node in walk(expr) if isinstance(node, Load))
     return dict.fromkeys((*loads, *(store.buffer for store in _leaf_stores(stmt))))
 
 
@@ -246,6 +235,11 @@ class _Writer(ExprWriter):
                 return self.guarded(self.stores((stmt,)), stmt, f"{stmt.buffer.name}[...] =")
             case Block():
                 return self.block(stmt)
+            case Prefetch():
+                at, lines = self.place(stmt.buffer, "prefetches")
+                known = self.define("prefetch", lines, at)
+                place = ", ".join(self.index(i) for i in stmt.indices)
+                return self.guarded(f"{known}({place})", stmt, f"prefetch {stmt.buffer.name}")
             case _:
                 raise LoweringError(f"the interpreter does not know the statement {type(stmt).__name__}")
 

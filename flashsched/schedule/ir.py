@@ -33,6 +33,7 @@ __all__ = [
     "Let",
     "Load",
     "LoopKind",
+    "Prefetch",
     "Program",
     "SCOPES",
     "Seq",
@@ -41,6 +42,7 @@ __all__ = [
     "block_loads",
     "blocks",
     "map_exprs",
+    "own_exprs",
     "rewrite_stmt",
     "seq",
     "sub_stmts",
@@ -150,6 +152,14 @@ class Store(Stmt):
     buffer: Buffer
     indices: tuple[Expr, ...]
     value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefetch(Stmt):
+    """Bring the cache line of ``buffer[indices]`` nearer; changes nothing that is computed."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -290,6 +300,27 @@ def walk_stmt(stmt: Stmt) -> Iterator[Stmt]:
         stack.extend(reversed(sub_stmts(node)))
 
 
+def own_exprs(stmt: Stmt) -> Iterator[Expr]:
+    """The expressions of *stmt* itself, those of the statements in it left out."""
+    match stmt:
+        case For():
+            yield stmt.extent
+        case If():
+            yield stmt.condition
+        case Let():
+            yield stmt.value
+        case Store():
+            yield from (*stmt.indices, stmt.value)
+        case Prefetch():
+            yield from stmt.indices
+        case Block():
+            for store in (*stmt.stores, *stmt.init):
+                yield from (*store.indices, store.value)
+            yield from (*stmt.where, *(item.value for item in stmt.iters))
+        case _:
+            pass
+
+
 def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """*stmt* with each statement replaced by what *change* makes of it, inner ones first (None keeps it)."""
     match stmt:
@@ -333,6 +364,8 @@ def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
                 return Let(node.var, change(node.value), node.body)
             case Store():
                 return _map_store(node, change)
+            case Prefetch():
+                return Prefetch(node.buffer, tuple(change(i) for i in node.indices))
             case Block():
                 iters = tuple(replace(item, value=change(item.value)) for item in node.iters)
                 return replace(node, iters=iters, where=tuple(change(w) for w in node.where))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flashsched.schedule.ir import Alloc, Block, For, If, Let, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store
 from flashsched.te.expr import Var
 from flashsched.te.printing import expr_text
 from flashsched.te.tensor import AxisKind
@@ -84,6 +84,8 @@ def _write(
             _write(stmt.body, depth, {**names, stmt.var: name}, lines, mark, blocks)
         case Store():
             lines.append(f"{pad}{_store(stmt, names)}")
+        case Prefetch():
+            lines.append(f"{pad}prefetch {stmt.buffer.name}[{', '.join(expr_text(i, names) for i in stmt.indices)}]")
         case Block():
             _write_block(stmt, pad, names, lines, blocks)
         case _:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from flashsched.codegen.passes.guards import conjuncts, guarded
-from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Seq, Stmt, Store, seq
+from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Seq, Stmt, Store, seq
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
 from flashsched.te.expr import Compare, Const, Expr, Var
@@ -48,6 +48,8 @@ def tidy_under(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
         case Store():
             indices = tuple(simplify(i, ranges, facts) for i in stmt.indices)
             return Store(stmt.buffer, indices, simplify(stmt.value, ranges, facts))
+        case Prefetch():
+            return Prefetch(stmt.buffer, tuple(simplify(i, ranges, facts) for i in stmt.indices))
         case _:
             pass
     return stmt

@@ -9,6 +9,7 @@ from flashsched.schedule.primitives.compute_at import compute_at, compute_root
 from flashsched.schedule.primitives.compute_inline import compute_inline
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.parallel import parallel
+from flashsched.schedule.primitives.prefetch import prefetch
 from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive, replay_loop_step
 from flashsched.schedule.primitives.reorder import reorder
 from flashsched.schedule.primitives.set_scope import set_scope
@@ -30,6 +31,7 @@ __all__ = [
     "compute_root",
     "fuse",
     "parallel",
+    "prefetch",
     "primitive",
     "reorder",
     "replay_loop_step",

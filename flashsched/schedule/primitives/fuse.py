@@ -5,7 +5,7 @@ from __future__ import annotations
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
-from flashsched.schedule.primitives.loops import iterates, renamed, require_serial
+from flashsched.schedule.primitives.loops import iterates, renamed, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
@@ -58,6 +58,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
     outer, inner = state.loop(stage, first), state.loop(stage, second)
     for node, name in ((outer, first), (inner, second)):
         require_serial(state, node, name, "fused", "fuse first, then mark the fused loop")
+        require_unmarked(state, node, name, "fused")
     if outer.body is not inner:
         between = [s.name for s in state.attached_to(stage) if s.attach is not None and s.attach[1] == first]
         if between:

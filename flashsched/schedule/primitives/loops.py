@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
+from flashsched.schedule.marks import MARKS
 from flashsched.schedule.nest import find_block, path_to, replace_loop
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Var
@@ -23,6 +24,7 @@ __all__ = [
     "require_count",
     "require_independent",
     "require_serial",
+    "require_unmarked",
     "set_kind",
 ]
 
@@ -50,6 +52,19 @@ def require_serial(state: State, loop: For, name: str, verb: str, hint: str) -> 
             loop=loop.var,
             hint=hint,
         )
+
+
+def require_unmarked(state: State, loop: For, name: str, verb: str) -> None:
+    """Refuse a loop whose turns something counts on: it would not be known which of the new loops is meant."""
+    for mark, word in MARKS.items():
+        if mark in loop.notes:
+            refuse(
+                state,
+                f"loop {name!r} is marked with {word}, and can't be {verb} any more",
+                error=StructureError,
+                loop=loop.var,
+                hint=f"call {word} last, on the new loop",
+            )
 
 
 _KIND_WORDS = {

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
 from flashsched.schedule.arguments import declare, require_arguments
+from flashsched.schedule.marks import require_sound_marks
 from flashsched.schedule.state import State
 from flashsched.schedule.threads import require_sound_threads
 from flashsched.schedule.trace import Step
@@ -49,11 +50,21 @@ def primitive(*, on_loops: bool = False) -> Callable[[Function], Function]:
 
 
 def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Result:
-    """Apply the primitive *name* to *stage*.
+    """Apply the primitive *name* to *stage*, and see that what the nest is marked with still fits it.
 
     Raises:
         ScheduleError: there is no such primitive, its arguments are not its own, or it refuses.
     """
+    new, out = _applied(state, name, stage, args)
+    try:
+        require_sound_marks(new)
+    except ScheduleError as error:
+        error.step = Step(name, stage, dict(args)).text()
+        raise
+    return new, out
+
+
+def _applied(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Result:
     found = PRIMITIVES.get(name)
     if found is None:
         raise UnknownNameError(f"no primitive named {name!r}", hint=did_you_mean(name, PRIMITIVES))
@@ -79,7 +90,7 @@ def replay_loop_step(state: State, step: Step) -> State:
         ScheduleError: it can't be applied there.
     """
     try:
-        state, out = apply(state, step.primitive, step.stage, step.args)
+        state, out = _applied(state, step.primitive, step.stage, step.args)
     except ScheduleError as error:
         raise type(error)(
             f"the stage's own {step.text()} can't be repeated at the new place: {error.reason}",

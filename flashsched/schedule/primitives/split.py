@@ -7,7 +7,7 @@ from types import MappingProxyType
 from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import add_guard, loop_ranges, path_to, replace_loop, simplified, substituted
-from flashsched.schedule.primitives.loops import renamed, require_count, require_serial
+from flashsched.schedule.primitives.loops import renamed, require_count, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
@@ -61,6 +61,7 @@ def split(
     """
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "split", f"split first, then mark '{loop}.i'")
+    require_unmarked(state, node, loop, "split")
     if tail not in TAILS:
         refuse(
             state,

@@ -6,14 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from flashsched.schedule.layout import IndexMap
-from flashsched.schedule.views.base import StageHandle
-from flashsched.te.tensor import Axis
+from flashsched.schedule.views.base import LoopLike, StageHandle
+from flashsched.te.tensor import Axis, Tensor
 
 __all__ = ["MemoryPrimitives"]
 
 
 class MemoryPrimitives(StageHandle):
     """The primitives on the memory that a stage writes."""
+
+    def prefetch(self, tensor: Tensor | str, loop: LoopLike, offset: int) -> None:
+        """In each turn of *loop*, ask for the lines of *tensor* that the turn *offset* ahead will read."""
+        name = self._schedule._tensor_name(tensor)
+        self._apply("prefetch", tensor=name, loop=self._loop(loop), offset=offset)
 
     def set_scope(self, scope: str) -> None:
         """Keep what this stage writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flashsched.schedule.ir import SCOPES, block_loads
 from flashsched.schedule.schedule import Schedule
-from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, one_loop
 
 __all__ = ["ARGUMENTS"]
 
@@ -49,6 +49,14 @@ def _transform_layout(draw: Draw, schedule: Schedule) -> Arguments:
     return stage.name, {"layout": f"{', '.join(names)} -> {', '.join(order)}"}
 
 
+def _prefetch(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    names = [buffer.name for buffer in schedule.state.params] + list(schedule.state.stages)
+    if drawn is None:
+        return None
+    return drawn[0], {"tensor": draw(st.sampled_from(names)), **drawn[1], "offset": draw(st.integers(1, 3))}
+
+
 def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
     stage = a_stage(draw, schedule)
     if stage is None or not stage.buffers[0].shape:
@@ -61,6 +69,7 @@ def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
 ARGUMENTS: dict[str, Drawer] = {
     "cache_read": _cache_read,
     "cache_write": _scope,
+    "prefetch": _prefetch,
     "set_scope": _scope,
     "storage_align": _storage_align,
     "transform_layout": _transform_layout,
