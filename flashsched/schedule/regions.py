@@ -13,7 +13,8 @@ from math import inf
 
 from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Const, Expr, Var
+from flashsched.te.expr import Binary, Call, Const, Expr, Select, Var
+from flashsched.te.extremes import most
 from flashsched.te.simplify import Linear, Ranges, bounds, linear, simplify
 from flashsched.te.visit import substitute, uses, walk
 
@@ -84,7 +85,17 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
 
 
 def _interval(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
-    """Symbolic inclusive bounds of an index over the *inner* ranges; None where there are none."""
+    """Symbolic inclusive bounds of an index over the *inner* ranges, or numbers; None where there are none."""
+    found = _symbolic(expr, inner, outer)
+    if found is not None:
+        return found
+    low, high = bounds(expr, {**outer, **inner})  # what is read from memory may be clipped: min(max(B[i], 0), 9)
+    if low == -inf or high == inf:
+        return None
+    return Const(int(low), dtypes.INDEX), Const(int(high), dtypes.INDEX)
+
+
+def _symbolic(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
     if not any(uses(expr, var) for var in inner):
         return None if any(isinstance(node, Load) for node in walk(expr)) else (expr, expr)
     if isinstance(expr, Var):
@@ -92,26 +103,40 @@ def _interval(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | N
         if last == inf:
             return None
         return Const(int(first), dtypes.INDEX), Const(int(last), dtypes.INDEX)
+    if isinstance(expr, Select):  # either side, whatever the condition is
+        return _hull("min", "max", _interval(expr.a, inner, outer), _interval(expr.b, inner, outer))
+    if isinstance(expr, Call) and expr.func == "abs":
+        part = _interval(expr.args[0], inner, outer)
+        return None if part is None else _magnitude(*part)
     if not isinstance(expr, Binary):
         return None
     if expr.op in ("+", "-", "*"):
         return _linear_interval(linear(expr, {**outer, **inner}), inner, outer)
     a, b = _interval(expr.a, inner, outer), _interval(expr.b, inner, outer)
-    if a is None or b is None:
-        return None
     if expr.op in ("min", "max"):
-        return Binary(expr.op, a[0], b[0]), Binary(expr.op, a[1], b[1])
-    if isinstance(expr.b, Const) and expr.b.value > 0:
+        return _hull(expr.op, expr.op, a, b)
+    if a is not None and isinstance(expr.b, Const) and expr.b.value > 0:
         if expr.op == "//":
             return Binary("//", a[0], expr.b), Binary("//", a[1], expr.b)
         if expr.op == "%":  # exact only if no multiple of the divisor lies between
             ranges = {**outer, **inner}
-            size = bounds(simplify(a[1] - a[0], ranges), ranges)[1]
+            size = most(a[1] - a[0], ranges)
             low = simplify(Binary("%", a[0], expr.b), ranges)
             if size < inf and bounds(low, ranges)[1] + size < expr.b.value:
                 return low, low + Const(int(size), dtypes.INDEX)
             return Const(0, dtypes.INDEX), Const(int(expr.b.value) - 1, dtypes.INDEX)
     return None
+
+
+def _hull(low: str, high: str, a: tuple[Expr, Expr] | None, b: tuple[Expr, Expr] | None) -> tuple[Expr, Expr] | None:
+    return None if a is None or b is None else (Binary(low, a[0], b[0]), Binary(high, a[1], b[1]))
+
+
+def _magnitude(low: Expr, high: Expr) -> tuple[Expr, Expr]:
+    """Bounds of ``abs(x)`` for *low* <= x <= *high*; the least is 0 where they have two signs."""
+    zero = Const(0, dtypes.INDEX)
+    nearest = Binary("max", Binary("max", low, Binary("-", zero, high)), zero)
+    return nearest, Binary("max", high, Binary("-", zero, low))
 
 
 def _linear_interval(form: Linear, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
@@ -140,6 +165,14 @@ def region(found: Sequence[Access], shape: Sequence[int], outer: Ranges) -> list
     return spans
 
 
+def _outermost(op: str, a: Expr, b: Expr, outer: Ranges) -> Expr:
+    """The minimum or maximum of two bounds, just one of them where it is certain which."""
+    below, above = (a, b) if op == "min" else (b, a)
+    if most(below - above, outer) <= 0:
+        return a
+    return b if most(above - below, outer) <= 0 else Binary(op, a, b)
+
+
 def _union(found: Sequence[Access], dimension: int, size: int, outer: Ranges) -> Span | None:
     low: Expr | None = None
     high: Expr | None = None
@@ -148,12 +181,12 @@ def _union(found: Sequence[Access], dimension: int, size: int, outer: Ranges) ->
         part = _interval(simplify(access.indices[dimension], {**outer, **inner}), inner, outer)
         if part is None:
             return None
-        low = part[0] if low is None else Binary("min", low, part[0])
-        high = part[1] if high is None else Binary("max", high, part[1])
+        low = part[0] if low is None else _outermost("min", low, part[0], outer)
+        high = part[1] if high is None else _outermost("max", high, part[1], outer)
     if low is None or high is None:
         return Span(Const(0, dtypes.INDEX), 0)
     low, high = simplify(low, outer), simplify(high, outer)
-    extent = bounds(simplify(high - low, outer), outer)[1] + 1
+    extent = most(high - low, outer) + 1
     if extent == inf or extent >= size:
         first, last = bounds(low, outer)[0], bounds(high, outer)[1]
         whole = extent != inf and first >= 0 and last < size

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flashsched.te import boundary
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const, same
 from flashsched.te.expr import logical_and as all
 from flashsched.te.expr import logical_or as any
 from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
+from flashsched.te.reducers import argmax, argmin
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, compute, placeholder, reduce_axis
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ __all__ = [
     "Var",
     "all",
     "any",
+    "argmax",
+    "argmin",
+    "boundary",
     "compute",
     "const",
     "create_schedule",

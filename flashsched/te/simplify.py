@@ -285,10 +285,8 @@ def _atom_bounds(atom: Expr, ranges: Ranges) -> tuple[float, float]:
         if atom.op == "//" and b[0] == b[1] > 0:
             divisor = b[0]
             return (a[0] // divisor if a[0] > -inf else -inf), (a[1] // divisor if a[1] < inf else inf)
-        if atom.op == "min":
-            return min(a[0], b[0]), min(a[1], b[1])
-        if atom.op == "max":
-            return max(a[0], b[0]), max(a[1], b[1])
+        if atom.op in ("min", "max"):
+            return _extreme_bounds(atom, a, b, ranges)
         if atom.op == "*" and atom.dtype == dtypes.INDEX:  # a narrower product wraps around
             corners = [x * y if x and y else 0 for x in a for y in b]
             return min(corners), max(corners)
@@ -302,6 +300,18 @@ def _atom_bounds(atom: Expr, ranges: Ranges) -> tuple[float, float]:
     if isinstance(atom, Cast) and dtypes.is_int(atom.value.dtype) and dtypes.bits(atom.value.dtype) < 64:
         return dtypes.min_value(atom.value.dtype), dtypes.max_value(atom.value.dtype)
     return -inf, inf
+
+
+def _extreme_bounds(
+    atom: Binary, a: tuple[float, float], b: tuple[float, float], ranges: Ranges
+) -> tuple[float, float]:
+    """Bounds of a minimum or maximum; both lie on their side of the mean, so ``min(x, 9 - x)`` is at most 4."""
+    low, high = -inf, inf
+    if atom.dtype == dtypes.INDEX:
+        low, high = (linear(atom.a, ranges) + linear(atom.b, ranges)).bounds(ranges)
+    if atom.op == "min":
+        return min(a[0], b[0]), min(a[1], b[1], high // 2 if high < inf else inf)
+    return max(a[0], b[0], -(-low // 2) if low > -inf else -inf), max(a[1], b[1])
 
 
 def bounds(expr: Expr, ranges: Ranges) -> tuple[float, float]:

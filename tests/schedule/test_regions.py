@@ -55,9 +55,27 @@ def test_linear_indices_are_exact(indices: tuple[Expr, ...], first: str, extent:
 
 def test_what_is_not_known_is_all_of_it() -> None:
     table = Buffer("T", (1000,), "int64")
-    for index in (Load(table, (i,)), Load(table, (o,)) + i, (i ^ 3) + o, i * j):
+    for index in (Load(table, (i,)), Load(table, (o,)) + i, (i ^ 3) + o):
         found = span(index)
         assert (str(found.first), found.extent, found.exact) == ("0", 1000, False)
+
+
+def test_a_product_and_what_is_clipped_are_bounded_by_numbers() -> None:
+    table = Buffer("T", (1000,), "int64")
+    for index, extent in ((i * j, 7), (te.clip(Load(table, (i,)), 0, 4), 5), (te.select(o > 2, i, j) + 0, 4)):
+        found = span(index)
+        assert (str(found.first), found.extent) == ("0", extent)
+
+
+def test_a_clamped_window_is_a_window() -> None:
+    def clamped(index: Expr) -> Expr:
+        return te.clip(index, 0, 54)
+
+    found = span(clamped(o * 8 + i - 2), clamped(o * 8 + i + 2), size=55)
+    assert (str(found.first), found.extent) == ("max(o * 8 - 2, 0)", 8)
+    mirrored = te.maximum(o * 8 + i - 2, 1 - (o * 8 + i))
+    assert span(mirrored).extent == 4
+    assert span(te.abs(o * 8 + i - 3)).extent == 4
 
 
 def test_a_wrap_takes_all_of_the_remainder() -> None:
