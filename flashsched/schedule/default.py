@@ -64,14 +64,19 @@ def stage_names(outputs: Sequence[Tensor]) -> list[tuple[Operation, str]]:
 
 
 def new_stage(
-    name: str, op: ComputeOp, buffers: dict[int, Buffer], *, output: bool = False, scope: str = "global"
+    name: str,
+    op: ComputeOp,
+    buffers: dict[int, Buffer],
+    *,
+    output: bool = False,
+    scope: str = "global",
+    outs: Sequence[Buffer] = (),
 ) -> Stage:
-    """The stage of *op*, which reads *buffers* (one for the id of each tensor) and adds its own to them."""
-    outs = []
-    for tensor in op.outputs:
-        label = name if len(op.outputs) == 1 else f"{name}.v{tensor.index}"
-        outs.append(Buffer(label, tensor.shape, tensor.dtype, scope))
-        buffers[id(tensor)] = outs[-1]
+    """The stage of *op*, which reads *buffers* (one for the id of each tensor) and adds its own (*outs*) to them."""
+    if not outs:
+        labels = [name] if len(op.outputs) == 1 else [f"{name}.v{tensor.index}" for tensor in op.outputs]
+        outs = [Buffer(label, t.shape, t.dtype, scope) for label, t in zip(labels, op.outputs, strict=True)]
+    buffers |= {id(tensor): buffer for tensor, buffer in zip(op.outputs, outs, strict=True)}
     where = tuple(op.axis)
 
     def to_load(node: Expr) -> Expr | None:

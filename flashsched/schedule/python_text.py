@@ -86,10 +86,19 @@ class _Writer:
         else:
             call = [f"s.{step.primitive}(", self._tensor(step.stage), ", " if pieces else "", *pieces, ")"]
         self.state, out = apply(before, step.primitive, step.stage, step.args)
+        self._forget(before, step.stage)
         line = _Line(step.stage if of_stage else (out or ("",))[0], call)
         self.lines.append(line)
         for name in out:
             line.targets += self._made(before, step.stage, name)
+
+    def _forget(self, before: State, stage: str) -> None:
+        """Let go of the axes that *stage* had *before* and has lost, so that those in their place are unpacked."""
+        axes = before.stages[stage].axes if stage in before.stages else ()
+        for axis, name in zip(axes, loop_names(axes), strict=True):
+            if axis not in self.state.stages[stage].axes and self.state.stages[stage].remade:
+                self.loops.pop((stage, name), None)
+                self.unpacked.discard(stage)
 
     def _made(self, before: State, stage: str, name: str) -> list[_Variable]:
         """The variables for what a step made: a new stage's tensors, or a loop."""
@@ -129,7 +138,7 @@ class _Writer:
         """The variable that holds the loop; those of a stage's axes are unpacked when the first of them is named."""
         if (stage, name) not in self.loops and stage not in self.unpacked:
             self.unpacked.add(stage)
-            op, known = self.state.stages[stage].op, self.state.stages[stage].axes
+            op, known = self.state.stages[stage].now, self.state.stages[stage].axes
             names = dict(zip((*op.axis, *op.reduce_axis), loop_names((*op.axis, *op.reduce_axis)), strict=True))
             for axes, attribute in ((op.axis, "axis"), (op.reduce_axis, "reduce_axis")):
                 held = [_Variable(_squeezed(names[axis])) for axis in axes]

@@ -16,7 +16,7 @@ from flashsched.schedule.printer import nest_text
 from flashsched.schedule.python_text import to_python
 from flashsched.schedule.state import State
 from flashsched.schedule.trace import Step, Trace
-from flashsched.schedule.views import Loop, StageView
+from flashsched.schedule.views import Loop, LoopLike, StageView
 from flashsched.te.tensor import Operation, PlaceholderOp, Tensor
 
 __all__ = ["Loop", "Schedule", "StageView", "create_schedule"]
@@ -119,7 +119,17 @@ class Schedule:
     def cache_write(self, tensor: Tensor | str, scope: str) -> Any:
         """Let a stage in *scope* compute *tensor*, which becomes a copy of it; returns the new stage's tensor(s)."""
         (name,) = self.apply("cache_write", self._stage_name(tensor), {"scope": scope})
-        made = self._state.stages[name].op.outputs
+        return self._tensors(name)
+
+    def rfactor(self, tensor: Tensor | str, loop: LoopLike, factor_axis: int = 0) -> Any:
+        """Combine each turn of the reduction's *loop* in a stage of its own; returns the new stage's tensor(s)."""
+        view = self[tensor]
+        args = {"loop": view._loop(loop), "factor_axis": factor_axis}
+        return self._tensors(self.apply("rfactor", view.name, args if factor_axis else {"loop": args["loop"]})[0])
+
+    def _tensors(self, stage: str) -> Any:
+        """The tensor that *stage* computes, or all of them where it computes several."""
+        made = self._state.stages[stage].op.outputs
         return made[0] if len(made) == 1 else made
 
     def _tensor_name(self, tensor: Tensor | str) -> str:

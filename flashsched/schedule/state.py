@@ -26,7 +26,7 @@ class Stage:
 
     Attributes:
         name: unique in the schedule.
-        op: the operation whose axes are the stage's first loops.
+        op: the operation that it computes; the tensors of the program are its outputs.
         block: its block, bound to nothing yet; nests are made around it.
         buffers: what it writes.
         output: whether the caller sees what it writes.
@@ -35,6 +35,7 @@ class Stage:
         steps: the steps on its own loops, replayed when its nest is made anew.
         attach: the stage and the loop that it is computed at; None at the root.
         inlined: whether its expression was put into its readers, so that it has no nest.
+        remade: what became of *op* where a primitive gave the stage other axes.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Stage:
     steps: tuple[Step, ...] = ()
     attach: tuple[str, str] | None = None
     inlined: bool = False
+    remade: ComputeOp | None = None
+
+    @property
+    def now(self) -> ComputeOp:
+        """The operation whose axes are the stage's first loops."""
+        return self.remade or self.op
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -57,6 +64,11 @@ class Stage:
     def spatial(self) -> tuple[Axis, ...]:
         """Those of its axes that are dimensions of what it writes."""
         return tuple(axis for axis in self.axes if axis.kind is AxisKind.SPATIAL)
+
+    @property
+    def reduced(self) -> tuple[Axis, ...]:
+        """Those of its axes that it combines over."""
+        return tuple(axis for axis in self.axes if axis.kind is AxisKind.REDUCE)
 
     def unused_name(self, base: str) -> str:
         """*base*, numbered where the stage has had a loop of that name."""

@@ -20,6 +20,7 @@ __all__ = ["CPU_PRIMITIVES", "GPU_PRIMITIVES", "schedules", "take_step"]
 
 CPU_PRIMITIVES = (
     "split", "split", "split", "tile", "fuse", "reorder", "reorder", "unroll", "vectorize", "vectorize", "parallel",
+    "rfactor", "rfactor",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
     "prefetch", "set_scope", "storage_align", "transform_layout",
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from flashsched.codegen.passes.guards import conjuncts
 from flashsched.schedule.ir import Block, If, Let, Load, Stmt, Store, rewrite_stmt, seq
-from flashsched.te.expr import Expr, Var, logical_and
+from flashsched.te.expr import Expr, Select, Var, logical_and, same
 from flashsched.te.visit import substitute, walk
 
 __all__ = ["open_blocks"]
@@ -18,7 +19,10 @@ def open_blocks(body: Stmt) -> Stmt:
             where i.o * 4 + i.i < n       ->    if i.o * 4 + i.i < n:
             C[i] = A[i]                             C[i.o * 4 + i.i] = A[i.o * 4 + i.i]
 
-    Where one of several stores reads what another writes, the values are computed first.
+    Where one of several stores reads what another writes, the values are computed first. A block that stores what is
+    there already, where some condition does not hold, does nothing there::
+
+        C[i] = select(i < n, C[i] + A[i], C[i])    ->    if i < n: C[i] = C[i] + A[i]
     """
 
     def change(node: Stmt) -> Stmt | None:
@@ -30,10 +34,27 @@ def open_blocks(body: Stmt) -> Stmt:
             return substitute(expr, bindings)
 
         stores = [Store(s.buffer, tuple(bound(i) for i in s.indices), bound(s.value)) for s in node.stores]
+        where, stores = _changing(list(node.where), stores)
         opened = _at_once(stores)
-        return If(logical_and(*node.where), opened) if node.where else opened
+        return If(logical_and(*where), opened) if where else opened
 
     return rewrite_stmt(body, change)
+
+
+def _changing(where: list[Expr], stores: list[Store]) -> tuple[list[Expr], list[Store]]:
+    """*stores* and the conditions *where* they change something, if they all name one by a ``Select``."""
+    chosen: list[Select] = []
+    for store in stores:
+        value = store.value
+        if not isinstance(value, Select) or not same(value.b, Load(store.buffer, store.indices)):
+            return where, stores
+        if any(isinstance(node, Load) for node in walk(value.condition)):
+            return where, stores
+        chosen.append(value)
+    if not all(same(value.condition, chosen[0].condition) for value in chosen):
+        return where, stores
+    inner = [Store(s.buffer, s.indices, value.a) for s, value in zip(stores, chosen, strict=True)]
+    return [*where, *conjuncts(chosen[0].condition)], inner
 
 
 def _at_once(stores: list[Store]) -> Stmt:

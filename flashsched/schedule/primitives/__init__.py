@@ -12,6 +12,7 @@ from flashsched.schedule.primitives.parallel import parallel
 from flashsched.schedule.primitives.prefetch import prefetch
 from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive, replay_loop_step
 from flashsched.schedule.primitives.reorder import reorder
+from flashsched.schedule.primitives.rfactor import rfactor
 from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.split import split
 from flashsched.schedule.primitives.storage_align import storage_align
@@ -35,6 +36,7 @@ __all__ = [
     "primitive",
     "reorder",
     "replay_loop_step",
+    "rfactor",
     "set_scope",
     "split",
     "storage_align",

@@ -112,7 +112,7 @@ def _moved(stage: Stage, name: str, scope: str) -> Stage:
         stores=tuple(map(store, stage.block.stores)),
         init=tuple(map(store, stage.block.init)),
     )
-    return Stage(name, _moved_op(stage.op, name, axes), block, tuple(buffers.values()), False)
+    return Stage(name, _moved_op(stage.now, name, axes), block, tuple(buffers.values()), False)
 
 
 def _moved_op(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:

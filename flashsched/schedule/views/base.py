@@ -43,7 +43,7 @@ class StageHandle:
     @property
     def op(self) -> ComputeOp:
         """The operation, for ``op.axis`` and ``op.reduce_axis``."""
-        return self._schedule.state.stages[self.name].op
+        return self._schedule.state.stages[self.name].now
 
     @property
     def loops(self) -> tuple[Loop, ...]:

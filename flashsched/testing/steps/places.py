@@ -29,8 +29,22 @@ def _no_arguments(draw: Draw, schedule: Schedule) -> Arguments:
     return None if stage is None else (stage.name, {})
 
 
+def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly a stage that has a reduction, and a loop that may be over it."""
+    stage = a_stage_with_loops(draw, schedule)
+    reductions = [s for s in schedule.state.stages.values() if s.loops and s.reduced]
+    if reductions and draw(st.integers(0, 9)):
+        stage = draw(st.sampled_from(reductions))
+    if stage is None:
+        return None
+    loop = draw(st.sampled_from(list(stage.loops)[-3:]))
+    place = draw(st.integers(-2, 2))
+    return stage.name, {"loop": loop, "factor_axis": place} if place else {"loop": loop}
+
+
 ARGUMENTS: dict[str, Drawer] = {
     "compute_at": _compute_at,
     "compute_root": _no_arguments,
     "compute_inline": _no_arguments,
+    "rfactor": _rfactor,
 }

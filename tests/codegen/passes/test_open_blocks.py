@@ -7,7 +7,7 @@ from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.schedule.ir import Let, blocks, walk_stmt
 from flashsched.schedule.printer import nest_text
-from flashsched.testing.programs import argmax, largest, pointwise
+from flashsched.testing.programs import argmax, largest, pointwise, row_sum
 
 
 def test_bindings_and_conditions() -> None:
@@ -39,3 +39,12 @@ def test_a_store_that_reads_what_another_writes_sees_it_as_it_was() -> None:
         "M.v0[i] = new.M.v0",
         "M.v1[i] = new.M.v1",
     ]
+
+
+def test_a_store_of_what_is_there_already_is_a_condition() -> None:
+    _, C = row_sum(2, 0, 7)
+    s = te.create_schedule(C)
+    s.rfactor(C, s[C].split("k", 4)[0])
+    text = nest_text(open_blocks(place_init(s.body))).split("\n")
+    at = text.index("      if k.o * 4 + k.i < 7:")
+    assert text[at + 1].strip() == "C.rf[k.o, i] = C.rf[k.o, i] + A[i, k.o * 4 + k.i]"
