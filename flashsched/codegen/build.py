@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flashsched.codegen.kernel import Kernel, Param, Strides
-from flashsched.codegen.lower import lower
+from flashsched.codegen.lower import CPU_PASSES, lower
 from flashsched.errors import DeviceError
 from flashsched.schedule.ir import Buffer, Load, Prefetch, Program, Stmt, Store, map_exprs, rewrite_stmt
 from flashsched.schedule.schedule import Schedule
@@ -26,7 +26,8 @@ def build(
         schedule: what to compile.
         args: the tensors that the caller passes, inputs then outputs; by default all of them, inputs in the order in
             which they are first read.
-        target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets).
+        target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets). A nest for a GPU
+            runs here, too: its blocks in parallel, the threads of a block one after another.
         name: the kernel's name.
 
     Raises:
@@ -39,7 +40,7 @@ def build(
             f"kernels are compiled for 'cpu', not for {target!r}",
             hint="fs.simulate(schedule, device=...) tells how a device that is not here would run it",
         )
-    return build_program(lower(schedule, args, name))
+    return build_program(lower(schedule, args, name, passes=CPU_PASSES))
 
 
 def build_program(program: Program) -> Kernel:

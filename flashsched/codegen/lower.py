@@ -16,6 +16,7 @@ from flashsched.codegen.passes.guards import hoist_guards
 from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
+from flashsched.codegen.passes.serial_threads import serial_threads
 from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
 from flashsched.errors import KernelError
@@ -23,12 +24,14 @@ from flashsched.schedule.ir import Buffer, Program, Stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
-__all__ = ["PASSES", "OnPass", "lower", "program_of"]
+__all__ = ["CPU_PASSES", "PASSES", "OnPass", "Pass", "lower", "program_of"]
 
 OnPass: TypeAlias = Callable[[str, Program, float], None]
 """``on_pass(name, program, seconds)``, called after each pass."""
 
-PASSES: tuple[tuple[str, Callable[[Stmt, frozenset[Buffer]], Stmt]], ...] = (
+Pass: TypeAlias = tuple[str, Callable[[Stmt, frozenset[Buffer]], Stmt]]
+
+PASSES: tuple[Pass, ...] = (
     ("place_init", lambda body, given: place_init(body)),
     ("open_blocks", lambda body, given: open_blocks(body)),
     ("allocate", allocate),
@@ -40,9 +43,19 @@ PASSES: tuple[tuple[str, Callable[[Stmt, frozenset[Buffer]], Stmt]], ...] = (
 )
 """The passes in order: name and function ``(body, the caller's buffers) -> body``."""
 
+_SERIAL: Pass = ("serial_threads", lambda body, given: serial_threads(body))
+_PLACE = [name for name, _ in PASSES].index("hoist_guards")
+
+CPU_PASSES: tuple[Pass, ...] = (*PASSES[:_PLACE], _SERIAL, *PASSES[_PLACE:])
+"""The same for a CPU, where the blocks and threads of a GPU's nest are loops, before conditions move about."""
+
 
 def lower(
-    schedule: Schedule, args: Sequence[Tensor] | None = None, name: str = "kernel", on_pass: OnPass | None = None
+    schedule: Schedule,
+    args: Sequence[Tensor] | None = None,
+    name: str = "kernel",
+    on_pass: OnPass | None = None,
+    passes: Sequence[Pass] = PASSES,
 ) -> Program:
     """The program of *schedule* after all passes.
 
@@ -52,6 +65,7 @@ def lower(
             which they are first read.
         name: the program's name.
         on_pass: called after each pass.
+        passes: what to run: `CPU_PASSES` for a nest that a CPU is to run.
 
     Raises:
         KernelError: *args* leaves out an input or an output, or names something that is neither or one thing twice.
@@ -59,7 +73,7 @@ def lower(
     """
     program = program_of(schedule, args, name)
     given = frozenset((*program.params, *program.outputs))
-    for title, run in PASSES:
+    for title, run in passes:
         start = time.perf_counter()
         program = program.with_body(run(program.body, given))
         if on_pass is not None:

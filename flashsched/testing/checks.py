@@ -12,7 +12,7 @@ import numpy as np
 
 from flashsched import te
 from flashsched.codegen.interpreter import interpret
-from flashsched.codegen.lower import lower, program_of
+from flashsched.codegen.lower import CPU_PASSES, lower, program_of
 from flashsched.schedule.schedule import Schedule, create_schedule
 from flashsched.schedule.trace import Trace
 from flashsched.te import dtypes
@@ -58,8 +58,11 @@ def check_meaning(schedule: Schedule, *, compiled: bool = False, seed: int = 0) 
     if compiled:
         from flashsched.codegen.build import build_program  # needs LLVM, which most checks do without
 
+        for_cpu = lower(schedule, passes=CPU_PASSES)
+        if str(for_cpu) != str(lowered):  # a nest for a GPU
+            _compare(schedule, interpret(for_cpu, arrays), wanted, "the nest lowered for a CPU")
         outputs = [garbage(tensor) for tensor in schedule.outputs]
-        build_program(lowered)(*arrays, *outputs)
+        build_program(for_cpu)(*arrays, *outputs)
         _compare(schedule, outputs, wanted, "the kernel")
 
 
