@@ -26,6 +26,7 @@ from flashsched.functions import add, conv2d, matmul, relu
 from flashsched.hw import DeviceSpec, Prediction, devices
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule
+from flashsched.schedule.intrinsic import Intrinsic, intrinsic
 from flashsched.tune.load import load
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import Progress, Result, tune
@@ -39,6 +40,7 @@ __all__ = [
     "ExpressionError",
     "FlashschedError",
     "Infeasible",
+    "Intrinsic",
     "KernelError",
     "LogError",
     "LoweringError",
@@ -57,6 +59,7 @@ __all__ = [
     "conv2d",
     "create_schedule",
     "devices",
+    "intrinsic",
     "load",
     "lower",
     "matmul",

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from flashsched.codegen.emit_code import BITS, Code, Module, Value, clean_name, literal
 from flashsched.codegen.emit_convert import register_type
 from flashsched.codegen.emit_expr import Expressions
+from flashsched.codegen.emit_intrinsic import call_intrinsic
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
+from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store, walk_stmt
@@ -69,7 +71,8 @@ def emit(program: Program, target: Target) -> str:
     except RecursionError:
         raise LoweringError(f"program {program.name!r} holds an expression that is nested too deeply") from None
     module.add(_function(f"void @{name}({', '.join(params)})", "nounwind", state.code))
-    return module.text(f"flashsched program {program.name!r}".replace("\n", " "))
+    text = module.text(f"flashsched program {program.name!r}".replace("\n", " "))
+    return linked(text, module.imports, target) if module.imports else text
 
 
 def _function(head: str, attributes: str, code: Code) -> str:
@@ -152,7 +155,9 @@ class _Statements:
     def _loop(self, loop: For) -> None:
         if loop.turns is not None and loop.turns <= 0:
             return
-        if loop.kind is LoopKind.VECTORIZE and self.state.lanes is None:
+        if loop.kind is LoopKind.TENSORIZE:
+            call_intrinsic(loop, self.state, self.expressions)
+        elif loop.kind is LoopKind.VECTORIZE and self.state.lanes is None:
             self._vectorized(loop)
         elif loop.kind is LoopKind.PARALLEL and self.state.outer is None and self.state.lanes is None:
             self._parallel(loop)

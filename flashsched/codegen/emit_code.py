@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from flashsched.codegen.target import Target
 
-__all__ = ["BITS", "Code", "Module", "Value", "clean_name", "literal", "vector_type"]
+__all__ = ["BITS", "Code", "Import", "Module", "Value", "clean_name", "literal", "vector_type"]
 
 BITS: Final = {"double": 64, "float": 32, "half": 16, "i64": 64, "i32": 32, "i16": 16, "i8": 8, "i1": 1}
 _OVERLOAD: Final = {"double": "f64", "float": "f32", "half": "f16"}
@@ -28,6 +28,13 @@ _LOOP_NOTES: Final = """\
 def vector_type(kind: str, lanes: int) -> str:
     """LLVM's name of *lanes* elements of *kind*; one element is a scalar."""
     return kind if lanes == 1 else f"<{lanes} x {kind}>"
+
+
+class Import(NamedTuple):
+    """LLVM text from elsewhere; where *function* is given, the one function that it defines gets this name."""
+
+    text: str
+    function: str | None = None
 
 
 class Value(NamedTuple):
@@ -68,10 +75,12 @@ class Module:
 
     Attributes:
         target: the CPU that the text is for.
+        imports: LLVM text from elsewhere that the module calls, by a label for errors.
     """
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.imports: dict[str, Import] = {}
         self._functions: list[str] = []
         self._declared: dict[str, str] = {}
         self._loops = 1

@@ -190,6 +190,10 @@ class Memory:
     def _is_vector(self, form: Affine) -> bool:
         return bool(form.lane or form.vectors)
 
+    def address(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Value:
+        """A pointer to the element at *indices*, which are the same for all lanes."""
+        return self._pointer(buffer, self._offset(buffer, indices))[0]
+
     # -- loads
 
     def load(self, node: Load) -> Value:

@@ -17,6 +17,7 @@ from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
 from flashsched.codegen.passes.serial_threads import serial_threads
+from flashsched.codegen.passes.settle_tensorized import settle_tensorized
 from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
 from flashsched.errors import KernelError
@@ -39,6 +40,7 @@ PASSES: tuple[Pass, ...] = (
     ("hoist_guards", lambda body, given: hoist_guards(body)),
     ("tidy", lambda body, given: tidy(body)),
     ("cut_tails", lambda body, given: cut_tails(body)),
+    ("settle_tensorized", lambda body, given: settle_tensorized(body)),
     ("unroll_loops", lambda body, given: unroll_loops(body)),
 )
 """The passes in order: name and function ``(body, the caller's buffers) -> body``."""

@@ -41,6 +41,10 @@ class Target:
         """The first part of the triple: ``x86_64``, ``aarch64``, ``arm64``."""
         return self.triple.split("-")[0]
 
+    def has(self, feature: str) -> bool:
+        """Whether code for this CPU may use *feature*, by LLVM's name of it, e.g. ``avx512vnni``."""
+        return feature in _features(self)
+
     def to_json(self) -> dict[str, object]:
         """What a tuning log records of the CPU that a time was measured on; caches in bytes by level."""
         return {
@@ -92,6 +96,14 @@ def _target_named(name: str, cores: int) -> Target:
             hint="name a CPU that this machine includes, or leave FLASHSCHED_TARGET unset",
         )
     return Target(triple, name, ",".join(f"-{f}" for f in sorted(lacking)), _vector_bits(triple, has), cores)
+
+
+@functools.lru_cache(maxsize=16)
+def _features(target: Target) -> frozenset[str]:
+    said = target.features.split(",")
+    plus = {feature[1:] for feature in said if feature.startswith("+")}
+    own = features_of(target.cpu) or frozenset() if not plus else frozenset()  # a native target lists all it has
+    return frozenset((own | plus) - {feature[1:] for feature in said if feature.startswith("-")})
 
 
 _V2 = {"64bit", "cmov", "crc32", "cx16", "cx8", "fxsr", "mmx", "popcnt", "sahf"}

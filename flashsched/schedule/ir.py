@@ -5,9 +5,9 @@ loops around it; primitives change loops and bindings, never what a block comput
 `flashsched.codegen.lower` turn blocks into `If` and `Store`, giving a *lowered nest*.
 
 What a nest means is what running it turn by turn computes. A loop's kind adds a promise (its turns are independent) or
-an instruction to the back end (unroll, use vector instructions, map to GPU threads), never another meaning. A loop
-bound to a GPU thread axis inside a loop that is bound to the same axis is *cooperative*: its turns are shared out among
-the threads, with a barrier before and after.
+an instruction to the back end (unroll, use vector instructions or an intrinsic, map to GPU threads), never another
+meaning. A loop bound to a GPU thread axis inside a loop that is bound to the same axis is *cooperative*: its turns are
+shared out among the threads, with a barrier before and after.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class LoopKind(Enum):
     UNROLL = "unroll"
     VECTORIZE = "vectorize"
     PARALLEL = "parallel"
+    TENSORIZE = "tensorize"
     BLOCK_X = "blockIdx.x"
     BLOCK_Y = "blockIdx.y"
     BLOCK_Z = "blockIdx.z"

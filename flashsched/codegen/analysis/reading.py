@@ -118,7 +118,7 @@ class Site:
         """The innermost of them that are unrolled or vectorized: their points are one piece of straight code."""
         found: list[For] = []
         for loop in reversed(self.serial):
-            if loop.kind not in (LoopKind.UNROLL, LoopKind.VECTORIZE):
+            if loop.kind not in (LoopKind.UNROLL, LoopKind.VECTORIZE, LoopKind.TENSORIZE):
                 break
             found.append(loop)
         return tuple(reversed(found))

@@ -65,7 +65,7 @@ def _for(node: For, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
     turns = node.turns
     if turns == 0:
         return EMPTY
-    if turns == 1 and not (node.kind.is_block or node.kind.is_thread):
+    if turns == 1 and not (node.kind.is_block or node.kind.is_thread or node.kind is LoopKind.TENSORIZE):
         return tidy_under(substituted(node.body, {node.var: Const(0, dtypes.INDEX)}), ranges, facts)
     inner = {**ranges, node.var: (0.0, inf if turns is None else turns - 1.0)}
     body = tidy_under(node.body, inner, facts)

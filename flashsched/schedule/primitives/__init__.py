@@ -16,6 +16,7 @@ from flashsched.schedule.primitives.rfactor import rfactor
 from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.split import split
 from flashsched.schedule.primitives.storage_align import storage_align
+from flashsched.schedule.primitives.tensorize import tensorize
 from flashsched.schedule.primitives.tile import tile
 from flashsched.schedule.primitives.transform_layout import transform_layout
 from flashsched.schedule.primitives.unroll import unroll
@@ -40,6 +41,7 @@ __all__ = [
     "set_scope",
     "split",
     "storage_align",
+    "tensorize",
     "tile",
     "transform_layout",
     "unroll",

@@ -71,6 +71,7 @@ _KIND_WORDS = {
     LoopKind.UNROLL: "unrolled",
     LoopKind.VECTORIZE: "vectorized",
     LoopKind.PARALLEL: "parallel",
+    LoopKind.TENSORIZE: "tensorized",
 }
 
 

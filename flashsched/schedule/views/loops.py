@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.schedule.intrinsic import Intrinsic
 from flashsched.schedule.views.base import Loop, LoopLike, StageHandle
 
 __all__ = ["LoopPrimitives"]
@@ -53,6 +54,11 @@ class LoopPrimitives(StageHandle):
     def parallel(self, loop: LoopLike) -> None:
         """Share the turns of *loop* among the CPU's threads."""
         self._apply("parallel", loop=self._loop(loop))
+
+    def tensorize(self, loop: LoopLike, intrinsic: Intrinsic | str, tail: str | None = None) -> None:
+        """Let *intrinsic*, or the one of that name, do what *loop* and all inside it does."""
+        name = intrinsic if isinstance(intrinsic, str) else intrinsic.name
+        self._apply("tensorize", loop=self._loop(loop), intrinsic=name, tail=tail)
 
     def bind(self, loop: LoopLike, axis: str) -> None:
         """Give the turns of *loop* to the blocks or threads of a GPU, e.g. ``"threadIdx.x"``."""
