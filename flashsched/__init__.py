@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from flashsched.api import *  # noqa: F403
 
-_PARTS = ("api", "bench", "cli", "codegen", "errors", "functions", "hw", "ops", "schedule", "te", "testing")
+_PARTS = ("api", "bench", "cli", "codegen", "compat", "errors", "functions", "hw", "ops", "schedule", "te", "testing")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flashsched.codegen.kernel import Kernel, Param, Strides
 from flashsched.codegen.lower import CPU_PASSES, lower
@@ -13,6 +14,9 @@ from flashsched.schedule.schedule import Schedule
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 from flashsched.te.visit import rewrite
+
+if TYPE_CHECKING:
+    from flashsched.codegen.target import Target
 
 __all__ = ["build", "build_program"]
 
@@ -43,17 +47,20 @@ def build(
     return build_program(lower(schedule, args, name, passes=CPU_PASSES))
 
 
-def build_program(program: Program) -> Kernel:
-    """Compile a lowered program; arrays that are not contiguous get a variant of it, compiled when they first come."""
+def build_program(program: Program, target: Target | None = None) -> Kernel:
+    """Compile a lowered program for *target*, by default this machine.
+
+    Arrays that are not contiguous get a variant of it, compiled when they first come.
+    """
     from flashsched.codegen.emit import emit, entry_name
     from flashsched.codegen.jit import compile_module
     from flashsched.codegen.target import host_target
 
-    target = host_target()
-    module = compile_module(emit(program, target), target)
+    cpu = host_target() if target is None else target
+    module = compile_module(emit(program, cpu), cpu)
 
     def specialize(strides: Strides) -> Kernel:
-        return build_program(_with_strides(program, strides))
+        return build_program(_with_strides(program, strides), target)
 
     params = [_param(b, output=False) for b in program.params] + [_param(b, output=True) for b in program.outputs]
     return Kernel(module, params, entry_name(program.name), specialize)

@@ -14,7 +14,7 @@ from flashsched.codegen import conversions, llvm, object_cache, threads
 from flashsched.codegen.target import Target
 from flashsched.errors import KernelError, LoweringError
 
-__all__ = ["MAX_LINES", "CompiledModule", "compile_module"]
+__all__ = ["MAX_LINES", "CompiledModule", "compile_module", "load_compiled"]
 
 MAX_LINES = 60_000
 """Longest text handed to LLVM. Its time and memory grow faster than the text, and memory limits make it abort."""
@@ -81,5 +81,14 @@ def compile_module(ir_text: str, target: Target) -> CompiledModule:
             hint="unroll less, or vectorize what is unrolled",
         )
     code, from_cache = object_cache.object_code(ir_text, target)
+    return load_compiled(code, ir_text, target, from_cache=from_cache)
+
+
+def load_compiled(code: bytes, ir_text: str, target: Target, *, from_cache: bool = True) -> CompiledModule:
+    """Load the object *code* that *ir_text* was compiled to for *target*.
+
+    Raises:
+        LoweringError: it calls a function that this process does not have.
+    """
     symbols = {**threads.symbols(ir_text), **conversions.symbols(code)}
     return CompiledModule(ir_text, target, from_cache, llvm.load_object(code, ir_text, symbols))

@@ -25,7 +25,7 @@ from flashsched.schedule.ir import Buffer, Program, Stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
-__all__ = ["CPU_PASSES", "PASSES", "OnPass", "Pass", "lower", "program_of"]
+__all__ = ["CPU_PASSES", "PASSES", "OnPass", "Pass", "lower", "program_of", "run_passes"]
 
 OnPass: TypeAlias = Callable[[str, Program, float], None]
 """``on_pass(name, program, seconds)``, called after each pass."""
@@ -73,7 +73,15 @@ def lower(
         KernelError: *args* leaves out an input or an output, or names something that is neither or one thing twice.
         LoweringError: the nest is too large to lower.
     """
-    program = program_of(schedule, args, name)
+    return run_passes(program_of(schedule, args, name), passes, on_pass)
+
+
+def run_passes(program: Program, passes: Sequence[Pass] = PASSES, on_pass: OnPass | None = None) -> Program:
+    """*program*, a scheduled nest with the buffers of its caller, after *passes*.
+
+    Raises:
+        LoweringError: the nest is too large to lower.
+    """
     given = frozenset((*program.params, *program.outputs))
     for title, run in passes:
         start = time.perf_counter()

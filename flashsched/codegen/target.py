@@ -15,7 +15,7 @@ from flashsched.codegen.cpu_features import features_of
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.host_probe import probe_host
 
-__all__ = ["Target", "host_target"]
+__all__ = ["Target", "host_target", "target_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,17 @@ def host_target() -> Target:
     return _target_named(os.environ.get("FLASHSCHED_TARGET", "").strip() or "native", probe_host().cores)
 
 
+def target_named(name: str) -> Target:
+    """This machine as a CPU called *name*, which it must include; names are those of `host_target`.
+
+    Raises:
+        DeviceError: LLVM has no such CPU, or this machine lacks an instruction set that it has.
+    """
+    return _target_named(name, probe_host().cores, "the CPU")
+
+
 @functools.lru_cache(maxsize=16)
-def _target_named(name: str, cores: int) -> Target:
+def _target_named(name: str, cores: int, said: str = "FLASHSCHED_TARGET") -> Target:
     import llvmlite.binding as binding
 
     triple = binding.get_process_triple()
@@ -83,17 +92,17 @@ def _target_named(name: str, cores: int) -> Target:
         has = features_of(name)
     if has is None:
         raise DeviceError(
-            f"FLASHSCHED_TARGET={name!r}: LLVM has no CPU of that name for {triple.split('-')[0]}; "
+            f"{said}={name!r}: LLVM has no CPU of that name for {triple.split('-')[0]}; "
             + did_you_mean(name, ["native", binding.get_host_cpu_name(), *_LEVELS]),
-            hint="leave FLASHSCHED_TARGET unset to compile for this machine",
+            hint=f"leave {said} unset to compile for this machine",
         )
     lacking = has - host
     needed = sorted(feature for feature in lacking if feature.startswith(_ORDINARY))
     if needed:
         raise DeviceError(
-            f"FLASHSCHED_TARGET={name!r}: this machine ({binding.get_host_cpu_name()}) cannot run code for it; "
+            f"{said}={name!r}: this machine ({binding.get_host_cpu_name()}) cannot run code for it; "
             f"it lacks {', '.join(needed)}",
-            hint="name a CPU that this machine includes, or leave FLASHSCHED_TARGET unset",
+            hint=f"name a CPU that this machine includes, or leave {said} unset",
         )
     return Target(triple, name, ",".join(f"-{f}" for f in sorted(lacking)), _vector_bits(triple, has), cores)
 

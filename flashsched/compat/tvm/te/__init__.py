@@ -1,0 +1,43 @@
+"""``tvm.te``: tensor expressions and schedules."""
+
+from __future__ import annotations
+
+from flashsched.compat.tvm.te.axes import IterVar
+from flashsched.compat.tvm.te.reducers import comm_reducer, max, min, prod, sum
+from flashsched.compat.tvm.te.schedule import Schedule, create_schedule
+from flashsched.compat.tvm.te.stage import Stage
+from flashsched.compat.tvm.te.tensor import (
+    Tensor,
+    TensorSlice,
+    compute,
+    placeholder,
+    reduce_axis,
+    tag_scope,
+    thread_axis,
+)
+from flashsched.compat.tvm.tir.op import *  # noqa: F403
+from flashsched.compat.tvm.tir.op import __all__ as _functions
+from flashsched.te.tensor import ComputeOp, Operation, PlaceholderOp
+
+__all__ = [
+    "ComputeOp",
+    "IterVar",
+    "Operation",
+    "PlaceholderOp",
+    "Schedule",
+    "Stage",
+    "Tensor",
+    "TensorSlice",
+    "comm_reducer",
+    "compute",
+    "create_schedule",
+    "max",
+    "min",
+    "placeholder",
+    "prod",
+    "reduce_axis",
+    "sum",
+    "tag_scope",
+    "thread_axis",
+    *_functions,
+]

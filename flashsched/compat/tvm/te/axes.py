@@ -1,0 +1,196 @@
+"""Axes as TVM has them: 32-bit variables in expressions, `IterVar` handles in schedules.
+
+TVM's indices are int32, ours int64. A function given to `compute` gets an `IndexVar`, which is int32, so that every
+expression has the dtype that TVM gives it; `settle` then writes the axis itself in its place. Positions in tensors and
+comparisons of positions are settled in 64 bits, where they cannot overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flashsched.te import dtypes
+from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Select, Var, binary, cast
+from flashsched.te.tensor import Axis, AxisKind, Read
+from flashsched.te.visit import walk
+
+__all__ = ["BoundAxis", "IndexVar", "IterVar", "Range", "ReduceAxis", "Size", "ThreadAxis", "settle"]
+
+
+class Size(int):
+    """An integer that also answers to ``.value`` and ``.dtype``, as the sizes in a TVM shape do.
+
+    >>> Size(3) + 1, Size(3).value, Size(3).dtype
+    (4, 3, 'int32')
+    """
+
+    dtype = "int32"
+
+    @property
+    def value(self) -> int:
+        """The number."""
+        return int(self)
+
+
+class Range(NamedTuple):
+    """``min <= axis < min + extent``."""
+
+    min: Any
+    extent: Any
+
+
+def _range(begin: Any, extent: Any) -> Range:
+    return Range(*(Size(part) if isinstance(part, int) else part for part in (begin, extent)))
+
+
+class IterVar:
+    """What stands for a loop in a schedule: an axis, or what a primitive returned. Has ``var`` and ``dom``."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IndexVar(Var):
+    """An axis as a function given to `compute` sees it: int32. *axis* is what it stands for."""
+
+    axis: Var | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BoundAxis(Axis, IterVar):
+    """An axis of an operation."""
+
+    @property
+    def var(self) -> Var:
+        """The variable, for expressions."""
+        return IndexVar(self.name, "int32", self)
+
+    @property
+    def dom(self) -> Range:
+        """Its range."""
+        return _range(self.begin, self.extent)
+
+    @property
+    def iter_type(self) -> int:
+        """TVM's number for the sort of axis: 0 spatial, 2 reduce."""
+        return 2 if self.kind is AxisKind.REDUCE else 0
+
+
+class ReduceAxis(IterVar):
+    """An axis to reduce over; *axis* is the one that the operation has. In an expression it is its int32 ``var``."""
+
+    iter_type = 2
+
+    def __init__(self, axis: BoundAxis) -> None:
+        self.axis = axis
+        self.var = IndexVar(axis.name, "int32", axis)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.axis.name
+
+    @property
+    def dom(self) -> Range:
+        """Its range."""
+        return self.axis.dom
+
+    def __te_expr__(self) -> Expr:
+        return self.var
+
+    def astype(self, dtype: Any) -> Expr:
+        """Its value, converted."""
+        return self.var.astype(dtype)
+
+    def __neg__(self) -> Expr:
+        return -self.var
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"iter_var({self.name}, {tuple(self.dom)})"
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift"):
+    for _method in (f"__{_name}__", f"__r{_name}__"):
+        setattr(ReduceAxis, _method, getattr(Expr, _method))
+for _method in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+    setattr(ReduceAxis, _method, getattr(Expr, _method))
+
+
+class ThreadAxis(IterVar):
+    """A GPU's axis of blocks or threads, by its name, e.g. ``threadIdx.x``."""
+
+    iter_type = 1
+
+    def __init__(self, name: str, extent: int | None) -> None:
+        self.name = self.thread_tag = name
+        self.var = Var(name, "int32")
+        self.dom = None if extent is None else _range(0, extent)
+
+    def __te_expr__(self) -> Expr:
+        return self.var
+
+    def __repr__(self) -> str:
+        return f"thread_axis({self.name!r})"
+
+
+_ARITHMETIC = ("+", "-", "*", "//", "%", "min", "max")
+
+
+def _is_position(expr: Expr) -> bool:
+    """Whether *expr* is made of axes, sizes and integer literals only."""
+    return all(
+        isinstance(node, Var | Const)
+        or (isinstance(node, Binary) and node.op in _ARITHMETIC)
+        or (isinstance(node, Cast) and node.dtype in ("int32", "int64"))
+        for node in _numbers(expr)
+    )
+
+
+def _numbers(expr: Expr) -> Iterator[Expr]:
+    for node in walk(expr):
+        yield node if node.dtype in ("int32", "int64") else Compare("==", node, node)
+
+
+def _position(expr: Expr) -> Expr:
+    """An integer *expr* that says where something lies, in 64 bits."""
+    match expr:
+        case IndexVar() if expr.axis is not None:
+            return expr.axis
+        case Const() if dtypes.is_int(expr.dtype):
+            return Const(expr.value, dtypes.INDEX)
+        case Cast() if dtypes.is_int(expr.value.dtype) and expr.dtype in ("int32", "int64"):
+            return _position(expr.value) if expr.value.dtype in ("int32", "int64") else cast(settle(expr), dtypes.INDEX)
+        case Binary() if expr.op in _ARITHMETIC and expr.dtype in ("int32", "int64"):
+            return binary(expr.op, _position(expr.a), _position(expr.b))
+        case Select() if expr.dtype in ("int32", "int64"):
+            return Select(settle(expr.condition), _position(expr.a), _position(expr.b))
+        case _:
+            return cast(settle(expr), dtypes.INDEX)
+
+
+def settle(expr: Expr) -> Expr:
+    """*expr* with each `IndexVar` replaced by the axis that it stands for; its dtype stays.
+
+    >>> i = IndexVar("i", "int32", Axis("i", "int64", 8))
+    >>> settle(i + 1), settle(i + 1).dtype
+    (int32(i + 1), 'int32')
+    """
+    if expr.dtype in ("int32", "int64") and _is_position(expr) and any(isinstance(n, IndexVar) for n in walk(expr)):
+        return cast(_position(expr), expr.dtype)
+    if isinstance(expr, Read):
+        return Read(expr.tensor, tuple(_position(index) for index in expr.indices))
+    if (
+        isinstance(expr, Compare)
+        and expr.a.dtype in ("int32", "int64")
+        and _is_position(expr.a)
+        and _is_position(expr.b)
+    ):
+        return Compare(expr.op, _position(expr.a), _position(expr.b))
+    if not expr.children:
+        return expr
+    return expr.rebuild([settle(child) for child in expr.children])

@@ -1,0 +1,222 @@
+"""``s[C]`` with TVM's primitives and arguments; each is a step of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flashsched.compat.tvm.te.axes import BoundAxis, IterVar, Range, ReduceAxis, ThreadAxis
+from flashsched.errors import StructureError, UnknownNameError
+from flashsched.schedule.default import loop_names
+from flashsched.schedule.ir import For
+from flashsched.schedule.views import Loop, StageView
+from flashsched.te.expr import Const, Var
+from flashsched.te.tensor import Axis, Operation
+
+if TYPE_CHECKING:
+    from flashsched.compat.tvm.te.schedule import Schedule
+
+__all__ = ["LoopVar", "Stage"]
+
+
+class LoopVar(IterVar):
+    """A loop that a primitive made."""
+
+    def __init__(self, stage: Stage, loop: Loop) -> None:
+        self._stage = stage
+        self.loop = loop
+
+    @property
+    def name(self) -> str:
+        """The loop's name."""
+        return self.loop.name
+
+    @property
+    def var(self) -> Var:
+        """Its variable, by its name."""
+        return Var(self.loop.name, "int32")
+
+    @property
+    def dom(self) -> Range | None:
+        """Its range, where the loop is still there."""
+        known = self._stage.view._schedule.state.stages[self.loop.stage]
+        if self.loop.name not in known.loops:
+            return None
+        node: For = self._stage.view._schedule.state.loop(self.loop.stage, self.loop.name)
+        return BoundAxis(self.name, "int64", node.turns or 0).dom
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LoopVar) and other.loop == self.loop
+
+    def __hash__(self) -> int:
+        return hash(self.loop)
+
+    def __repr__(self) -> str:
+        return f"iter_var({self.loop})"
+
+
+class Stage:
+    """One stage of a schedule; an input (*name* is None) has no loops to schedule."""
+
+    def __init__(self, schedule: Schedule, name: str | None, op: Operation) -> None:
+        self._schedule = schedule
+        self._name = name
+        self._input = op
+
+    @property
+    def view(self) -> StageView:
+        """The stage of ours."""
+        if self._name is None:
+            raise UnknownNameError(
+                f"{self._input.name} is an input: it has no loops",
+                hint=f'schedule a copy of it: s.cache_read({self._input.name}, "global", [reader])',
+            )
+        return self._schedule.ours[self._name]
+
+    @property
+    def op(self) -> Any:
+        """The operation, with ``axis`` and ``reduce_axis``."""
+        return self._input if self._name is None else self.view.op
+
+    @property
+    def origin_op(self) -> Any:
+        """The operation that the stage began with."""
+        return self._input
+
+    @property
+    def leaf_iter_vars(self) -> list[IterVar]:
+        """Its loops as they stand, from the outside in."""
+        state = self._schedule.ours.state
+        known = state.stages[self.view.name]
+        names = {var: name for name, var in known.loops.items()}
+        return [self._loop(Loop(known.name, names[var])) for var in _in_order(state.body, set(names))]
+
+    @property
+    def all_iter_vars(self) -> list[IterVar]:
+        """The axes that it began with, then its loops."""
+        return [*self.op.axis, *self.op.reduce_axis, *self.leaf_iter_vars]
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the caller sees what it computes."""
+        return any(tensor.op is self._input for tensor in self._schedule.ours.outputs)
+
+    def _loop(self, loop: Loop) -> LoopVar:
+        return LoopVar(self, loop)
+
+    def _name_of(self, handle: Any) -> Any:
+        """What ours takes for *handle*: a loop, an axis of the stage or a name."""
+        if isinstance(handle, LoopVar):
+            return handle.loop
+        axis = handle.axis if isinstance(handle, ReduceAxis) else handle
+        if isinstance(axis, Axis):
+            own = (*self.view.op.axis, *self.view.op.reduce_axis)
+            if not any(axis is known for known in own):
+                # after cache_write and rfactor, an axis of the original means the one that took its place
+                for known, name in zip(own, loop_names(own), strict=True):
+                    if (known.name, known.extent, known.kind) == (axis.name, axis.extent, axis.kind):
+                        return name
+        return axis
+
+    def _done(self) -> None:
+        self._schedule.settle()
+
+    def split(
+        self, parent: Any, factor: Any = None, nparts: Any = None, disable_predication: bool = False
+    ) -> tuple[LoopVar, LoopVar]:
+        """Cut a loop in two, the inner of *factor* turns or the outer of *nparts*; returns (outer, inner)."""
+        loops = self.view.split(self._name_of(parent), factor=_number(factor), nparts=_number(nparts))
+        self._done()
+        outer, inner = map(self._loop, loops)
+        return outer, inner
+
+    def fuse(self, *args: Any) -> LoopVar:
+        """Make one loop of adjacent ones, given from the outside in (as arguments or as one list)."""
+        items = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+        if len(items) == 1:
+            return self._loop(Loop(self.view.name, self.view._loop(self._name_of(items[0]))))
+        loop = self._loop(self.view.fuse(*map(self._name_of, items)))
+        self._done()
+        return loop
+
+    def tile(
+        self, x_parent: Any, y_parent: Any, x_factor: Any, y_factor: Any
+    ) -> tuple[LoopVar, LoopVar, LoopVar, LoopVar]:
+        """Split two loops and order them x outer, y outer, x inner, y inner, which it returns."""
+        loops = self.view.tile(self._name_of(x_parent), self._name_of(y_parent), _number(x_factor), _number(y_factor))
+        self._done()
+        a, b, c, d = map(self._loop, loops)
+        return a, b, c, d
+
+    def reorder(self, *args: Any) -> None:
+        """Put these loops in this order."""
+        items = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+        if len(items) > 1:
+            self.view.reorder(*map(self._name_of, items))
+        self._done()
+
+    def vectorize(self, var: Any) -> None:
+        """Run a loop as vector lanes; one that is not innermost yet becomes a vector as soon as it is."""
+        name = self.view._loop(self._name_of(var))
+        try:
+            self.view.vectorize(name)
+        except StructureError:
+            state = self._schedule.ours.state
+            if state.loop(self.view.name, name).kind.value != "serial":
+                raise
+            self._schedule.later(self.view.name, name)
+
+    def unroll(self, var: Any) -> None:
+        """Write a loop's turns out."""
+        self.view.unroll(self._name_of(var))
+        self._done()
+
+    def parallel(self, var: Any) -> None:
+        """Share a loop's turns among the CPU's threads."""
+        self.view.parallel(self._name_of(var))
+        self._done()
+
+    def bind(self, ivar: Any, thread_ivar: Any) -> None:
+        """Give a loop's turns to the blocks or threads of a GPU."""
+        self.view.bind(self._name_of(ivar), thread_ivar.name if isinstance(thread_ivar, ThreadAxis) else thread_ivar)
+        self._done()
+
+    def compute_at(self, parent: Stage, scope: Any) -> None:
+        """Compute this stage at the loop *scope* of the stage *parent*."""
+        self.view.compute_at(parent.view, parent._name_of(scope))
+        self._done()
+
+    def compute_inline(self) -> None:
+        """Put this stage's expression into its readers."""
+        self.view.compute_inline()
+        self._done()
+
+    def compute_root(self) -> None:
+        """Compute all of this stage before its first reader."""
+        self.view.compute_root()
+        self._done()
+
+    def set_scope(self, scope: str) -> None:
+        """Keep what this stage writes in *scope*."""
+        self.view.set_scope(scope)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a stage has no {name!r} here; see docs/coming-from-tvm.md for what takes its place")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and other._input is self._input and other._schedule is self._schedule
+
+    def __hash__(self) -> int:
+        return hash((id(self._schedule), id(self._input)))
+
+    def __repr__(self) -> str:
+        return f"stage({self._name or self._input.name})"
+
+
+def _number(value: Any) -> Any:
+    return value.value if isinstance(value, Const) else int(value) if isinstance(value, int) else value
+
+
+def _in_order(body: Any, wanted: set[Var]) -> list[Var]:
+    from flashsched.schedule.ir import walk_stmt
+
+    return [node.var for node in walk_stmt(body) if isinstance(node, For) and node.var in wanted]

@@ -1,0 +1,8 @@
+"""``topi.generic``: the schedules that suit any target."""
+
+from __future__ import annotations
+
+from flashsched.compat.tvm.topi import schedules as _schedules
+from flashsched.compat.tvm.topi.schedules import *  # noqa: F403
+
+__all__ = [*_schedules.__all__]
