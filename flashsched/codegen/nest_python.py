@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flashsched.codegen.expr_python import ExprWriter, Scope
@@ -34,7 +34,7 @@ from flashsched.schedule.ir import (
 )
 from flashsched.schedule.nest import filled_together
 from flashsched.te import dtypes
-from flashsched.te.expr import Var
+from flashsched.te.expr import Var, const
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses, walk
 
@@ -282,6 +282,8 @@ class _Writer(ExprWriter):
         lines, inner = [], {}
         if block.where:
             lines.append(f"if not ({' and '.join(self.condition(w) for w in block.where)}): return")
+        if block.within:
+            lines.append(f"real = {' and '.join(self.condition(w) for w in block.within)}")
         for item in block.iters:
             inner[item.var] = slot = self.new_var()
             end = item.begin + item.extent
@@ -292,6 +294,9 @@ class _Writer(ExprWriter):
             reduced = [item for item in block.iters if item.kind is AxisKind.REDUCE]
             first = " and ".join(f"v[{inner[item.var]}] == {item.begin}" for item in reduced) or "True"
             lines += [f"if {first}:", *(f"    {line}" for line in self.stores(block.init))]
+        if block.within:
+            padding = () if block.reduces else [replace(s, value=const(0, s.buffer.dtype)) for s in block.stores]
+            lines += ["if not real:", *(f"    {line}" for line in (*self.stores(padding), "return"))]
         return self.guarded([*lines, *self.stores(block.stores), "pass"], block, block.name)
 
     def stores(self, stores: Sequence[Store]) -> list[str]:

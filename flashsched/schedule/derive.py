@@ -54,7 +54,7 @@ def derive(state: State, name: str) -> State:
     """*state* with the nest of the stage *name* made anew where its ``attach`` says, those inside it too."""
     from flashsched.schedule.primitives import replay_loop_step  # the primitives are built on this module
 
-    state = detached(state, name)
+    state = _without_padding(detached(state, name), name)
     stage = state.stages[name]
     if stage.attach is None:
         nest, fresh = root_nest(stage)
@@ -67,6 +67,17 @@ def derive(state: State, name: str) -> State:
         state = replay_loop_step(state, step)
     for inner in reversed(state.attached_to(name)):  # readers before what they read
         state = derive(state, inner.name)
+    return state
+
+
+def _without_padding(state: State, name: str) -> State:
+    """*state* with the buffers of the stage *name* as large as its axes: its steps make them larger, if at all."""
+    from flashsched.schedule.primitives.blocks import change_buffer
+
+    shape = tuple(axis.extent for axis in state.stages[name].spatial)
+    for buffer in state.stages[name].buffers:
+        if buffer.shape != shape:
+            state = change_buffer(state, buffer, replace(buffer, shape=shape))
     return state
 
 
@@ -104,7 +115,7 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
 def _asked_under(body: Stmt, stage: Stage, points: Ranges) -> list[Expr]:
     """The conditions, known at these *points*, without which no block of *body* reads *stage*, so that it may rest."""
     readers = [b for b in blocks(body) if b.name != stage.name and reads(b, stage.buffers)]
-    tests = [{structural_key(w): w for w in b.where if free_vars(w) <= points.keys()} for b in readers]
+    tests = [{structural_key(w): w for w in (*b.where, *b.within) if free_vars(w) <= points.keys()} for b in readers]
     return [w for key, w in tests[0].items() if all(key in other for other in tests[1:])] if tests else []
 
 

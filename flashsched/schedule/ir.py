@@ -237,6 +237,9 @@ class Block(Stmt):
     variables only. *init*, of a reduction, is done instead of nothing before the first point that is combined into the
     same element, that is where every reduce iteration variable has its first value; with nothing to combine, the
     elements are just initialised.
+
+    Where one of *within*, which speaks of loop variables too, does not hold, the point is padding: a reduction combines
+    nothing into it, and any other block stores 0.
     """
 
     name: str
@@ -244,6 +247,12 @@ class Block(Stmt):
     stores: tuple[Store, ...]
     init: tuple[Store, ...] = ()
     where: tuple[Expr, ...] = ()
+    within: tuple[Expr, ...] = ()
+
+    @property
+    def reduces(self) -> bool:
+        """Whether several points are combined into one element."""
+        return any(item.kind is AxisKind.REDUCE for item in self.iters)
 
     @property
     def bindings(self) -> dict[Var, Expr]:
@@ -317,7 +326,7 @@ def own_exprs(stmt: Stmt) -> Iterator[Expr]:
         case Block():
             for store in (*stmt.stores, *stmt.init):
                 yield from (*store.indices, store.value)
-            yield from (*stmt.where, *(item.value for item in stmt.iters))
+            yield from (*stmt.where, *stmt.within, *(item.value for item in stmt.iters))
         case _:
             pass
 
@@ -369,7 +378,8 @@ def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
                 return Prefetch(node.buffer, tuple(change(i) for i in node.indices))
             case Block():
                 iters = tuple(replace(item, value=change(item.value)) for item in node.iters)
-                return replace(node, iters=iters, where=tuple(change(w) for w in node.where))
+                where, within = tuple(map(change, node.where)), tuple(map(change, node.within))
+                return replace(node, iters=iters, where=where, within=within)
             case _:
                 pass
         return None

@@ -161,11 +161,16 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
             return Store(stmt.buffer, indices, simplify(stmt.value, ranges))
         case Block():
             iters = tuple(replace(item, value=simplify(item.value, ranges)) for item in stmt.iters)
-            kept = tuple(w for w in stmt.where if prove(w, ranges) is not True)
-            return replace(stmt, iters=iters, where=tuple(simplify(w, ranges) for w in kept))
+            where, within = _in_doubt(stmt.where, ranges), _in_doubt(stmt.within, ranges)
+            return replace(stmt, iters=iters, where=where, within=within)
         case _:
             pass
     return stmt
+
+
+def _in_doubt(conditions: tuple[Expr, ...], ranges: Ranges) -> tuple[Expr, ...]:
+    """Those of *conditions* that *ranges* leave open, simplified."""
+    return tuple(simplify(c, ranges) for c in conditions if prove(c, ranges) is not True)
 
 
 def substituted(stmt: Stmt, values: Mapping[Var, Expr]) -> Stmt:

@@ -105,6 +105,8 @@ def _write_block(block: Block, pad: str, names: Mapping[Var, str], lines: list[s
     lines.append(f"{pad}{block.name}({bound}):{remark}{arrow}")
     if block.where:
         lines.append(f"{pad}{_STEP}where {' and '.join(expr_text(w, names) for w in block.where)}")
+    if block.within:
+        lines.append(f"{pad}{_STEP}padding unless {' and '.join(expr_text(w, names) for w in block.within)}")
     for store in block.init:
         lines.append(f"{pad}{_STEP}init {_store(store, {})}")
     for store in block.stores:

@@ -75,7 +75,7 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
                 stores((node,), inner, {})
             case Block():
                 if node.name != skip:
-                    loads((*node.where, *(item.value for item in node.iters)), inner, {})
+                    loads((*node.where, *node.within, *(item.value for item in node.iters)), inner, {})
                     stores((*node.stores, *node.init), inner, node.bindings)
             case _:
                 pass

@@ -81,8 +81,9 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
                 loop=loop.var,
                 hint=f"set_scope('shared') for {block.name!r} first, or bind the loop to another axis",
             )
+        spoken = (*block.where, *block.within, *(item.value for item in block.iters))
         for outer in own:
-            if any(uses(expr, outer.var) for expr in (*block.where, *(item.value for item in block.iters))):
+            if any(uses(expr, outer.var) for expr in spoken):
                 refuse(
                     state,
                     f"{shares}, and each turn of {outer.var.name!r} needs another part of {block.name!r}",

@@ -90,7 +90,7 @@ def test_what_does_not_divide_gets_one_condition_a_root_axis() -> None:
         ({"loop": "i", "nparts": -1}, "nparts must be at least 1, got -1"),
         ({"loop": "i", "factor": 2.5}, "factor must be an integer, got 2.5"),
         ({"loop": "i", "factor": True}, "factor must be an integer, got True"),
-        ({"loop": "i", "factor": 2, "tail": "shift"}, "no tail strategy 'shift'"),
+        ({"loop": "i", "factor": 2, "tail": "shrink"}, "no tail strategy 'shrink'"),
     ],
 )
 def test_split_refuses(arguments: dict[str, object], says: str) -> None:

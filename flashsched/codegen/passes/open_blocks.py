@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashsched.codegen.passes.guards import conjuncts
 from flashsched.schedule.ir import Block, If, Let, Load, Stmt, Store, rewrite_stmt, seq
-from flashsched.te.expr import Expr, Select, Var, logical_and, same
+from flashsched.te.expr import Expr, Select, Var, const, logical_and, same
 from flashsched.te.visit import substitute, walk
 
 __all__ = ["open_blocks"]
@@ -18,6 +18,8 @@ def open_blocks(body: Stmt) -> Stmt:
         C(i=i.o * 4 + i.i):
             where i.o * 4 + i.i < n       ->    if i.o * 4 + i.i < n:
             C[i] = A[i]                             C[i.o * 4 + i.i] = A[i.o * 4 + i.i]
+
+    At padding a reduction stores what is there already, and any other block 0.
 
     Where one of several stores reads what another writes, the values are computed first. A block that stores what is
     there already, where some condition does not hold, does nothing there::
@@ -35,6 +37,8 @@ def open_blocks(body: Stmt) -> Stmt:
 
         stores = [Store(s.buffer, tuple(bound(i) for i in s.indices), bound(s.value)) for s in node.stores]
         where, stores = _changing(list(node.where), stores)
+        if node.within:
+            stores = [_or_padding(store, logical_and(*node.within), node.reduces) for store in stores]
         opened = _at_once(stores)
         return If(logical_and(*where), opened) if where else opened
 
@@ -55,6 +59,12 @@ def _changing(where: list[Expr], stores: list[Store]) -> tuple[list[Expr], list[
         return where, stores
     inner = [Store(s.buffer, s.indices, value.a) for s, value in zip(stores, chosen, strict=True)]
     return [*where, *conjuncts(chosen[0].condition)], inner
+
+
+def _or_padding(store: Store, real: Expr, reduces: bool) -> Store:
+    """*store* where the point is *real*; elsewhere what a reduction, or another block, stores at padding."""
+    rest = Load(store.buffer, store.indices) if reduces else const(0, store.buffer.dtype)
+    return Store(store.buffer, store.indices, Select(real, store.value, rest))
 
 
 def _at_once(stores: list[Store]) -> Stmt:

@@ -11,9 +11,9 @@ from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.marks import MARKS
 from flashsched.schedule.nest import find_block, path_to, replace_loop
 from flashsched.schedule.state import State, refuse
-from flashsched.te.expr import Var
+from flashsched.te.expr import Binary, Var
 from flashsched.te.tensor import AxisKind
-from flashsched.te.visit import uses
+from flashsched.te.visit import free_vars, uses, walk
 
 __all__ = [
     "block_of",
@@ -83,7 +83,7 @@ def require_count(state: State, what: str, value: int) -> int:
 
 
 def require_independent(state: State, stage: str, loop: For, name: str, kind: LoopKind) -> None:
-    """Refuse a loop whose turns combine values into the same element."""
+    """Refuse a loop whose turns combine values into the same element, or write an element that another turn writes."""
     if AxisKind.REDUCE in iterates(state, stage, loop.var):
         refuse(
             state,
@@ -93,6 +93,29 @@ def require_independent(state: State, stage: str, loop: For, name: str, kind: Lo
             loop=loop.var,
             hint=f"choose a loop over the output, or split the reduction with rfactor and make that loop {kind.value}",
         )
+    if _overlaps(state, stage, loop.var, kind):
+        refuse(
+            state,
+            f"loop {name!r} has a shifted tail: its last tile writes elements that the one before writes too, and "
+            f"running them at once ({kind.value}) is a race",
+            error=DependenceError,
+            loop=loop.var,
+            hint="split with tail='cut' or 'guard' instead, or choose another loop",
+        )
+
+
+def _overlaps(state: State, stage: str, var: Var, kind: LoopKind) -> bool:
+    """Whether turns of the loop over *var* may write one element, because a split of it, or of its axis, is shifted.
+
+    Such a binding holds ``min(outer * factor, n - factor) + inner``. The lanes of a vector are turns of the inner
+    loop alone, which do not meet; in other loops inner turns meet as soon as the outer loop stands inside.
+    """
+    own = set(state.stage(stage).loops.values())
+    for item in block_of(state, stage).iters:
+        shifted = [n for n in walk(item.value) if isinstance(n, Binary) and n.op == "min" and free_vars(n) & own]
+        if uses(item.value, var) and shifted:
+            return kind is not LoopKind.VECTORIZE or any(uses(node, var) for node in shifted)
+    return False
 
 
 def renamed(

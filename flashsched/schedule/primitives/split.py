@@ -6,17 +6,15 @@ from types import MappingProxyType
 
 from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import For, Stmt
-from flashsched.schedule.nest import add_guard, loop_ranges, path_to, replace_loop, simplified, substituted
+from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
 from flashsched.schedule.primitives.loops import renamed, require_count, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.primitives.tails import require_tail, room_for_padding, tail_body, tail_index
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Var, compare
 
-__all__ = ["TAILS", "split"]
-
-TAILS = ("guard", "cut")
-"""What may be done about a last turn that is not full."""
+__all__ = ["split"]
 
 
 @primitive(on_loops=True)
@@ -36,9 +34,15 @@ def split(
             S                            for i.i in range(factor):
                                              S[i := i.o * factor + i.i]  where i.o * factor + i.i < n
 
-    The condition is left out where it always holds. *tail* says what becomes of it where it does not: ``"guard"`` tests
-    it at each point (a vector loop masks its lanes), ``"cut"`` tests once a tile whether the tile is full, and gives
-    full tiles code without conditions and the last tile code of its own size.
+    The condition is left out where it always holds. *tail* says what becomes of it where it does not:
+
+    - ``"guard"``, the default: it is tested as lowering sees fit, at each point at most; always possible.
+    - ``"cut"``: it is tested once a tile. Full tiles get code without conditions, the last one code of its own size.
+    - ``"mask"``: it stays the mask of a vector loop, whatever else cuts the nest (in any other loop it is a guard).
+    - ``"pad"``: the tail is computed as well. Memory is made larger, and holds 0 there; what a reduction writes there
+      is its identity, and the tail of a loop over a reduction adds nothing.
+    - ``"shift"``: ``S[i := min(i.o * factor, n - factor) + i.i]``, so the last tile is full, and overlaps with the one
+      before.
 
     >>> from flashsched import te
     >>> A = te.placeholder((10,), name="A")
@@ -58,18 +62,14 @@ def split(
 
     Raises:
         ScheduleError: *loop* is absent or not serial; neither or both of *factor* and *nparts* are given, or below 1.
+        ArgumentError: there is no such *tail*, or fewer than *factor* turns to shift a tile into.
+        OutputError: an output would be padded.
+        StructureError: a loop would be padded that is only a part of its axis.
+        DependenceError: a reduction would be shifted, and compute some points twice.
     """
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "split", f"split first, then mark '{loop}.i'")
     require_unmarked(state, node, loop, "split")
-    if tail not in TAILS:
-        refuse(
-            state,
-            f"no tail strategy {tail!r}",
-            error=ArgumentError,
-            loop=node.var,
-            hint=f"known: {', '.join(TAILS)}",
-        )
     turns = node.turns
     assert turns is not None
     if factor is not None and nparts is None:
@@ -86,18 +86,20 @@ def split(
             loop=node.var,
             hint="factor=4 makes inner loops of 4 turns, nparts=4 an outer loop of 4",
         )
+    ragged = outer_turns * inner_turns != turns
+    tail = require_tail(state, stage, node, loop, tail, inner_turns, ragged=ragged)
     known = state.stage(stage)
     names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
     outer, inner = Var(names[0]), Var(names[1])
-    ragged = outer_turns * inner_turns != turns
-    notes = {**node.notes, "tail": "cut"} if ragged and tail == "cut" else dict(node.notes)
+    notes = {**node.notes, "tail": tail} if tail in ("cut", "mask") else dict(node.notes)
     around = loop_ranges(path_to(state.body, lambda n: n is node)[:-1])
 
     def rewrite(old: For) -> Stmt:
-        index = outer * max(inner_turns, 1) + inner  # an empty loop stays what both parts run over
+        factor = max(inner_turns, 1)  # an empty loop stays what both parts run over
+        index = tail_index(tail, outer, inner, factor, turns)
         body = substituted(old.body, {old.var: index})
         if ragged:
-            body = add_guard(body, compare("<", index, Const(turns, dtypes.INDEX)))
+            body = tail_body(state, stage, old, body, compare("<", index, Const(turns, dtypes.INDEX)), tail)
         tiled = For(inner, Const(inner_turns, dtypes.INDEX), body, notes=MappingProxyType(notes))
         whole = For(outer, Const(outer_turns, dtypes.INDEX), tiled, notes=old.notes)
         return simplified(whole, around)
@@ -105,4 +107,7 @@ def split(
     state = state.with_body(replace_loop(state.body, node.var, rewrite))
     given = f"factor={factor}" if factor is not None else f"nparts={nparts}"
     step = f"split({loop!r}, {given})"
-    return renamed(state, stage, [loop], {names[0]: outer, names[1]: inner}, step, names[1]), names
+    state = renamed(state, stage, [loop], {names[0]: outer, names[1]: inner}, step, names[1])
+    if tail == "pad":
+        state = room_for_padding(state, stage, (outer, inner), loop)
+    return state, names

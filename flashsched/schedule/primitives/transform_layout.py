@@ -12,7 +12,7 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Binary, Const, Expr, Var, is_const
 
-__all__ = ["transform_layout"]
+__all__ = ["require_one_place_each", "transform_layout"]
 
 
 @primitive()
@@ -61,12 +61,12 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
                 error=ArgumentError,
                 hint="name one index for each dimension before the arrow",
             )
-        _require_one_place_each(state, stage, fresh, buffer.shape)
+        require_one_place_each(state, stage, fresh, buffer.shape)
         state = change_buffer(state, buffer, replace(buffer, layout=fresh))
     return state, ()
 
 
-def _require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tuple[int, ...]) -> None:
+def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tuple[int, ...]) -> None:
     """Refuse a map whose outputs are not the digits of each index in some mixed radix, every digit once."""
     digits: dict[Var, list[tuple[int, float]]] = {var: [] for var in layout.inputs}
     for expr in layout.outputs:

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.primitives.tails import TAILS
 from flashsched.schedule.schedule import Schedule
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage_with_loops, one_loop
 
@@ -32,7 +33,8 @@ def _split(draw: Draw, schedule: Schedule) -> Arguments:
 
 
 def _tail(draw: Draw) -> dict[str, Any]:
-    return {"tail": "cut"} if draw(st.booleans()) else {}
+    tail = draw(st.sampled_from(["guard", "guard", *TAILS]))
+    return {} if tail == "guard" else {"tail": tail}
 
 
 def _tile(draw: Draw, schedule: Schedule) -> Arguments:
