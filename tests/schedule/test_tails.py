@@ -352,3 +352,15 @@ def test_another_loop_of_a_shifted_stage_runs_in_parallel() -> None:
     s[C].vectorize("i1.i")
     check_meaning(s, compiled=True)
     check_round_trip(s)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("tail", TAILS)
+def test_the_parts_of_a_reduction_whose_tail_is_not_full(tail: str, which: int) -> None:
+    _, C = row_sum(5, 0, 10)
+    s = te.create_schedule(C)
+    loops = split(s, C, "k", 4, tail)
+    split(s, C, "i", 3, tail)
+    parts = s.rfactor(C, loops[which])
+    s[parts].split(s[parts].op.axis[-1], 3, tail="pad" if s[parts].op.axis[-1].extent % 3 else "guard")
+    check_meaning(s, compiled=True)

@@ -124,7 +124,8 @@ def _parts(state: State, known: Stage, node: For, names: Mapping[Var, str], othe
     loops: dict[Var, Expr] = {node.var: part, **inner}
     values: dict[Var, Expr] = dict(zip(known.spatial, axes, strict=True))
     values |= {item.var: substitute(item.value, loops) for item in bound.iters if item.kind is AxisKind.REDUCE}
-    conditions = [substitute(w, loops) for w in bound.where if free_vars(w) & loops.keys()]
+    given = (*bound.where, *bound.within)  # padding combines nothing
+    conditions = [substitute(w, loops) for w in given if free_vars(w) & loops.keys()]
     if any(not free_vars(w) <= {part, *inner.values()} for w in conditions):
         refuse(
             state,
