@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flashsched.codegen.externs import Externs
 from flashsched.codegen.kernel import Kernel, Param, Strides
 from flashsched.codegen.lower import CPU_PASSES, lower
 from flashsched.errors import DeviceError
-from flashsched.schedule.ir import Buffer, Load, Prefetch, Program, Stmt, Store, map_exprs, rewrite_stmt
+from flashsched.schedule.external import with_buffers
+from flashsched.schedule.ir import Buffer, Program
 from flashsched.schedule.schedule import Schedule
-from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
-from flashsched.te.visit import rewrite
 
 if TYPE_CHECKING:
     from flashsched.codegen.target import Target
@@ -57,13 +57,14 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
     from flashsched.codegen.target import host_target
 
     cpu = host_target() if target is None else target
-    module = compile_module(emit(program, cpu), cpu)
+    externs = Externs(program)
+    module = compile_module(emit(program, cpu), cpu, externs.symbols)
 
     def specialize(strides: Strides) -> Kernel:
         return build_program(_with_strides(program, strides), target)
 
     params = [_param(b, output=False) for b in program.params] + [_param(b, output=True) for b in program.outputs]
-    return Kernel(module, params, entry_name(program.name), specialize)
+    return Kernel(module, params, entry_name(program.name), specialize, externs)
 
 
 def _param(buffer: Buffer, *, output: bool) -> Param:
@@ -75,14 +76,7 @@ def _with_strides(program: Program, strides: Strides) -> Program:
     given = (*program.params, *program.outputs)
     new = {old: replace(old, strides=apart) for old, apart in zip(given, strides, strict=True)}
 
-    def on_expr(node: Expr) -> Expr | None:
-        return Load(new[node.buffer], node.indices) if isinstance(node, Load) and node.buffer in new else None
-
-    def on_stmt(node: Stmt) -> Stmt | None:
-        if isinstance(node, Store | Prefetch) and node.buffer in new:
-            return replace(node, buffer=new[node.buffer])
-        return None
-
-    body = rewrite_stmt(map_exprs(program.body, lambda expr: rewrite(expr, on_expr)), on_stmt)
     inputs = tuple(new[b] for b in program.params)
-    return replace(program, params=inputs, outputs=tuple(new[b] for b in program.outputs), body=body)
+    return replace(
+        program, params=inputs, outputs=tuple(new[b] for b in program.outputs), body=with_buffers(program.body, new)
+    )

@@ -16,10 +16,11 @@ from flashsched.codegen.emit_intrinsic import call_intrinsic
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
+from flashsched.codegen.externs import extern_calls, symbol
 from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store, walk_stmt
+from flashsched.schedule.ir import Alloc, Extern, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store, walk_stmt
 from flashsched.te import dtypes
 from flashsched.te.expr import Var
 from flashsched.te.simplify import bounds, prove
@@ -57,6 +58,7 @@ def emit(program: Program, target: Target) -> str:
         raise LoweringError(f"program {program.name!r} takes a buffer twice: {names}")
     module, name = Module(target), entry_name(program.name)
     stored = {stmt.buffer for stmt in walk_stmt(program.body) if isinstance(stmt, Store)}
+    stored |= {buffer for call in extern_calls(program) for buffer in call.outputs}
     state = State(Code(module))
     params = []
     for number, buffer in enumerate(buffers):
@@ -94,6 +96,7 @@ class _Statements:
         self.storage = Storage(state)
         self._depth = 0  # of loops, in this function
         self._outlined = 0
+        self._externs = 0
 
     def write(self, stmt: Stmt) -> None:
         """Write *stmt*."""
@@ -116,11 +119,34 @@ class _Statements:
             case Alloc():
                 with self.storage.allocated(stmt.buffer):
                     self.write(stmt.body)
+            case Extern():
+                self._extern(stmt)
             case _:
                 raise LoweringError(
                     f"{type(stmt).__name__} has no code: a nest must be lowered before it is compiled",
                     hint="run it through the passes of flashsched.codegen.lower",
                 )
+
+    def _extern(self, stmt: Extern) -> None:
+        """A call of a Python function, which says whether it raised; the kernel then ends, its memory given back."""
+        code, buffers = self.code, (*stmt.inputs, *stmt.outputs)
+        if self._depth or self.state.outer is not None or self.state.lanes is not None:
+            raise LoweringError(f"extern stage {stmt.name!r} stands inside a loop, and is called once")
+        name, arguments = symbol(self._externs), code.stack(8 * len(buffers), "arguments")
+        self._externs += 1
+        code.comment(f"extern {stmt.name}")
+        for number, buffer in enumerate(buffers):
+            place = code.make(f"getelementptr i8, ptr {arguments}, i64 {8 * number}", "ptr")
+            code.line(f"store ptr {self.state.slot(buffer).pointer}, ptr {place.text}, align 8")
+        code.module.declare(name, "i32", ["ptr"], "nounwind")
+        status = code.make(f"call i32 @{name}(ptr {arguments})", "i32")
+        raised = code.compare("icmp ne", status, literal(0, "i32"))
+        failed, after = code.fresh("raised"), code.fresh("returned")
+        code.line(f"br i1 {raised.text}, label %{failed}, label %{after}")
+        code.enter(failed)
+        self.storage.free_all()
+        code.line("ret void")
+        code.enter(after)
 
     # -- conditions
 

@@ -82,6 +82,12 @@ class Storage:
     def __init__(self, state: State) -> None:
         self._state = state
         self._on_stack = 0
+        self._on_heap: list[str] = []
+
+    def free_all(self) -> None:
+        """Give back what is allocated on the heap at this point, because the function ends here."""
+        for pointer in self._on_heap:
+            self._state.code.line(f"call void @free(ptr {pointer})")
 
     @contextmanager
     def hoisted(self, buffers: Sequence[Buffer]) -> Iterator[None]:
@@ -120,8 +126,10 @@ class Storage:
             code.module.declare("free", "void", ["ptr"], "nounwind")
             made = f"call noalias align {ALIGNMENT} ptr @aligned_alloc(i64 {ALIGNMENT}, i64 {room})"
             pointer = code.make(made, "ptr", 1, hint).text
+            self._on_heap.append(pointer)
         state.slots[buffer] = Slot(pointer, ALIGNMENT, private=True, copies=copies, notes=notes)
         yield
         del state.slots[buffer]
         if not fits:
+            self._on_heap.remove(pointer)
             code.line(f"call void @free(ptr {pointer})")

@@ -21,6 +21,7 @@ from flashsched.schedule.ir import Alloc, Buffer, Iter, Program, Stmt, blocks, w
 from flashsched.schedule.printer import nest_text
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array
+from flashsched.te.extern import call_extern
 from flashsched.te.tensor import AxisKind
 
 __all__ = ["InterpreterError", "interpret", "interpret_nest"]
@@ -116,7 +117,8 @@ class _Machine:
             "v": self.vars, "m": self.memory, "W": self.writers, "R": self.readers, "T": self.turn, "B": self.first,
             "H": [0] * len(self.code.loops),
             "outside": self.outside, "poison": self.poison, "race": self.race, "astray": self.astray,
-            "uneven": self.uneven, "explain": self.explain, "FAULTS": (_Fault, ZeroDivisionError, OverflowError),
+            "uneven": self.uneven, "explain": self.explain, "extern": self.extern,
+            "FAULTS": (_Fault, ZeroDivisionError, OverflowError),
             **self.code.names,
         }  # fmt: skip
         exec(compile(self.code.source, f"{__file__}, interpreted nest", "exec"), names)
@@ -139,6 +141,15 @@ class _Machine:
             more = f", nor are {len(missing) - 1} other elements of it" if len(missing) > 1 else ""
             raise InterpreterError(f"{buffer.name}{at} is never written{more}")
         return np.array(values, dtype=numpy_dtype(buffer.dtype)).reshape(buffer.shape)
+
+    def extern(self, number: int) -> None:
+        """Call a function with what lies in its buffers, and store what it makes of them."""
+        call = self.code.externs[number]
+        inputs = [self.contents(buffer) for buffer in call.inputs]
+        outputs = [np.zeros(buffer.shape, numpy_dtype(buffer.dtype)) for buffer in call.outputs]
+        call_extern(call.name, call.function, inputs, outputs)
+        for buffer, array in zip(call.outputs, outputs, strict=True):
+            self.memory[self.code.slot(buffer)] = list(array.reshape(-1))
 
     def outside(self, slot: int, verb: str, *at: int) -> NoReturn:
         buffer = self.code.buffers[slot]

@@ -7,7 +7,9 @@ calls; this file is the one call that a builder of kernels makes.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from flashsched.codegen import conversions, llvm, object_cache, threads
@@ -65,10 +67,11 @@ class CompiledModule:
         return llvm.emit_assembly(self._optimized, self.target)
 
 
-def compile_module(ir_text: str, target: Target) -> CompiledModule:
+def compile_module(ir_text: str, target: Target, functions: Mapping[str, int] = MappingProxyType({})) -> CompiledModule:
     """Compile *ir_text* for *target* and load it; 15 ms and up, or about 0.5 ms from the object cache.
 
-    The text may call `fs_parallel_for` (see `threads`), the C library and libm, and glibc's libmvec. Each function is
+    The text may call `fs_parallel_for` (see `threads`), the C library and libm, glibc's libmvec, and *functions*, by
+    address, which must live as long as the module. Each function is
     defined on one line that ends in ``{``; triple and data layout are set here.
 
     Raises:
@@ -81,14 +84,21 @@ def compile_module(ir_text: str, target: Target) -> CompiledModule:
             hint="unroll less, or vectorize what is unrolled",
         )
     code, from_cache = object_cache.object_code(ir_text, target)
-    return load_compiled(code, ir_text, target, from_cache=from_cache)
+    return load_compiled(code, ir_text, target, functions, from_cache=from_cache)
 
 
-def load_compiled(code: bytes, ir_text: str, target: Target, *, from_cache: bool = True) -> CompiledModule:
-    """Load the object *code* that *ir_text* was compiled to for *target*.
+def load_compiled(
+    code: bytes,
+    ir_text: str,
+    target: Target,
+    functions: Mapping[str, int] = MappingProxyType({}),
+    *,
+    from_cache: bool = True,
+) -> CompiledModule:
+    """Load the object *code* that *ir_text* was compiled to for *target*; *functions* are what else it calls.
 
     Raises:
         LoweringError: it calls a function that this process does not have.
     """
-    symbols = {**threads.symbols(ir_text), **conversions.symbols(code)}
+    symbols = {**threads.symbols(ir_text), **conversions.symbols(code), **functions}
     return CompiledModule(ir_text, target, from_cache, llvm.load_object(code, ir_text, symbols))

@@ -23,6 +23,7 @@ from flashsched.errors import KernelError
 from flashsched.te.dtypes import numpy_dtype
 
 if TYPE_CHECKING:
+    from flashsched.codegen.externs import Externs
     from flashsched.codegen.jit import CompiledModule
     from flashsched.codegen.target import Target
 
@@ -96,6 +97,7 @@ class Kernel:
         name: the entry function, ``void name(ptr, ptr, ...)`` with one pointer for each parameter.
         specialize: makes the kernel for arrays that are not contiguous, given the strides of each parameter; it is
             asked once for each combination. Without it, such arrays are refused.
+        externs: the Python functions that the code calls.
 
     Raises:
         KernelError: on a call, for arguments that the kernel cannot take safely.
@@ -107,6 +109,7 @@ class Kernel:
         params: Sequence[Param],
         name: str,
         specialize: Callable[[Strides], Kernel] | None = None,
+        externs: Externs | None = None,
     ) -> None:
         self.module = module
         self.params = tuple(params)
@@ -120,6 +123,7 @@ class Kernel:
         self._strides = tuple(param.strides for param in self.params)
         self._plain = not any(self._strides)
         self._specialize = specialize
+        self._externs = externs if externs is not None and externs.symbols else None
         self._variants: dict[Strides, Kernel] = {}
 
     @property
@@ -146,9 +150,13 @@ class Kernel:
         else:
             if self._plain and not self._meet(pointers):
                 self._entry(*pointers)
+                if self._externs is not None:
+                    self._externs.raise_pending()
                 return self._returned(args)
         kernel, arrays = self._examine(args)
         kernel._entry(*map(pointer, arrays))
+        if kernel._externs is not None:
+            kernel._externs.raise_pending()
         return self._returned(args)
 
     def time(self, *args: Any, repeat: int = 10, min_time: float = 2e-3) -> Timing:
@@ -189,7 +197,10 @@ class Kernel:
 
         def run(calls: int) -> float:
             assert held
-            return _seconds(repeat, entry, pointers, calls)
+            seconds = _seconds(repeat, entry, pointers, calls)
+            if kernel._externs is not None:
+                kernel._externs.raise_pending()
+            return seconds
 
         return run
 

@@ -19,6 +19,7 @@ from flashsched.schedule.ir import (
     Alloc,
     Block,
     Buffer,
+    Extern,
     For,
     If,
     Let,
@@ -61,6 +62,7 @@ class Translation:
     loops: list[For] = field(default_factory=list)
     loop_slots: list[int] = field(default_factory=list)
     tags: list[tuple[Buffer, int]] = field(default_factory=list)
+    externs: list[Extern] = field(default_factory=list)
     leaves: list[Leaf] = field(default_factory=list)
     var_count: int = 0
 
@@ -106,7 +108,13 @@ def _stored(stmt: Stmt) -> set[Buffer]:
 def _own_buffers(stmt: Stmt) -> dict[Buffer, None]:
     """The buffers that *stmt* itself, not a statement in it, reads or writes."""
     loads = (node.buffer for expr in own_exprs(stmt) for node in walk(expr) if isinstance(node, Load))
-    return dict.fromkeys((*loads, *(store.buffer for store in _leaf_stores(stmt))))
+    extern = _extern_of(stmt)
+    called = () if extern is None else (*extern.inputs, *extern.outputs)
+    return dict.fromkeys((*loads, *(store.buffer for store in _leaf_stores(stmt)), *called))
+
+
+def _extern_of(stmt: Stmt) -> Extern | None:
+    return stmt.extern if isinstance(stmt, Block) else stmt if isinstance(stmt, Extern) else None
 
 
 def touched(stmt: Stmt) -> dict[Buffer, None]:
@@ -233,6 +241,11 @@ class _Writer(ExprWriter):
                 return self.loop(stmt, scope, path)
             case Store():
                 return self.guarded(self.stores((stmt,)), stmt, f"{stmt.buffer.name}[...] =")
+            case Extern():
+                self.out.externs.append(stmt)
+                return self.guarded(f"extern({len(self.out.externs) - 1})", stmt, stmt.name)
+            case Block(extern=Extern() as call):
+                return self.stmt(call, scope, path)
             case Block():
                 return self.block(stmt)
             case Prefetch():

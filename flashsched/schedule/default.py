@@ -7,14 +7,15 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from flashsched.errors import ArgumentError
-from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Seq, Stmt, Store, seq
+from flashsched.schedule.ir import Block, Buffer, Extern, For, Iter, Load, Seq, Stmt, Store, seq
 from flashsched.schedule.state import Stage, State
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var
+from flashsched.te.extern import ExternOp
 from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Tensor, graph
 from flashsched.te.visit import rewrite, substitute
 
-__all__ = ["default_state", "loop_names", "new_stage", "root_nest", "stage_names"]
+__all__ = ["default_state", "extern_stage", "loop_names", "new_stage", "root_nest", "stage_names"]
 
 
 def default_state(outputs: Sequence[Tensor]) -> State:
@@ -38,8 +39,11 @@ def default_state(outputs: Sequence[Tensor]) -> State:
             params.append(Buffer(name, op.shape, op.dtype))
             buffers[id(op.output(0))] = params[-1]
             continue
-        assert isinstance(op, ComputeOp)
-        stage = new_stage(name, op, buffers, output=id(op) in wanted)
+        if isinstance(op, ExternOp):
+            stage = extern_stage(name, op, buffers, output=id(op) in wanted)
+        else:
+            assert isinstance(op, ComputeOp)
+            stage = new_stage(name, op, buffers, output=id(op) in wanted)
         nest, stage = root_nest(stage)
         stages[name] = stage
         nests.append(nest)
@@ -74,8 +78,7 @@ def new_stage(
 ) -> Stage:
     """The stage of *op*, which reads *buffers* (one for the id of each tensor) and adds its own (*outs*) to them."""
     if not outs:
-        labels = [name] if len(op.outputs) == 1 else [f"{name}.v{tensor.index}" for tensor in op.outputs]
-        outs = [Buffer(label, t.shape, t.dtype, scope) for label, t in zip(labels, op.outputs, strict=True)]
+        outs = _buffers(name, op, scope)
     buffers |= {id(tensor): buffer for tensor, buffer in zip(op.outputs, outs, strict=True)}
     where = tuple(op.axis)
 
@@ -100,6 +103,20 @@ def new_stage(
     axes = (*op.axis, *op.reduce_axis)
     iters = tuple(Iter(axis, axis.begin, axis.extent, axis.kind, axis) for axis in axes)
     return Stage(name, op, Block(name, iters, stores, init), tuple(outs), output)
+
+
+def extern_stage(name: str, op: ExternOp, buffers: dict[int, Buffer], *, output: bool = False) -> Stage:
+    """The stage of *op*: a block without iteration variables, which calls its function or is to become its nest."""
+    outs = _buffers(name, op, "global")
+    inputs = tuple(buffers[id(tensor)] for tensor in op.arguments)
+    buffers |= {id(tensor): out for tensor, out in zip(op.outputs, outs, strict=True)}
+    call = Extern(name, op.function, inputs, outs, op.nest)
+    return Stage(name, op, Block(name, (), (), extern=call), outs, output)
+
+
+def _buffers(name: str, op: Operation, scope: str) -> tuple[Buffer, ...]:
+    labels = [name] if len(op.outputs) == 1 else [f"{name}.v{tensor.index}" for tensor in op.outputs]
+    return tuple(Buffer(b, t.shape, t.dtype, scope) for b, t in zip(labels, op.outputs, strict=True))
 
 
 def loop_names(axes: Sequence[Axis]) -> list[str]:

@@ -27,6 +27,7 @@ __all__ = [
     "Alloc",
     "Block",
     "Buffer",
+    "Extern",
     "For",
     "If",
     "Iter",
@@ -219,6 +220,17 @@ class Alloc(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Extern(Stmt):
+    """Call *function* with arrays over *inputs* and *outputs*; all of each is read, or written."""
+
+    name: str
+    function: Callable[..., Any]
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    nest: Callable[[Sequence[Buffer], Sequence[Buffer]], Stmt] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Iter:
     """A block's own iteration variable, over ``begin <= var < begin + extent``, bound to *value*."""
 
@@ -240,6 +252,8 @@ class Block(Stmt):
 
     Where one of *within*, which speaks of loop variables too, does not hold, the point is padding: a reduction combines
     nothing into it, and any other block stores 0.
+
+    The block of an *extern* stage has no iteration variables, and does that instead.
     """
 
     name: str
@@ -248,6 +262,7 @@ class Block(Stmt):
     init: tuple[Store, ...] = ()
     where: tuple[Expr, ...] = ()
     within: tuple[Expr, ...] = ()
+    extern: Extern | None = None
 
     @property
     def reduces(self) -> bool:
@@ -397,3 +412,5 @@ def block_loads(block: Block) -> Iterator[Load]:
     for store in (*block.stores, *block.init):
         for part in (*store.indices, store.value):
             yield from (node for node in walk(part) if isinstance(node, Load))
+    for buffer in () if block.extern is None else block.extern.inputs:
+        yield Load(buffer, (Const(0, "int64"),) * len(buffer.shape))  # one that stands for all of it

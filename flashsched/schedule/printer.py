@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flashsched.schedule.ir import Alloc, Block, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Extern, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store
 from flashsched.te.expr import Var
+from flashsched.te.extern import function_name
 from flashsched.te.printing import expr_text
 from flashsched.te.tensor import AxisKind
 
@@ -86,6 +87,8 @@ def _write(
             lines.append(f"{pad}{_store(stmt, names)}")
         case Prefetch():
             lines.append(f"{pad}prefetch {stmt.buffer.name}[{', '.join(expr_text(i, names) for i in stmt.indices)}]")
+        case Extern():
+            lines.append(f"{pad}{_extern(stmt)}")
         case Block():
             _write_block(stmt, pad, names, lines, blocks)
         case _:
@@ -97,8 +100,16 @@ def _store(store: Store, names: Mapping[Var, str]) -> str:
     return f"{store.buffer.name}[{indices}] = {expr_text(store.value, names)}"
 
 
+def _extern(stmt: Extern) -> str:
+    given = ", ".join(buffer.name for buffer in stmt.inputs)
+    return f"{', '.join(b.name for b in stmt.outputs)} = extern {function_name(stmt.function)}({given})"
+
+
 def _write_block(block: Block, pad: str, names: Mapping[Var, str], lines: list[str], blocks: str | None) -> None:
     arrow = "  <--" if block.name == blocks else ""
+    if block.extern is not None:
+        lines.append(f"{pad}{_extern(block.extern)}{arrow}")
+        return
     bound = ", ".join(f"{item.var.name}={expr_text(item.value, names)}" for item in block.iters)
     reduced = [item.var.name for item in block.iters if item.kind is AxisKind.REDUCE]
     remark = f"  # reduces {', '.join(reduced)}" if reduced else ""

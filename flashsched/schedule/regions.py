@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Let, Load, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Buffer, Extern, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Const, Expr, Select, Var
 from flashsched.te.extremes import most
@@ -54,6 +54,11 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
             if writes and store.buffer is buffer:
                 found.append(Access(tuple(substitute(i, bound) for i in store.indices), inner))
 
+    def whole(node: Extern, inner: tuple[tuple[Var, int | None], ...]) -> None:
+        if buffer in node.inputs or (writes and buffer in node.outputs):
+            each = [Var(f"any{n}") for n in range(len(buffer.shape))]
+            found.append(Access(tuple(each), (*inner, *zip(each, buffer.shape, strict=True))))
+
     def visit(node: Stmt, inner: tuple[tuple[Var, int | None], ...]) -> None:
         match node:
             case For():
@@ -73,8 +78,12 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
                     visit(node.otherwise, inner)
             case Store():
                 stores((node,), inner, {})
+            case Extern():
+                whole(node, inner)
             case Block():
-                if node.name != skip:
+                if node.extern is not None:
+                    visit(node.extern, inner)
+                elif node.name != skip:
                     loads((*node.where, *node.within, *(item.value for item in node.iters)), inner, {})
                     stores((*node.stores, *node.init), inner, node.bindings)
             case _:

@@ -15,6 +15,7 @@ from flashsched.schedule.ir import Block, Buffer, For, Stmt, walk_stmt
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Var
+from flashsched.te.extern import ExternOp
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp
 
 __all__ = ["Stage", "State", "refuse"]
@@ -39,7 +40,7 @@ class Stage:
     """
 
     name: str
-    op: ComputeOp
+    op: ComputeOp | ExternOp
     block: Block
     buffers: tuple[Buffer, ...]
     output: bool
@@ -51,7 +52,7 @@ class Stage:
     remade: ComputeOp | None = None
 
     @property
-    def now(self) -> ComputeOp:
+    def now(self) -> ComputeOp | ExternOp:
         """The operation whose axes are the stage's first loops."""
         return self.remade or self.op
 

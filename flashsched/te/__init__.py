@@ -12,6 +12,7 @@ from flashsched.te import boundary
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const, same
 from flashsched.te.expr import logical_and as all
 from flashsched.te.expr import logical_or as any
+from flashsched.te.extern import ExternOp, extern
 from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.reducers import argmax, argmin
@@ -29,6 +30,7 @@ __all__ = [
     "ComputeOp",
     "Const",
     "Expr",
+    "ExternOp",
     "Not",
     "PlaceholderOp",
     "Select",
@@ -42,6 +44,7 @@ __all__ = [
     "compute",
     "const",
     "create_schedule",
+    "extern",
     "placeholder",
     "reduce_axis",
     "same",

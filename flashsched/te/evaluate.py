@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flashsched.errors import DtypeError, ExpressionError, ReducerError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.extern import ExternOp, run_extern
 from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
 
 __all__ = ["Array", "Load", "call_function", "check_reducer", "evaluate", "run_graph"]
@@ -148,6 +149,9 @@ def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumula
         if isinstance(op, ComputeOp):
             for tensor, array in zip(op.outputs, _run_op(op, load, accumulate), strict=True):
                 values[id(tensor)] = array
+        elif isinstance(op, ExternOp):
+            made = run_extern(op, [values[id(tensor)] for tensor in op.arguments], accumulate)
+            values |= {id(tensor): array for tensor, array in zip(op.outputs, made, strict=True)}
         else:
             values[id(op.output(0))] = _fed(op.output(0), feeds)
     return [values[id(tensor)] for tensor in outputs]

@@ -19,6 +19,7 @@ from flashsched.schedule import Schedule, Trace, create_schedule
 from flashsched.schedule.default import loop_names
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Compare, Expr, Select, Var
+from flashsched.te.extern import ExternOp
 from flashsched.te.printing import expr_text
 from flashsched.te.tensor import ComputeOp, PlaceholderOp, Read, Reduce, Reducer, Tensor, graph
 from flashsched.te.visit import walk
@@ -233,6 +234,11 @@ def _text(args: Sequence[Tensor]) -> str:
     numbers = {tensor: f"#{number}" if alike else "" for number, op in enumerate(ops) for tensor in op.outputs}
     lines = []
     for op in ops:
+        if isinstance(op, ExternOp):
+            raise TuneError(
+                f"{op.name} is an extern stage: a log stores decisions, never code, so it can't say what is computed",
+                hint="tune the graphs before and after it, each as a task of its own",
+            )
         if isinstance(op, PlaceholderOp):
             lines.append(f"{op.name}: {op.dtype}{list(op.shape)}")
         elif isinstance(op, ComputeOp):

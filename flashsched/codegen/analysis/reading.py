@@ -18,6 +18,7 @@ from flashsched.schedule.ir import (
     Alloc,
     Block,
     Buffer,
+    Extern,
     For,
     If,
     Let,
@@ -238,6 +239,11 @@ def _walk(
                 yield from _walk(stmt.otherwise, path, conditions, extents)
         case Alloc() | Let():
             yield from _walk(stmt.body, path, conditions, extents)
+        case Block(extern=Extern() as call):
+            raise LoweringError(
+                f"{call.name!r} is an extern stage, and what its function does can't be measured",
+                hint="simulate the graphs before and after it",
+            )
         case Block():
             yield stmt, path, (*conditions, *stmt.where)
         case _:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, Seq, Stmt, Store, map_exprs, rewrite_stmt, seq
+from flashsched.schedule.external import with_buffers
+from flashsched.schedule.ir import (
+    Alloc,
+    Buffer,
+    Extern,
+    For,
+    If,
+    Let,
+    Load,
+    Seq,
+    Stmt,
+    Store,
+    map_exprs,
+    rewrite_stmt,
+    seq,
+)
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together, loop_ranges
 from flashsched.schedule.regions import Span, accesses, region
@@ -45,6 +60,8 @@ def _uses(stmt: Stmt) -> list[Buffer]:
     def on_stmt(node: Stmt) -> Stmt | None:
         if isinstance(node, Store):
             found.append(node.buffer)
+        if isinstance(node, Extern):
+            found.extend((*node.inputs, *node.outputs))
         return None
 
     map_exprs(stmt, on_expr)
@@ -141,6 +158,8 @@ def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Range
                 if node.buffer is old:
                     return Store(new, place(indices, ranges), value)
                 return Store(node.buffer, indices, value)
+            case Extern():
+                return with_buffers(node, {old: new})
             case _:
                 pass
         return node

@@ -19,7 +19,8 @@ def open_blocks(body: Stmt) -> Stmt:
             where i.o * 4 + i.i < n       ->    if i.o * 4 + i.i < n:
             C[i] = A[i]                             C[i.o * 4 + i.i] = A[i.o * 4 + i.i]
 
-    At padding a reduction stores what is there already, and any other block 0.
+    At padding a reduction stores what is there already, and any other block 0. The block of an extern stage
+    becomes its call, or the nest that it was given.
 
     Where one of several stores reads what another writes, the values are computed first. A block that stores what is
     there already, where some condition does not hold, does nothing there::
@@ -30,6 +31,9 @@ def open_blocks(body: Stmt) -> Stmt:
     def change(node: Stmt) -> Stmt | None:
         if not isinstance(node, Block):
             return None
+        if node.extern is not None:
+            nest = node.extern.nest
+            return node.extern if nest is None else nest(node.extern.inputs, node.extern.outputs)
         bindings = node.bindings
 
         def bound(expr: Expr) -> Expr:

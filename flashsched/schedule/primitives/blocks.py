@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from flashsched.schedule.ir import Block, Buffer, Load, Stmt, Store, rewrite_stmt
+from flashsched.schedule.ir import Block, Buffer, Extern, Load, Stmt, Store, rewrite_stmt
 from flashsched.schedule.state import State
 from flashsched.te.expr import Expr
 from flashsched.te.visit import rewrite
@@ -25,24 +25,43 @@ def map_loads(
         indices = tuple(rewrite(i, on_expr) for i in store.indices)
         return Store(store.buffer, indices, rewrite(store.value, on_expr))
 
-    return _map_stores(state, on_store, readers)
+    def on_extern(extern: Extern) -> Extern:
+        inputs = []
+        for buffer in extern.inputs:
+            new = change(Load(buffer, ())) if buffer in buffers else Load(buffer, ())
+            assert isinstance(new, Load), "an extern stage reads memory, so what it reads is never inlined"
+            inputs.append(new.buffer)
+        return replace(extern, inputs=tuple(inputs))
+
+    return _map_stores(state, on_store, on_extern, readers)
 
 
 def change_buffer(state: State, old: Buffer, new: Buffer) -> State:
     """*state* in which *new* stands wherever *old* stood."""
     state = map_loads(state, (old,), lambda load: Load(new, load.indices))
-    state = _map_stores(state, lambda store: replace(store, buffer=new) if store.buffer is old else store)
+    state = _map_stores(
+        state,
+        lambda store: replace(store, buffer=new) if store.buffer is old else store,
+        lambda extern: replace(extern, outputs=tuple(new if b is old else b for b in extern.outputs)),
+    )
     for stage in state.stages.values():
         if old in stage.buffers:
             state = state.with_stage(replace(stage, buffers=tuple(new if b is old else b for b in stage.buffers)))
     return state
 
 
-def _map_stores(state: State, change: Callable[[Store], Store], stages: Collection[str] | None = None) -> State:
-    """*state* in which the stores of the blocks of *stages* (all by default) are changed, in the nest and beside it."""
+def _map_stores(
+    state: State,
+    change: Callable[[Store], Store],
+    change_extern: Callable[[Extern], Extern],
+    stages: Collection[str] | None = None,
+) -> State:
+    """*state* in which what the blocks of *stages* (all by default) do is changed, in the nest and beside it."""
 
     def on_block(block: Block) -> Block:
-        return replace(block, stores=tuple(map(change, block.stores)), init=tuple(map(change, block.init)))
+        extern = None if block.extern is None else change_extern(block.extern)
+        stores, init = tuple(map(change, block.stores)), tuple(map(change, block.init))
+        return replace(block, stores=stores, init=init, extern=extern)
 
     def on_stmt(node: Stmt) -> Stmt | None:
         return on_block(node) if isinstance(node, Block) and (stages is None or node.name in stages) else None

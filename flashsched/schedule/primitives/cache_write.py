@@ -11,6 +11,7 @@ from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Buffer, Iter, Load, Store
 from flashsched.schedule.nest import insert_before_reader
 from flashsched.schedule.primitives.cache_read import require_scope, unused_stage
+from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
@@ -54,6 +55,7 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
         ScheduleError: *stage* has been scheduled already, or there is no such scope.
     """
     known = state.stage(stage)
+    require_te(state, known, "computed elsewhere")
     require_scope(state, scope)
     if known.steps or known.attach is not None or state.attached_to(stage):
         done = known.steps[0].text() if known.steps else "compute_at"
@@ -112,7 +114,9 @@ def _moved(stage: Stage, name: str, scope: str) -> Stage:
         stores=tuple(map(store, stage.block.stores)),
         init=tuple(map(store, stage.block.init)),
     )
-    return Stage(name, _moved_op(stage.now, name, axes), block, tuple(buffers.values()), False)
+    op = stage.now
+    assert isinstance(op, ComputeOp), "an extern stage was refused before"
+    return Stage(name, _moved_op(op, name, axes), block, tuple(buffers.values()), False)
 
 
 def _moved_op(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:

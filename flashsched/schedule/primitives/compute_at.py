@@ -10,6 +10,7 @@ from flashsched.schedule.derive import derive, require_readers_inside
 from flashsched.schedule.ir import For, LoopKind, block_loads, blocks
 from flashsched.schedule.nest import reads
 from flashsched.schedule.primitives.loops import loops_around
+from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 
@@ -72,6 +73,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             block=stage,
             hint=f"compute what it reads at its loops, or make a copy of it: cache_write({stage!r}, 'local')",
         )
+    require_te(state, known, "computed at a loop")
     if consumer == stage:
         refuse(
             state,

@@ -8,6 +8,7 @@ from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Load
 from flashsched.schedule.primitives.blocks import map_loads
+from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Expr, Var
@@ -43,6 +44,7 @@ def compute_inline(state: State, stage: str) -> Result:
             at one of its loops.
     """
     known = state.stage(stage)
+    require_plain_readers(state, known, "inlined")
     if known.block.init:
         refuse(
             state,

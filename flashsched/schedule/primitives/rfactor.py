@@ -159,7 +159,9 @@ def _parts(state: State, known: Stage, node: For, names: Mapping[Var, str], othe
     iters = tuple(Iter(axis, axis.begin, axis.extent, axis.kind, axis) for axis in (*axes, *inner.values()))
     init = tuple(Store(buffers[b], where, start) for b, start in starts.items()) if others else ()
     block = Block(name, iters, tuple(map(store, known.block.stores)), init)
-    op = _operation(known.now, name, where, tuple(inner.values()), values, conditions)
+    whole = known.now
+    assert isinstance(whole, ComputeOp), "an extern stage has no loops"
+    op = _operation(whole, name, where, tuple(inner.values()), values, conditions)
     return Stage(name, op, block, tuple(buffers.values()), False)
 
 

@@ -8,6 +8,7 @@ from math import inf
 from flashsched.errors import ArgumentError, LayoutError, OutputError, StructureError
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
+from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Binary, Const, Expr, Var, is_const
@@ -36,6 +37,7 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
             made of quotients and remainders of single indices.
     """
     known = state.stage(stage)
+    require_plain_readers(state, known, "stored in another order")
     if known.output:
         refuse(
             state,

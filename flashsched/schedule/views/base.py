@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flashsched.errors import UnknownNameError
 from flashsched.schedule.default import loop_names
+from flashsched.te.extern import ExternOp
 from flashsched.te.tensor import Axis, ComputeOp
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class StageHandle:
         return f"<stage {self.name}: loops {', '.join(self._schedule.state.stages[self.name].loops)}>"
 
     @property
-    def op(self) -> ComputeOp:
+    def op(self) -> ComputeOp | ExternOp:
         """The operation, for ``op.axis`` and ``op.reduce_axis``."""
         return self._schedule.state.stages[self.name].now
 
