@@ -14,6 +14,7 @@ from flashsched.codegen.passes.allocate import allocate
 from flashsched.codegen.passes.cut_tails import cut_tails
 from flashsched.codegen.passes.guards import hoist_guards
 from flashsched.codegen.passes.open_blocks import open_blocks
+from flashsched.codegen.passes.pipeline_loops import pipeline_loops
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
 from flashsched.codegen.passes.serial_threads import serial_threads
@@ -36,6 +37,7 @@ PASSES: tuple[Pass, ...] = (
     ("place_init", lambda body, given: place_init(body)),
     ("open_blocks", lambda body, given: open_blocks(body)),
     ("allocate", allocate),
+    ("pipeline_loops", pipeline_loops),
     ("place_prefetches", lambda body, given: place_prefetches(body)),
     ("hoist_guards", lambda body, given: hoist_guards(body)),
     ("tidy", lambda body, given: tidy(body)),

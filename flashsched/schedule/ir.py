@@ -92,7 +92,8 @@ class Buffer:
     *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first
     element. *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
     *aligned* says how far apart the memory's elements are to lie: for ``(dimension, factor, offset)`` that dimension's
-    stride is *offset* modulo *factor*; lowering makes such strides.
+    stride is *offset* modulo *factor*; lowering makes such strides. *doubled* memory is to be filled one turn ahead of
+    its readers; lowering makes two of it.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Buffer:
     alignment: int = 0
     layout: IndexMap | None = None
     aligned: tuple[tuple[int, int, int], ...] = ()
+    doubled: bool = False
 
     @property
     def element_strides(self) -> tuple[int, ...]:

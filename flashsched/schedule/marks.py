@@ -6,19 +6,20 @@ so the whole nest is looked at after each step, and the step that would leave a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
-from flashsched.errors import LimitError, StructureError
+from flashsched.errors import DependenceError, LimitError, StructureError
 from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt, block_loads, blocks, sub_stmts
 from flashsched.schedule.nest import loop_ranges
+from flashsched.schedule.pipelines import pieces_of, plan, private_to
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
 
 __all__ = ["LINE", "MARKS", "MOST_LINES", "lines_of", "require_sound_marks"]
 
-MARKS = {"prefetch": "prefetch"}
+MARKS = {"prefetch": "prefetch", "pipeline": "software_pipeline"}
 """The notes of a loop that count on its turns, each with the primitive that makes it."""
 
 LINE = 64
@@ -33,9 +34,11 @@ def require_sound_marks(state: State) -> None:
 
     Raises:
         StructureError: that is so.
+        DependenceError: a pipelined loop would compute something before what it needs.
         LimitError: a turn would prefetch more than `MOST_LINES` lines.
     """
     _visit(state, state.body, ())
+    _require_doubled(state)
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
@@ -43,8 +46,60 @@ def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
     if isinstance(stmt, For) and "prefetch" in stmt.notes:
         for name in stmt.notes["prefetch"]:
             _require_prefetch(state, name, stmt, path)
+    if isinstance(stmt, For) and "pipeline" in stmt.notes:
+        _require_pipeline(state, stmt, path)
     for inner in sub_stmts(stmt):
         _visit(state, inner, path)
+
+
+def _require_pipeline(state: State, loop: For, path: tuple[Stmt, ...]) -> None:
+    filled = {name for piece in pieces_of(loop) for name in piece.writes}
+    gone = [name for name in loop.notes["pipeline"] if name not in filled]
+    if gone:
+        refuse(
+            state,
+            f"loop {loop.var.name!r} pipelines {gone[0]!r}, which is not computed in it",
+            error=StructureError,
+            loop=loop.var,
+            hint="call software_pipeline last, when all that the loop computes stands in it",
+        )
+    _require_plan(state, loop, loop.notes["pipeline"], ())
+
+
+def _require_doubled(state: State) -> None:
+    """Refuse a loop that can't fill the doubled buffers of the stages computed at it one turn ahead."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for stage in state.stages.values():
+        doubled = [buffer.name for buffer in stage.buffers if buffer.doubled]
+        if doubled and stage.attach is not None:
+            found.setdefault(stage.attach, []).extend(doubled)
+    for place, names in found.items():
+        loop = state.loop(*place)
+        if "pipeline" in loop.notes:
+            refuse(
+                state,
+                f"loop {loop.var.name!r} is pipelined, and {names[0]!r}, which is computed at it, is double-buffered",
+                error=StructureError,
+                loop=loop.var,
+                hint="software_pipeline makes as many versions as are needed; leave double_buffer out",
+            )
+        _require_plan(state, loop, {}, names)
+
+
+def _require_plan(state: State, loop: For, wanted: Mapping[str, tuple[int, int]], doubled: Sequence[str]) -> None:
+    if loop.kind is not LoopKind.SERIAL:
+        what = f"{', '.join(map(repr, doubled))} double-buffered in it" if doubled else "pipelined"
+        refuse(
+            state,
+            f"loop {loop.var.name!r} is marked {loop.kind.value}, and {what}: that needs turns that come one by one",
+            error=StructureError,
+            loop=loop.var,
+            hint="split the loop, and leave the one at which it is computed serial",
+        )
+    try:
+        plan(pieces_of(loop), private_to(state, loop), wanted, doubled)
+    except DependenceError as error:
+        refuse(state, error.reason, error=DependenceError, loop=loop.var, hint=error.hint)
 
 
 def _require_prefetch(state: State, name: str, loop: For, path: tuple[Stmt, ...]) -> None:

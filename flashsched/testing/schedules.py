@@ -22,7 +22,8 @@ CPU_PRIMITIVES = (
     "split", "split", "split", "tile", "fuse", "reorder", "reorder", "unroll", "vectorize", "vectorize", "parallel",
     "rfactor", "rfactor",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
-    "prefetch", "set_scope", "storage_align", "transform_layout",
+    "double_buffer", "double_buffer",
+    "prefetch", "set_scope", "software_pipeline", "software_pipeline", "storage_align", "transform_layout",
 )  # fmt: skip
 """What is drawn from, the more often the more can go wrong with it."""
 

@@ -68,8 +68,9 @@ class Memory:
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
-        return prod(self.shape) * self.width
+        """Bytes of all of it, gaps and a second version included."""
+        elements = self.shape[0] * self.strides[0] if prod(self.shape) and self.shape else prod(self.shape)
+        return elements * self.width * (2 if self.buffer.doubled else 1)
 
     def elements(self, extents: Extents) -> int:
         """How many elements its touches reach while the loops of *extents* turn."""

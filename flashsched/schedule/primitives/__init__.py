@@ -7,6 +7,7 @@ from flashsched.schedule.primitives.cache_read import cache_read
 from flashsched.schedule.primitives.cache_write import cache_write
 from flashsched.schedule.primitives.compute_at import compute_at, compute_root
 from flashsched.schedule.primitives.compute_inline import compute_inline
+from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.parallel import parallel
 from flashsched.schedule.primitives.prefetch import prefetch
@@ -14,6 +15,7 @@ from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive
 from flashsched.schedule.primitives.reorder import reorder
 from flashsched.schedule.primitives.rfactor import rfactor
 from flashsched.schedule.primitives.set_scope import set_scope
+from flashsched.schedule.primitives.software_pipeline import software_pipeline
 from flashsched.schedule.primitives.split import split
 from flashsched.schedule.primitives.storage_align import storage_align
 from flashsched.schedule.primitives.tensorize import tensorize
@@ -31,6 +33,7 @@ __all__ = [
     "compute_at",
     "compute_inline",
     "compute_root",
+    "double_buffer",
     "fuse",
     "parallel",
     "prefetch",
@@ -39,6 +42,7 @@ __all__ = [
     "replay_loop_step",
     "rfactor",
     "set_scope",
+    "software_pipeline",
     "split",
     "storage_align",
     "tensorize",

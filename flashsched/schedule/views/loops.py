@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flashsched.schedule.intrinsic import Intrinsic
+from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.views.base import Loop, LoopLike, StageHandle
+from flashsched.te.tensor import Tensor
 
 __all__ = ["LoopPrimitives"]
 
@@ -42,6 +46,23 @@ class LoopPrimitives(StageHandle):
     def reorder(self, *loops: LoopLike) -> None:
         """Put *loops* in this order, in the places that they have together."""
         self._apply("reorder", loops=[self._loop(item) for item in loops])
+
+    def software_pipeline(
+        self,
+        loop: LoopLike,
+        units: Sequence[Tensor | str] | None = None,
+        *,
+        stages: Sequence[int],
+        order: Sequence[int] | None = None,
+    ) -> None:
+        """Run the pieces of the body of *loop* (*units*, in the order of the text) in *stages*, a turn apart each."""
+        name = self._loop(loop)
+        if units is None:
+            named = unit_names(self._schedule.state, self.name, name)
+        else:
+            named = [self._schedule._tensor_name(unit) for unit in units]
+        places = None if order is None else list(order)
+        self._apply("software_pipeline", loop=name, units=named, stages=list(stages), order=places)
 
     def unroll(self, loop: LoopLike) -> None:
         """Write the turns of *loop* out one after another."""

@@ -15,6 +15,10 @@ __all__ = ["MemoryPrimitives"]
 class MemoryPrimitives(StageHandle):
     """The primitives on the memory that a stage writes."""
 
+    def double_buffer(self) -> None:
+        """Compute this stage one turn ahead, into the other one of two buffers."""
+        self._apply("double_buffer")
+
     def prefetch(self, tensor: Tensor | str, loop: LoopLike, offset: int) -> None:
         """In each turn of *loop*, ask for the lines of *tensor* that the turn *offset* ahead will read."""
         name = self._schedule._tensor_name(tensor)

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.primitives.tails import TAILS
 from flashsched.schedule.schedule import Schedule
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage_with_loops, one_loop
@@ -63,6 +64,22 @@ def _reorder(draw: Draw, schedule: Schedule) -> Arguments:
     return stage.name, {"loops": order[: draw(st.integers(1, len(order)))]}
 
 
+def _software_pipeline(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly at a loop that something is computed at."""
+    attached = [stage.attach for stage in schedule.state.stages.values() if stage.attach is not None]
+    if attached and draw(st.integers(0, 3)) > 0:
+        stage, loop = draw(st.sampled_from(attached))
+    else:
+        drawn = one_loop(draw, schedule)
+        if drawn is None:
+            return None
+        stage, loop = drawn[0], drawn[1]["loop"]
+    units = unit_names(schedule.state, stage, loop)
+    stages = sorted(draw(st.lists(st.integers(0, 2), min_size=len(units), max_size=len(units))))
+    order = draw(st.permutations(range(len(units))))
+    return stage, {"loop": loop, "stages": stages, "order": list(order), "units": units}
+
+
 def _bind(draw: Draw, schedule: Schedule) -> Arguments:
     drawn = one_loop(draw, schedule)
     if drawn is None:
@@ -73,6 +90,7 @@ def _bind(draw: Draw, schedule: Schedule) -> Arguments:
 
 ARGUMENTS: dict[str, Drawer] = {
     "split": _split,
+    "software_pipeline": _software_pipeline,
     "tile": _tile,
     "fuse": _fuse,
     "reorder": _reorder,

@@ -57,6 +57,11 @@ def _prefetch(draw: Draw, schedule: Schedule) -> Arguments:
     return drawn[0], {"tensor": draw(st.sampled_from(names)), **drawn[1], "offset": draw(st.integers(1, 3))}
 
 
+def _no_arguments(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    return None if stage is None else (stage.name, {})
+
+
 def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
     stage = a_stage(draw, schedule)
     if stage is None or not stage.buffers[0].shape:
@@ -69,6 +74,7 @@ def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
 ARGUMENTS: dict[str, Drawer] = {
     "cache_read": _cache_read,
     "cache_write": _scope,
+    "double_buffer": _no_arguments,
     "prefetch": _prefetch,
     "set_scope": _scope,
     "storage_align": _storage_align,
