@@ -22,7 +22,7 @@ from flashsched.te.expr import Binary, Expr, const
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, graph
 from flashsched.te.visit import walk
 
-__all__ = ["Graph", "graphs"]
+__all__ = ["REDUCERS", "Graph", "graphs", "sum_and_least"]
 
 Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -323,13 +323,16 @@ class _Maker:
             if dtypes.is_float(dtype) and self.exact:
                 value = te.clip(value, -_LIMIT * _LIMIT, _LIMIT * _LIMIT)
             if tuples:
-                return _sum_and_least((value, self.element(near, "int32")), axis=axes)
+                return sum_and_least((value, self.element(near, "int32")), axis=axes)
             where = self.condition() if self.draw(st.integers(0, 5)) == 0 else None
             return getattr(te, reducer)(value, axis=axes, where=where)
 
         return te.compute(self.output_shape(near), body, name)
 
 
-_sum_and_least = te.comm_reducer(
+sum_and_least = te.comm_reducer(
     lambda a, b: (a[0] + b[0], te.minimum(a[1], b[1])), lambda s, t: (const(0, s), te.max_value(t)), "sum_and_least"
 )
+
+REDUCERS = {"sum_and_least": sum_and_least}
+"""The reducers of drawn graphs that are none of te's own, by name."""

@@ -5,10 +5,8 @@ Nothing becomes the best before it passed here.
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import math
-import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashsched.codegen.guard_pages import guarded
 from flashsched.errors import TuneError
 from flashsched.te import dtypes
 from flashsched.te.tensor import ComputeOp, graph
 from flashsched.tune.task import Task
 
-__all__ = ["Check", "Reference", "guarded", "verify"]
+__all__ = ["Check", "Reference", "verify"]
 
 Array = NDArray[Any]
 
@@ -183,27 +182,3 @@ def compare(got: Array, reference: Reference) -> Check:
         str(got[worst]),
         str(expected[worst]),
     )
-
-
-def guarded(shape: tuple[int, ...], dtype: np.dtype[Any], values: Array | None = None) -> Array:
-    """An array whose last element ends at a page that can't be touched, filled with *values* or with poison.
-
-    Reading or writing one element beyond its end is a SIGSEGV at once. Where pages can't be protected the array is
-    a plain one.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    page = mmap.PAGESIZE
-    room = -(-size // page) * page
-    memory = mmap.mmap(-1, room + page)
-    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    if hasattr(ctypes, "CDLL") and hasattr(mmap, "PROT_READ"):
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        libc.mprotect(base + room, page, 0)
-    flat = np.frombuffer(memory, dtype=np.uint8, count=size, offset=room - size)
-    array = flat.view(dtype).reshape(shape)
-    if values is None:  # NaN in every float format; in integers a number that small sums are not
-        flat[:] = 0xA7 if dtype.kind in "iub" else 0xFF
-    else:
-        array[...] = values
-    return array

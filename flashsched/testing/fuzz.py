@@ -1,0 +1,288 @@
+"""The schedule fuzzer: ``python -m flashsched.testing.fuzz --schedules 10000 --seed 0``.
+
+It draws te graphs and steps of every primitive, legal and illegal, and holds four things against each other: NumPy, the
+interpreter on the nest as it is scheduled, the interpreter on the nest as it is lowered, and the compiled kernel, run
+between guard pages. All of it happens in a forked child, so a crash or a hang is a finding like any other. What fails
+is shrunk (by hypothesis) to a few lines of Python, and kept as a regression test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
+
+from flashsched.codegen.build import build_program
+from flashsched.codegen.guard_pages import guarded
+from flashsched.codegen.interpreter import interpret
+from flashsched.codegen.lower import lower, program_of
+from flashsched.schedule.ir import For, walk_stmt
+from flashsched.schedule.schedule import Schedule, create_schedule
+from flashsched.te import dtypes
+from flashsched.testing.checks import check_round_trip
+from flashsched.testing.graph_python import graph_python
+from flashsched.testing.graphs import REDUCERS, Graph, graphs
+from flashsched.testing.sandbox import TimedOut, run_apart
+from flashsched.testing.schedules import GPU_PRIMITIVES, take_step
+from flashsched.testing.steps import Draw
+
+__all__ = ["Finding", "Tally", "check_case", "check_kept", "find", "main", "regression_test"]
+
+_CHUNK = 250  # schedules drawn from one seed, between two lines of progress
+
+
+@dataclass
+class Tally:
+    """How often each primitive was accepted, and refused, over a run."""
+
+    schedules: int = 0
+    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def text(self) -> str:
+        """A line a primitive."""
+        names = sorted({*self.accepted, *self.refused})
+        return "\n".join(
+            f"  {name:22} {self.accepted[name]:7} accepted {self.refused[name]:7} refused" for name in names
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A schedule that computes something else than its graph, as small as it could be made.
+
+    Attributes:
+        program: the Python that declares the graph and makes the schedule.
+        fault: what was seen.
+        feed: the seed of the inputs that showed it.
+        exact: whether the graph is compared bit by bit.
+    """
+
+    program: str
+    fault: str
+    feed: int
+    exact: bool
+
+
+@st.composite
+def _cases(
+    draw: Draw, primitives: Sequence[str], most_steps: int, seconds: float, tally: Tally
+) -> tuple[Graph, Schedule, int, str]:
+    """A graph, a schedule, the seed of its inputs, and what went wrong while the schedule was made."""
+    drawn: Graph = draw(graphs())
+    schedule = create_schedule(list(drawn.outputs))
+    for _ in range(draw(st.integers(0, most_steps))):
+        primitive = draw(st.sampled_from(primitives))
+        try:
+            with _alarm(seconds):
+                kept = take_step(draw, schedule, primitive)
+        except HypothesisException:
+            raise
+        except Exception as error:
+            return drawn, schedule, 0, f"while {primitive} was applied: {type(error).__name__}: {error}"
+        (tally.accepted if kept else tally.refused)[primitive] += 1
+    return drawn, schedule, draw(st.integers(0, 3)), ""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise an error in what takes longer than *seconds*."""
+
+    def ring(_signal: int, _frame: Any) -> None:
+        raise TimedOut(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def check_case(drawn: Graph, schedule: Schedule, feed: int = 0) -> None:
+    """Hold the interpreter, before and after lowering, and the kernel against NumPy; and the trace against its replay.
+
+    Raises:
+        AssertionError: two of them differ.
+        FlashschedError: the nest breaks a promise, or can't be compiled.
+    """
+    check_round_trip(schedule)
+    feeds = drawn.feeds(feed)
+    arrays = list(feeds.values())
+    args = [*drawn.inputs, *drawn.outputs]
+    drawn.check(interpret(program_of(schedule, args), arrays), feeds)
+    lowered = lower(schedule, args)
+    drawn.check(interpret(lowered, arrays), feeds)
+    if any(isinstance(node, For) and (node.kind.is_block or node.kind.is_thread) for node in walk_stmt(schedule.body)):
+        return  # a nest for a GPU has no code here
+    kernel = build_program(lowered)
+    for side in ("after", "before"):
+        inputs = [guarded(array.shape, array.dtype, array, side=side) for array in arrays]
+        outputs = [guarded(t.shape, dtypes.numpy_dtype(t.dtype), side=side) for t in drawn.outputs]
+        kernel(*inputs, *outputs)
+        drawn.check(outputs, feeds)
+        for given_array, kept in zip(inputs, arrays, strict=True):
+            assert given_array.tobytes() == kept.tobytes(), "the kernel wrote to an input"
+
+
+def check_kept(schedule: Schedule, feed: int, exact: bool) -> None:
+    """What a regression test asks: `check_case` of a schedule whose graph was written down.
+
+    Raises:
+        AssertionError: it fails again.
+    """
+    drawn = Graph(schedule.inputs, schedule.outputs, exact)
+    run_apart(lambda: check_case(drawn, schedule, feed))
+
+
+def find(
+    schedules: int,
+    start: int,
+    *,
+    primitives: Sequence[str] = GPU_PRIMITIVES,
+    most_steps: int = 16,
+    seconds: float = 60.0,
+    tally: Tally | None = None,
+    check: Callable[[Graph, Schedule, int], None] = check_case,
+    shrink: bool = True,
+) -> Finding | None:
+    """Draw *schedules* schedules from the seed *start* and check each apart; the first that fails, shrunk.
+
+    Args:
+        schedules: how many to draw.
+        start: the seed; the same seed draws the same schedules.
+        primitives: what steps are drawn from.
+        most_steps: the longest schedule.
+        seconds: the time that one schedule may take to be made, and to be checked.
+        tally: counts what was drawn.
+        check: what is asked of each schedule.
+        shrink: whether a failure is made smaller before it is returned.
+    """
+    counts = tally or Tally()
+    last: list[Finding] = []  # the failing case that hypothesis ran last is its smallest
+
+    @seed(start)
+    @settings(
+        max_examples=schedules,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    @given(_cases(primitives, most_steps, seconds, counts))
+    def run(case: tuple[Graph, Schedule, int, str]) -> None:
+        drawn, schedule, feed, fault = case
+        counts.schedules += 1
+        try:
+            if fault:
+                raise AssertionError(fault)
+            run_apart(lambda: check(drawn, schedule, feed), seconds)
+        except AssertionError as error:
+            last.append(Finding(_program(drawn, schedule), f"{type(error).__name__}: {error}", feed, drawn.exact))
+            raise
+
+    try:
+        run()
+    except AssertionError:
+        return last[-1]
+    return None
+
+
+def _program(drawn: Graph, schedule: Schedule) -> str:
+    named = ", ".join(REDUCERS)
+    imports = (
+        [f"from flashsched.testing.graphs import {named}"] if any(name in repr(drawn) for name in REDUCERS) else []
+    )
+    head = "\n".join(["from flashsched import te", *imports])
+    return f"{head}\n\n{graph_python(drawn.outputs, {name: name for name in REDUCERS})}{schedule.to_python()}"
+
+
+def regression_test(finding: Finding) -> tuple[str, str]:
+    """The name and the text of a test file that runs *finding* again."""
+    name = hashlib.sha256(finding.program.encode()).hexdigest()[:10]
+    imports, _, body = finding.program.partition("\n\n")
+    fault = finding.fault.strip().splitlines()[-1][:200].replace("\\", "/").replace('"', "'")
+    lines = [
+        f'"""Found by the fuzzer: {fault}"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        imports,
+        "from flashsched.testing.fuzz import check_kept",
+        "",
+        "",
+        f"def test_{name}() -> None:",
+        *(f"    {line}" if line else "" for line in body.rstrip().splitlines()),
+        f"    check_kept(s, feed={finding.feed}, exact={finding.exact})",
+        "",
+    ]
+    return f"test_{name}.py", "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the fuzzer; returns the exit code: 0 nothing found, 1 something found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flashsched.testing.fuzz", description=(__doc__ or "").split("\n\n")[1]
+    )
+    parser.add_argument("--schedules", type=int, default=1000, metavar="N", help="how many to draw (1000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same schedules (0)")
+    parser.add_argument("--steps", type=int, default=16, metavar="N", help="the longest schedule (16)")
+    parser.add_argument("--seconds", type=float, default=60.0, metavar="T", help="time that one may take (60)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to write a regression test for each finding")
+    parser.add_argument("--stop", action="store_true", help="stop at the first finding")
+    options = parser.parse_args(argv)
+    if sys.platform == "win32":
+        parser.error("the fuzzer forks a process for each schedule, which Windows can't")
+    tally, findings, begin = Tally(), 0, time.monotonic()
+    _warm()
+    for number, at in enumerate(range(0, options.schedules, _CHUNK)):
+        count = min(_CHUNK, options.schedules - at)
+        found = find(
+            count, options.seed * 1_000_003 + number, most_steps=options.steps, seconds=options.seconds, tally=tally
+        )
+        passed = time.monotonic() - begin
+        print(
+            f"{at + count} of {options.schedules} schedules, {findings + (found is not None)} findings, {passed:.0f} s",
+            flush=True,
+        )
+        if found is None:
+            continue
+        findings += 1
+        print(f"\n{found.program}\n{found.fault}\n", flush=True)
+        if options.keep is not None:
+            name, text = regression_test(found)
+            options.keep.mkdir(parents=True, exist_ok=True)
+            (options.keep / name).write_text(text, encoding="utf-8")
+            print(f"kept as {options.keep / name}", flush=True)
+        if options.stop:
+            break
+    print(
+        f"{tally.schedules} schedules were checked (those of shrinking included), {findings} findings\n{tally.text()}"
+    )
+    return 1 if findings else 0
+
+
+def _warm() -> None:
+    """Compile something, so that the forked children need not start LLVM again."""
+    from flashsched import te
+
+    build_program(lower(create_schedule(te.compute((1,), lambda i: i.astype("float32"), "warm"))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
