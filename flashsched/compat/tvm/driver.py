@@ -24,8 +24,8 @@ __all__ = ["IRModule", "LoweredFunc", "build", "lower"]
 class LoweredFunc:
     """A program of plain loops, and where each argument of the caller lies among its inputs and outputs.
 
-    ``str()`` is the loop nest after the passes; *scheduled* is the program before them, and *order* gives, for each input
-    and then each output, the argument's position.
+    ``str()`` is the loop nest after the passes; *scheduled* is the program before them, and *order* gives, for each
+    input and then each output, the argument's position.
     """
 
     def __init__(self, scheduled: Program, order: tuple[int, ...]) -> None:

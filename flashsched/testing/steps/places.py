@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from flashsched.schedule.schedule import Schedule
+from flashsched.schedule.state import Stage
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, readers
 
 __all__ = ["ARGUMENTS"]
@@ -12,7 +13,7 @@ __all__ = ["ARGUMENTS"]
 
 def _compute_at(draw: Draw, schedule: Schedule) -> Arguments:
     """Mostly at a reader, or at a stage that a reader is computed in."""
-    stage = a_stage(draw, schedule)
+    stage = _an_inner_stage(draw, schedule)
     if stage is None:
         return None
     near = [reader for reader in readers(schedule, stage) if reader.name != stage.name]
@@ -22,6 +23,17 @@ def _compute_at(draw: Draw, schedule: Schedule) -> Arguments:
     if consumer is None:
         return None
     return stage.name, {"at": [consumer.name, draw(st.sampled_from(list(consumer.loops)))]}
+
+
+def _an_inner_stage(draw: Draw, schedule: Schedule) -> Stage | None:
+    """Mostly a stage that the caller does not see, as most of these primitives need."""
+    inner = [stage for stage in schedule.state.stages.values() if not stage.inlined and not stage.output]
+    return draw(st.sampled_from(inner)) if inner and draw(st.integers(0, 5)) else a_stage(draw, schedule)
+
+
+def _compute_inline(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = _an_inner_stage(draw, schedule)
+    return None if stage is None else (stage.name, {})
 
 
 def _no_arguments(draw: Draw, schedule: Schedule) -> Arguments:
@@ -45,6 +57,6 @@ def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
 ARGUMENTS: dict[str, Drawer] = {
     "compute_at": _compute_at,
     "compute_root": _no_arguments,
-    "compute_inline": _no_arguments,
+    "compute_inline": _compute_inline,
     "rfactor": _rfactor,
 }
