@@ -37,8 +37,8 @@ def test_every_pass_keeps_what_the_nest_computes(data: st.DataObject) -> None:
 
 def test_the_passes_read_aloud() -> None:
     assert [name for name, _ in PASSES] == [
-        "place_init", "open_blocks", "allocate", "pipeline_loops", "place_prefetches", "hoist_guards", "tidy", "cut_tails",
-        "unroll_loops",
+        "place_init", "open_blocks", "allocate", "pipeline_loops", "place_prefetches", "hoist_guards", "tidy",
+        "cut_tails", "unroll_loops",
     ]  # fmt: skip
 
 
