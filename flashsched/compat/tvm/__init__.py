@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from flashsched.compat.tvm import contrib, nd, runtime, target, te, testing, tir, transform
+from flashsched.compat.tvm import contrib, ir, nd, runtime, target, te, testing, tir, transform
 from flashsched.compat.tvm.driver import IRModule, build, lower
 from flashsched.compat.tvm.runtime.device import cpu, cuda, device, metal, opencl, rocm, vulkan
 from flashsched.compat.tvm.runtime.packed_func import get_global_func, register_func
@@ -30,6 +30,7 @@ __all__ = [
     "cuda",
     "device",
     "get_global_func",
+    "ir",
     "lower",
     "metal",
     "nd",
@@ -45,7 +46,7 @@ __all__ = [
     "vulkan",
 ]
 
-_PARTS = ("autotvm", "error", "ir", "topi")
+_PARTS = ("autotvm", "error", "topi")
 _ELSEWHERE = {
     "relay": "fs.from_onnx and fs.from_pytorch read whole models",
     "relax": "fs.from_onnx and fs.from_pytorch read whole models",

@@ -8,14 +8,15 @@ from typing import Any
 
 from flashsched import te
 from flashsched.codegen.build import build_program
-from flashsched.codegen.lower import CPU_PASSES, run_passes
+from flashsched.codegen.lower import CPU_PASSES, PASSES, Pass, run_passes
 from flashsched.codegen.target import Target as Cpu
 from flashsched.codegen.target import target_named
+from flashsched.compat.tvm.ir import lower_calls
 from flashsched.compat.tvm.runtime.module import Function, Module
 from flashsched.compat.tvm.target import Target
 from flashsched.compat.tvm.te.schedule import Schedule
 from flashsched.errors import DeviceError, KernelError
-from flashsched.schedule.ir import Buffer, Program
+from flashsched.schedule.ir import Buffer, Program, map_exprs
 from flashsched.te.tensor import PlaceholderOp
 
 __all__ = ["IRModule", "LoweredFunc", "build", "lower"]
@@ -30,7 +31,7 @@ class LoweredFunc:
 
     def __init__(self, scheduled: Program, order: tuple[int, ...]) -> None:
         self.scheduled = scheduled
-        self.program = run_passes(scheduled)
+        self.program = _lowered(scheduled, PASSES)
         self.order = order
 
     @property
@@ -47,6 +48,12 @@ class LoweredFunc:
         return str(self.program)
 
     __repr__ = __str__
+
+
+def _lowered(scheduled: Program, passes: Sequence[Pass]) -> Program:
+    """*scheduled* after *passes*, and calls of operators of one's own after their rules."""
+    program = run_passes(scheduled, passes)
+    return program.with_body(map_exprs(program.body, lower_calls))
 
 
 class IRModule:
@@ -175,7 +182,7 @@ def build(
         functions |= found
     cpu = _cpu(chosen)
     made = {
-        key: Function(key, build_program(run_passes(f.scheduled, CPU_PASSES), cpu), f.order)
+        key: Function(key, build_program(_lowered(f.scheduled, CPU_PASSES), cpu), f.order)
         for key, f in functions.items()
     }
     return Module(made)

@@ -16,7 +16,18 @@ from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Select, Var, 
 from flashsched.te.tensor import Axis, AxisKind, Read
 from flashsched.te.visit import walk
 
-__all__ = ["BoundAxis", "IndexVar", "IterVar", "Range", "ReduceAxis", "Size", "ThreadAxis", "settle"]
+__all__ = [
+    "BoundAxis",
+    "IndexVar",
+    "IterVar",
+    "Range",
+    "ReduceAxis",
+    "Size",
+    "ThreadAxis",
+    "position",
+    "settle",
+    "sized",
+]
 
 
 class Size(int):
@@ -41,8 +52,13 @@ class Range(NamedTuple):
     extent: Any
 
 
+def sized(value: Any) -> Any:
+    """A number as a `Size`, anything else as it is."""
+    return Size(value) if isinstance(value, int) else value
+
+
 def _range(begin: Any, extent: Any) -> Range:
-    return Range(*(Size(part) if isinstance(part, int) else part for part in (begin, extent)))
+    return Range(sized(begin), sized(extent))
 
 
 class IterVar:
@@ -156,7 +172,7 @@ def _numbers(expr: Expr) -> Iterator[Expr]:
         yield node if node.dtype in ("int32", "int64") else Compare("==", node, node)
 
 
-def _position(expr: Expr) -> Expr:
+def position(expr: Expr) -> Expr:
     """An integer *expr* that says where something lies, in 64 bits."""
     match expr:
         case IndexVar() if expr.axis is not None:
@@ -164,11 +180,11 @@ def _position(expr: Expr) -> Expr:
         case Const() if dtypes.is_int(expr.dtype):
             return Const(expr.value, dtypes.INDEX)
         case Cast() if dtypes.is_int(expr.value.dtype) and expr.dtype in ("int32", "int64"):
-            return _position(expr.value) if expr.value.dtype in ("int32", "int64") else cast(settle(expr), dtypes.INDEX)
+            return position(expr.value) if expr.value.dtype in ("int32", "int64") else cast(settle(expr), dtypes.INDEX)
         case Binary() if expr.op in _ARITHMETIC and expr.dtype in ("int32", "int64"):
-            return binary(expr.op, _position(expr.a), _position(expr.b))
+            return binary(expr.op, position(expr.a), position(expr.b))
         case Select() if expr.dtype in ("int32", "int64"):
-            return Select(settle(expr.condition), _position(expr.a), _position(expr.b))
+            return Select(settle(expr.condition), position(expr.a), position(expr.b))
         case _:
             return cast(settle(expr), dtypes.INDEX)
 
@@ -181,16 +197,16 @@ def settle(expr: Expr) -> Expr:
     (int32(i + 1), 'int32')
     """
     if expr.dtype in ("int32", "int64") and _is_position(expr) and any(isinstance(n, IndexVar) for n in walk(expr)):
-        return cast(_position(expr), expr.dtype)
+        return cast(position(expr), expr.dtype)
     if isinstance(expr, Read):
-        return Read(expr.tensor, tuple(_position(index) for index in expr.indices))
+        return Read(expr.tensor, tuple(position(index) for index in expr.indices))
     if (
         isinstance(expr, Compare)
         and expr.a.dtype in ("int32", "int64")
         and _is_position(expr.a)
         and _is_position(expr.b)
     ):
-        return Compare(expr.op, _position(expr.a), _position(expr.b))
+        return Compare(expr.op, position(expr.a), position(expr.b))
     if not expr.children:
         return expr
     return expr.rebuild([settle(child) for child in expr.children])

@@ -79,6 +79,17 @@ class Schedule:
         tensors = adopt((made[0] if isinstance(made, tuple) else made).op)
         return list(tensors) if several else tensors[items[0].index]
 
+    def rfactor(self, tensor: Any, axis: Any, factor_axis: int = 0) -> Any:
+        """Combine each turn of the reduction's loop *axis* in a stage of its own; returns its tensor.
+
+        Where the reduction has several outputs, it returns all of the new stage's.
+        """
+        stage = self[tensor]
+        made = self.ours.rfactor(tensor, stage.handle(axis), factor_axis)
+        tensors = adopt((made[0] if isinstance(made, tuple) else made).op)
+        self.settle()
+        return tensors[0] if len(tensors) == 1 else list(tensors)
+
     def create_group(self, *args: Any, **kwargs: Any) -> Any:
         """Not there: compute each stage of the group at the loop with ``s[X].compute_at``."""
         raise NotImplementedError("create_group is not there; compute each stage of the group at the loop yourself")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flashsched.compat.tvm.te.axes import BoundAxis, IterVar, Range, ReduceAxis, ThreadAxis
+from flashsched.compat.tvm.te.tensor import adopt
 from flashsched.errors import StructureError, UnknownNameError
 from flashsched.schedule.default import loop_names
 from flashsched.schedule.ir import For
@@ -75,7 +76,9 @@ class Stage:
     @property
     def op(self) -> Any:
         """The operation, with ``axis`` and ``reduce_axis``."""
-        return self._input if self._name is None else self.view.op
+        op = self._input if self._name is None else self.view.op
+        adopt(op)
+        return op
 
     @property
     def origin_op(self) -> Any:
@@ -103,8 +106,8 @@ class Stage:
     def _loop(self, loop: Loop) -> LoopVar:
         return LoopVar(self, loop)
 
-    def _name_of(self, handle: Any) -> Any:
-        """What ours takes for *handle*: a loop, an axis of the stage or a name."""
+    def handle(self, handle: Any) -> Any:
+        """What our schedule takes for *handle*: a loop, an axis of the stage or a name."""
         if isinstance(handle, LoopVar):
             return handle.loop
         axis = handle.axis if isinstance(handle, ReduceAxis) else handle
@@ -124,7 +127,7 @@ class Stage:
         self, parent: Any, factor: Any = None, nparts: Any = None, disable_predication: bool = False
     ) -> tuple[LoopVar, LoopVar]:
         """Cut a loop in two, the inner of *factor* turns or the outer of *nparts*; returns (outer, inner)."""
-        loops = self.view.split(self._name_of(parent), factor=_number(factor), nparts=_number(nparts))
+        loops = self.view.split(self.handle(parent), factor=_number(factor), nparts=_number(nparts))
         self._done()
         outer, inner = map(self._loop, loops)
         return outer, inner
@@ -133,8 +136,8 @@ class Stage:
         """Make one loop of adjacent ones, given from the outside in (as arguments or as one list)."""
         items = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
         if len(items) == 1:
-            return self._loop(Loop(self.view.name, self.view._loop(self._name_of(items[0]))))
-        loop = self._loop(self.view.fuse(*map(self._name_of, items)))
+            return self._loop(Loop(self.view.name, self.view._loop(self.handle(items[0]))))
+        loop = self._loop(self.view.fuse(*map(self.handle, items)))
         self._done()
         return loop
 
@@ -142,7 +145,7 @@ class Stage:
         self, x_parent: Any, y_parent: Any, x_factor: Any, y_factor: Any
     ) -> tuple[LoopVar, LoopVar, LoopVar, LoopVar]:
         """Split two loops and order them x outer, y outer, x inner, y inner, which it returns."""
-        loops = self.view.tile(self._name_of(x_parent), self._name_of(y_parent), _number(x_factor), _number(y_factor))
+        loops = self.view.tile(self.handle(x_parent), self.handle(y_parent), _number(x_factor), _number(y_factor))
         self._done()
         a, b, c, d = map(self._loop, loops)
         return a, b, c, d
@@ -151,12 +154,12 @@ class Stage:
         """Put these loops in this order."""
         items = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
         if len(items) > 1:
-            self.view.reorder(*map(self._name_of, items))
+            self.view.reorder(*map(self.handle, items))
         self._done()
 
     def vectorize(self, var: Any) -> None:
         """Run a loop as vector lanes; one that is not innermost yet becomes a vector as soon as it is."""
-        name = self.view._loop(self._name_of(var))
+        name = self.view._loop(self.handle(var))
         try:
             self.view.vectorize(name)
         except StructureError:
@@ -167,22 +170,22 @@ class Stage:
 
     def unroll(self, var: Any) -> None:
         """Write a loop's turns out."""
-        self.view.unroll(self._name_of(var))
+        self.view.unroll(self.handle(var))
         self._done()
 
     def parallel(self, var: Any) -> None:
         """Share a loop's turns among the CPU's threads."""
-        self.view.parallel(self._name_of(var))
+        self.view.parallel(self.handle(var))
         self._done()
 
     def bind(self, ivar: Any, thread_ivar: Any) -> None:
         """Give a loop's turns to the blocks or threads of a GPU."""
-        self.view.bind(self._name_of(ivar), thread_ivar.name if isinstance(thread_ivar, ThreadAxis) else thread_ivar)
+        self.view.bind(self.handle(ivar), thread_ivar.name if isinstance(thread_ivar, ThreadAxis) else thread_ivar)
         self._done()
 
     def compute_at(self, parent: Stage, scope: Any) -> None:
         """Compute this stage at the loop *scope* of the stage *parent*."""
-        self.view.compute_at(parent.view, parent._name_of(scope))
+        self.view.compute_at(parent.view, parent.handle(scope))
         self._done()
 
     def compute_inline(self) -> None:
@@ -198,6 +201,31 @@ class Stage:
     def set_scope(self, scope: str) -> None:
         """Keep what this stage writes in *scope*."""
         self.view.set_scope(scope)
+
+    def prefetch(self, tensor: Any, var: Any, offset: Any) -> None:
+        """In each turn of a loop, ask for what the turn *offset* ahead reads of *tensor*."""
+        self.view.prefetch(tensor, self.handle(var), _number(offset))
+        self._done()
+
+    def storage_align(self, axis: Any, factor: Any, offset: Any = 0) -> None:
+        """Leave gaps in what this stage writes, so that the stride of *axis* is *offset* modulo *factor*."""
+        own = self.op.axis
+        place = next((n for n, known in enumerate(own) if known is axis), axis)
+        self.view.storage_align(place, _number(factor), _number(offset))
+
+    def double_buffer(self) -> None:
+        """Not there: a CPU's caches do this by themselves."""
+        raise NotImplementedError("double_buffer is not there; prefetch asks for what a later turn reads")
+
+    def set_store_predicate(self, predicate: Any) -> None:
+        """Not there: what a thread stores is decided by the loops around it."""
+        raise NotImplementedError(
+            "set_store_predicate is not there; every turn of a loop stores the same value, so leave it out"
+        )
+
+    def env_threads(self, threads: Any) -> None:
+        """Not there: bind a loop of the stage to each thread axis."""
+        raise NotImplementedError("env_threads is not there; bind the stage's own loops to the thread axes")
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a stage has no {name!r} here; see docs/coming-from-tvm.md for what takes its place")

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from flashsched import te
-from flashsched.compat.tvm.te.axes import BoundAxis, IndexVar, ReduceAxis, Size, ThreadAxis, settle
-from flashsched.errors import ExpressionError, user_line
+from flashsched.compat.tvm.te.axes import BoundAxis, IndexVar, ReduceAxis, ThreadAxis, settle, sized
+from flashsched.errors import ExpressionError
 from flashsched.te.expr import Expr, Var, as_expr
-from flashsched.te.tensor import ComputeOp, Operation, PlaceholderOp
-from flashsched.te.visit import substitute
+from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp
 
 __all__ = [
     "Tensor",
@@ -91,14 +90,18 @@ class TensorSlice:
 
 
 def adopt(op: Operation) -> tuple[Tensor, ...]:
-    """The outputs of an operation that nobody has seen yet, as tensors of this module."""
-    if not all(isinstance(tensor, Tensor) for tensor in op.outputs):
-        op.outputs = tuple(Tensor(op, t.index, tuple(_size(n) for n in t.shape), t.dtype) for t in op.outputs)
+    """The outputs of an operation, made tensors of this module, and its axes: the same objects, which offer more.
+
+    So what a primitive of ours makes (a cache stage, the parts of a reduction) is handled as what the user made.
+    """
+    for axis in (*getattr(op, "axis", ()), *getattr(op, "reduce_axis", ())):
+        if type(axis) is Axis:
+            object.__setattr__(axis, "__class__", BoundAxis)
+    for tensor in op.outputs:
+        if type(tensor) is te.Tensor:
+            tensor.__class__ = Tensor
+            tensor.shape = tuple(map(sized, tensor.shape))
     return op.outputs  # type: ignore[return-value]
-
-
-def _size(value: Any) -> Any:
-    return Size(value) if isinstance(value, int) else value
 
 
 def placeholder(shape: Any, dtype: Any = None, name: str = "placeholder") -> Tensor:
@@ -135,7 +138,6 @@ def compute(
 
     *tag* and *attrs* are kept with the operation, as ``op.tag`` and ``op.attrs``.
     """
-    where = user_line()
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
 
     def body(*axes: Var) -> Any:
@@ -150,10 +152,7 @@ def compute(
     else:
         body.__signature__ = inspect.signature(fcompute)  # type: ignore[attr-defined]
     made = te.compute(sizes, body, name=name)
-    first: ComputeOp = made[0].op if isinstance(made, tuple) else made.op
-    bound = {a: BoundAxis(a.name, a.dtype, a.extent, a.kind, a.begin) for a in first.axis}
-    values: dict[Var, Expr] = dict(bound.items())
-    op = ComputeOp(name, tuple(bound.values()), tuple(substitute(value, values) for value in first.body), where)
+    op: ComputeOp = made[0].op if isinstance(made, tuple) else made.op
     op.tag = tag or (_tags[-1] if _tags else "")  # type: ignore[attr-defined]
     op.attrs = dict(attrs or {})  # type: ignore[attr-defined]
     tensors = adopt(op)

@@ -1,0 +1,155 @@
+"""Buffers as programs that write their own loops see them: ``tir.decl_buffer``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flashsched.compat.tvm.te.axes import position, settle, sized
+from flashsched.errors import ShapeError
+from flashsched.schedule.ir import Buffer as OurBuffer
+from flashsched.schedule.ir import Load, Stmt, Store
+from flashsched.te import dtypes
+from flashsched.te.expr import Expr, as_expr, cast
+
+__all__ = ["AccessPtr", "Buffer", "decl_buffer", "place"]
+
+
+class AccessPtr:
+    """The address of a buffer's element *offset*, to be passed to a function."""
+
+    def __init__(self, buffer: Buffer, mask: str, offset: Any) -> None:
+        self.buffer, self.mask, self.offset = buffer, mask, offset
+
+    def __repr__(self) -> str:
+        return f"access_ptr({self.buffer.name}, {self.mask!r})"
+
+
+class Buffer:
+    """Memory with a shape. *ours* is the buffer of our loops; *strides* count elements, none meaning without gaps."""
+
+    def __init__(self, ours: OurBuffer, strides: Sequence[Any] = (), offset_factor: int = 0, elem_offset: Any = None):
+        self.ours = ours
+        self.strides = list(strides)
+        self.offset_factor = offset_factor
+        self.elem_offset = 0 if elem_offset is None else elem_offset
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.ours.name
+
+    @property
+    def shape(self) -> list[Any]:
+        """Its shape."""
+        return list(map(sized, self.ours.shape))
+
+    @property
+    def dtype(self) -> str:
+        """Its element type."""
+        return self.ours.dtype
+
+    @property
+    def data(self) -> AccessPtr:
+        """The address of its first element."""
+        return AccessPtr(self, "rw", 0)
+
+    def scope(self) -> str:
+        """Where it lies."""
+        return self.ours.scope
+
+    def access_ptr(
+        self, access_mask: Any, ptr_type: str = "handle", content_lanes: int = 1, offset: Any = 0, extent: Any = None
+    ) -> AccessPtr:
+        """The address of element *offset*; *access_mask* is ``"r"``, ``"w"`` or ``"rw"``."""
+        mask = {1: "r", 2: "w", 3: "rw"}.get(access_mask, access_mask)
+        if content_lanes != 1:
+            raise NotImplementedError("access_ptr of vectors is not there: pass the address of the first element")
+        return AccessPtr(self, str(mask), offset)
+
+    def vload(self, begin: Any, dtype: str | None = None) -> Expr:
+        """The element at *begin*."""
+        self._require_scalar(dtype or self.dtype)
+        return Load(self.ours, place(self.ours, begin))
+
+    def vstore(self, begin: Any, value: Any) -> Stmt:
+        """The statement that stores *value* at *begin*."""
+        return store(self.ours, begin, value)
+
+    def __getitem__(self, indices: Any) -> Expr:
+        return self.vload(indices)
+
+    def _require_scalar(self, dtype: str) -> None:
+        if dtype != self.dtype:
+            raise NotImplementedError(
+                f"a load of {dtype} from {self.name}, which holds {self.dtype}, is not there",
+                "write single elements in a vectorized loop, or declare the instruction with flashsched's intrinsic()",
+            )
+
+    def __repr__(self) -> str:
+        return f"buffer({self.name}, {self.shape}, {self.dtype})"
+
+
+def place(buffer: OurBuffer, indices: Any) -> tuple[Expr, ...]:
+    """*indices* as a place in *buffer*; a single one counts the elements row by row.
+
+    Raises:
+        ShapeError: there are more or fewer than the buffer has dimensions.
+    """
+    items = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
+    at = [position(as_expr(index, dtypes.INDEX)) for index in items]
+    if len(at) == 1 and len(buffer.shape) != 1:
+        flat, found = at[0], []
+        for size in reversed(buffer.shape):
+            found.append(flat % size)
+            flat = flat // size
+        return tuple(reversed(found))
+    if len(at) != len(buffer.shape):
+        raise ShapeError(f"{buffer.name} has {len(buffer.shape)} dimensions, and {len(at)} indices are given")
+    return tuple(at)
+
+
+def store(buffer: OurBuffer, indices: Any, value: Any) -> Stmt:
+    """The statement that stores *value*, an integer of another width converted, in *buffer*.
+
+    Raises:
+        ShapeError: there are more or fewer indices than the buffer has dimensions.
+        DtypeError: *value* has another dtype.
+    """
+    from flashsched.errors import DtypeError
+
+    found = settle(as_expr(value, buffer.dtype if isinstance(value, bool | int | float) else None))
+    if found.dtype != buffer.dtype:
+        if not (dtypes.is_int(found.dtype) and dtypes.is_int(buffer.dtype)):
+            raise DtypeError(
+                f"{buffer.name} holds {buffer.dtype}, and the value stored is {found.dtype}: {found}",
+                hint=f"cast it: value.astype({buffer.dtype!r})",
+            )
+        found = cast(found, buffer.dtype)
+    return Store(buffer, place(buffer, indices), found)
+
+
+def decl_buffer(
+    shape: Any,
+    dtype: str | None = None,
+    name: str = "buffer",
+    data: Any = None,
+    strides: Any = None,
+    elem_offset: Any = None,
+    scope: str = "",
+    data_alignment: int = -1,
+    offset_factor: int = 0,
+    buffer_type: str = "",
+) -> Buffer:
+    """Memory with a shape; what *strides* leave open (a `te.var`) may be any.
+
+    *data*, *data_alignment* and *buffer_type* are not needed.
+    """
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    ours = OurBuffer(
+        name,
+        tuple(int(size) if isinstance(size, int) else size for size in sizes),
+        dtypes.check_dtype(dtype or "float32"),
+        scope or "global",
+    )
+    return Buffer(ours, strides or (), offset_factor, elem_offset)
