@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from flashsched.codegen import object_cache
+from flashsched.codegen.externs import symbol
 from flashsched.codegen.jit import load_compiled
 from flashsched.codegen.kernel import Kernel, Param
 from flashsched.codegen.target import Target, host_target
@@ -41,6 +42,10 @@ def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:
     for number, (name, function) in enumerate(functions.items()):
         kernel = function.kernel
         module = kernel.module
+        if symbol(0) in module.ir_text:
+            raise KernelError(
+                f"{name} calls a Python function, which no file can hold", hint="build it in the process that runs it"
+            )
         code, _ = object_cache.object_code(module.ir_text, module.target)
         files[f"{number}.o"], files[f"{number}.ll"] = code, module.ir_text.encode()
         index.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flashsched.compat.tvm.te.axes import IterVar
+from flashsched.compat.tvm.te.extern import extern
 from flashsched.compat.tvm.te.reducers import comm_reducer, max, min, prod, sum
 from flashsched.compat.tvm.te.schedule import Schedule, create_schedule
 from flashsched.compat.tvm.te.stage import Stage
@@ -17,10 +18,12 @@ from flashsched.compat.tvm.te.tensor import (
 )
 from flashsched.compat.tvm.tir.op import *  # noqa: F403
 from flashsched.compat.tvm.tir.op import __all__ as _functions
+from flashsched.te.extern import ExternOp
 from flashsched.te.tensor import ComputeOp, Operation, PlaceholderOp
 
 __all__ = [
     "ComputeOp",
+    "ExternOp",
     "IterVar",
     "Operation",
     "PlaceholderOp",
@@ -31,6 +34,7 @@ __all__ = [
     "comm_reducer",
     "compute",
     "create_schedule",
+    "extern",
     "max",
     "min",
     "placeholder",

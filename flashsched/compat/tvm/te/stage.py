@@ -214,8 +214,9 @@ class Stage:
         self.view.storage_align(place, _number(factor), _number(offset))
 
     def double_buffer(self) -> None:
-        """Not there: a CPU's caches do this by themselves."""
-        raise NotImplementedError("double_buffer is not there; prefetch asks for what a later turn reads")
+        """Keep two copies of what this stage writes, so that one is filled while the other is read."""
+        self.view.double_buffer()
+        self._done()
 
     def set_store_predicate(self, predicate: Any) -> None:
         """Not there: what a thread stores is decided by the loops around it."""

@@ -1,0 +1,199 @@
+"""extern_op and the ir_builder: stages by registered functions, by loops written out, by functions in machine code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flashsched.compat import tvm
+from flashsched.compat.tvm import te
+from flashsched.compat.tvm.contrib import cblas
+from flashsched.errors import DtypeError, ExpressionError, KernelError, ShapeError, StructureError
+
+RNG = np.random.default_rng(0)
+N, L, M = 20, 12, 15
+
+
+def call(out: Any, args: list[Any], *inputs: Any) -> Any:
+    s = te.create_schedule(out.op)
+    module = tvm.build(s, [*args, out], "llvm", name="main")
+    result = tvm.nd.empty(tuple(map(int, out.shape)), out.dtype)
+    module(*map(tvm.nd.array, inputs), result)
+    return result.numpy()
+
+
+@pytest.mark.parametrize("by", ["hand", "module"])
+def test_the_tutorials_blas(by: str) -> None:
+    A = te.placeholder((N, L), name="A")
+    B = te.placeholder((L, M), name="B")
+    bias = te.var("bias", dtype="float32") if hasattr(te, "var") and by == "var" else te.placeholder((), name="bias")
+    C = (
+        cblas.matmul(A, B)
+        if by == "module"
+        else te.extern(
+            (N, M),
+            [A, B],
+            lambda ins, outs: tvm.tir.call_packed("tvm.contrib.cblas.matmul", ins[0], ins[1], outs[0], False, False),
+            name="C",
+        )
+    )
+    D = te.compute(C.shape, lambda i, j: C[i, j] + bias(), name="D")
+    a, b = RNG.random((N, L), "float32"), RNG.random((L, M), "float32")
+    found = call(D, [A, B, bias], a, b, np.array(10, "float32"))
+    tvm.testing.assert_allclose(found, a @ b + 10, rtol=1e-5)
+
+
+def test_a_python_function_as_a_tensor_function() -> None:
+    seen = []
+
+    @tvm.register_func("tests.compat.addone", override=True)
+    def my_tvm_addone(x: Any, y: Any) -> None:
+        seen.append((type(x), type(y)))
+        tvm.nd.array(x.numpy() + 1).copyto(y)
+
+    A = te.placeholder((N,), name="A")
+    B = te.extern(A.shape, [A], lambda ins, outs: tvm.tir.call_packed("tests.compat.addone", ins[0], outs[0]), name="C")
+    s = te.create_schedule(B.op)
+    f = tvm.build(s, [A, B], "llvm")
+    a = tvm.nd.array(np.random.uniform(size=(N,)).astype(A.dtype), tvm.cpu(0))
+    b = tvm.nd.array(np.random.uniform(size=(N,)).astype(B.dtype), tvm.cpu(0))
+    f(a, b)
+    tvm.testing.assert_allclose(b.numpy(), a.numpy() + 1, rtol=1e-5)
+    assert seen == [(tvm.nd.NDArray, tvm.nd.NDArray)]
+    with pytest.raises(KernelError, match="calls a Python function, which no file can hold"):
+        f.save("nowhere.o")
+
+
+def test_what_the_function_raises_arrives() -> None:
+    @tvm.register_func("tests.compat.fails", override=True)
+    def fails(x: Any, y: Any) -> None:
+        raise ValueError("no such thing")
+
+    A = te.placeholder((N,), name="A")
+    B = te.extern((N,), [A], lambda ins, outs: tvm.tir.call_packed("tests.compat.fails", ins[0], outs[0]))
+    with pytest.raises(ValueError, match="no such thing"):
+        call(B, [A], np.zeros(N, "float32"))
+    C = te.extern((N,), [A], lambda ins, outs: tvm.tir.call_packed("tests.compat.unknown", ins[0], outs[0]))
+    with pytest.raises(KernelError, match=r"no function is registered as 'tests\.compat\.unknown'"):
+        call(C, [A], np.zeros(N, "float32"))
+    with pytest.raises(ExpressionError, match="a call or a statement is needed"):
+        te.extern((N,), [A], lambda ins, outs: 3)
+
+
+def test_several_outputs_by_loops() -> None:
+    A = te.placeholder((N,), name="A")
+
+    def body(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        a, low, high = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0]), ib.buffer_ptr(outs[1])
+        with ib.for_range(0, N, name="i") as i:
+            with ib.if_scope(a[i] < 0.5):
+                low[i] = a[i]
+                high[i] = tvm.tir.const(0.0, "float32")
+            with ib.else_scope():
+                low[i] = 0.0
+                high[i] = a[i] * 2.0
+        return ib.get()
+
+    low, high = te.extern([(N,), (N,)], [A], body, name="parts", dtype=["float32", "float32"])
+    S = te.compute((N,), lambda i: low[i] + high[i], name="S")
+    a = RNG.random(N, "float32")
+    np.testing.assert_array_equal(call(S, [A], a), np.where(a < 0.5, a, a * 2))
+
+
+@pytest.mark.parametrize("kind", ["serial", "parallel", "vectorize", "unroll"])
+def test_kinds_of_loops(kind: str) -> None:
+    A = te.placeholder((4, 6), name="A")
+
+    def body(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        a, out = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        with ib.for_range(0, 4, name="i") as i, ib.for_range(0, 6, name="j", kind=kind) as j:
+            out[i, j] = a[i * 6 + j] * (i * 10 + j).astype("float32")  # by one index as well
+        return ib.get()
+
+    B = te.extern((4, 6), [A], body, name="B")
+    a = RNG.random((4, 6), "float32")
+    i, j = np.mgrid[:4, :6]
+    tvm.testing.assert_allclose(call(B, [A], a), a * (i * 10 + j), rtol=1e-6)
+
+
+def test_cumulative_sum_and_bubble_sort() -> None:
+    A = te.placeholder((N,), "int32", name="A")
+
+    def cumsum(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        a, out = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        total = ib.allocate("int32", 1, name="total", scope="local")
+        total[0] = 0
+        with ib.for_range(0, N) as i:
+            total[0] = total[0] + a[i]
+            out[i] = total[0]
+        return ib.get()
+
+    def sort(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        a, out = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        with ib.for_range(0, N) as i:
+            out[i] = a[i]
+        with ib.for_range(1, N, name="n") as n, ib.for_range(0, N - n, name="j") as j:
+            left, right = ib.let("left", out[j]), ib.let("right", out[j + 1])
+            with ib.if_scope(left > right):
+                out[j] = right
+                out[j + 1] = left
+        return ib.get()
+
+    a = RNG.integers(-50, 50, N).astype("int32")
+    np.testing.assert_array_equal(call(te.extern((N,), [A], cumsum, name="S"), [A], a), a.cumsum())
+    np.testing.assert_array_equal(call(te.extern((N,), [A], sort, name="T"), [A], a), np.sort(a))
+
+
+def test_index_as_value_and_vstore() -> None:
+    A = te.placeholder((N,), "int64", name="A")
+
+    def body(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        with ib.for_range(0, N, name="i") as i:
+            ib.emit(outs[0].vstore(i, ins[0].vload(i) + i))
+        return ib.get()
+
+    a = RNG.integers(-50, 50, N)
+    np.testing.assert_array_equal(call(te.extern((N,), [A], body), [A], a), a + np.arange(N))
+
+
+def test_a_c_function_with_addresses() -> None:
+    A = te.placeholder((N,), name="A")
+    B = te.extern(
+        (N,),
+        [A],
+        lambda ins, outs: tvm.tir.call_extern(
+            "handle", "memcpy", outs[0].access_ptr("w"), ins[0].access_ptr("r"), tvm.tir.const(4 * N, "int64")
+        ),
+        name="B",
+    )
+    a = RNG.random(N, "float32")
+    np.testing.assert_array_equal(call(B, [A], a), a)
+
+
+def test_refusals() -> None:
+    ib = tvm.tir.ir_builder.create()
+    buffer = tvm.tir.decl_buffer((4, 4), "float32", name="X")
+    x = ib.buffer_ptr(buffer)
+    with pytest.raises(StructureError, match="stands behind no if_scope"), ib.else_scope():
+        pass
+    with pytest.raises(StructureError, match="no kind of loop 'fast'"), ib.for_range(0, 4, kind="fast"):
+        pass
+    with pytest.raises(ShapeError, match="has 2 dimensions, and 3 indices"):
+        x[0, 0, 0]
+    with pytest.raises(DtypeError, match="holds float32, and the value stored is int32"):
+        x[0, 0] = tvm.tir.const(1, "int32")
+    with pytest.raises(NotImplementedError, match="for_range over the most turns"):
+        ib.while_loop(x[0, 0] < 1.0)
+    with pytest.raises(NotImplementedError, match="a load of float32x4 from X"):
+        buffer.vload((0, 0), "float32x4")
+    with ib.for_range(0, 4) as i:
+        x[i, i] = 1.0
+        with pytest.raises(StructureError, match="still open"):
+            ib.get()
