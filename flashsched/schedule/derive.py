@@ -17,7 +17,8 @@ from typing import Any
 
 from flashsched.errors import DependenceError
 from flashsched.schedule.default import root_nest
-from flashsched.schedule.ir import For, Stmt, blocks, seq
+from flashsched.schedule.disjoint import disjoint
+from flashsched.schedule.ir import Block, Buffer, For, Stmt, blocks, seq
 from flashsched.schedule.nest import (
     add_guard,
     find_block,
@@ -30,12 +31,12 @@ from flashsched.schedule.nest import (
     replace_loop,
     simplified,
 )
-from flashsched.schedule.regions import accesses, region
+from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.state import Stage, State, refuse
-from flashsched.te.expr import Expr, Var
-from flashsched.te.simplify import Ranges, bounds, structural_key
-from flashsched.te.tensor import Axis
-from flashsched.te.visit import free_vars
+from flashsched.te.expr import Expr, Var, compare
+from flashsched.te.simplify import Ranges, bounds, prove, structural_key
+from flashsched.te.tensor import Axis, AxisKind
+from flashsched.te.visit import free_vars, uses
 
 __all__ = ["derive", "detached", "in_shared", "rebuild_chain", "require_readers_inside"]
 
@@ -56,11 +57,12 @@ def derive(state: State, name: str) -> State:
 
     state = _without_padding(detached(state, name), name)
     stage = state.stages[name]
-    if stage.attach is None:
+    place = stage.attach or (state.stages[stage.init_of].attach if stage.init_of else None)
+    if place is None:
         nest, fresh = root_nest(stage)
-        state = state.with_body(insert_before_reader(state.body, nest, stage.buffers))
+        state = state.with_body(insert_before_reader(state.body, nest, _made_inside(state, name)))
     else:
-        state, fresh = _attach(state, stage, *stage.attach)
+        state, fresh = _attach(state, stage, *place)
     steps = stage.steps
     state = state.with_stage(replace(fresh, steps=()))
     for step in steps:
@@ -74,11 +76,19 @@ def _without_padding(state: State, name: str) -> State:
     """*state* with the buffers of the stage *name* as large as its axes: its steps make them larger, if at all."""
     from flashsched.schedule.primitives.blocks import change_buffer
 
+    if state.stages[name].init_of is not None:  # the memory is that of its reduction, and never padded
+        return state
     shape = tuple(axis.extent for axis in state.stages[name].spatial)
     for buffer in state.stages[name].buffers:
         if buffer.shape != shape:
             state = change_buffer(state, buffer, replace(buffer, shape=shape))
     return state
+
+
+def _made_inside(state: State, name: str) -> tuple[Buffer, ...]:
+    """What *name* and the stages that follow it write."""
+    followers = [inner.name for inner in state.attached_to(name) if inner.follows]
+    return sum((_made_inside(state, inner) for inner in followers), state.stages[name].buffers)
 
 
 def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage]:
@@ -92,6 +102,8 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
     found = [replace(access, inner=(*together, *access.inner)) for access in found]
     points = {var: bounds for var, bounds in outer.items() if all(var is not node.var for node in threads)}
     spans = region(found, stage.buffers[0].shape, points)
+    if stage.init_of is not None and stage.attach is not None:
+        _require_own_part(state, stage, target, path, spans)
     wanted: dict[Axis, tuple[Expr, int]] = {}
     guards: dict[Axis, list[tuple[str, int]]] = {}
     for axis, span in zip(stage.spatial, spans, strict=True):
@@ -107,9 +119,46 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
     nest = simplified(nest, outer)
 
     def put(node: For) -> Stmt:
-        return replace(node, body=insert_before_reader(node.body, nest, stage.buffers))
+        return replace(node, body=insert_before_reader(node.body, nest, _made_inside(state, stage.name)))
 
     return state.with_body(replace_loop(state.body, target.var, put)), fresh
+
+
+def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stmt], spans: Sequence[Span]) -> None:
+    """Refuse a place for *init* from which it would reset what another turn of its stage's loops has combined."""
+    assert init.init_of is not None
+    own = loop_chain(state.body, init.init_of, state.stages[init.init_of].loops)
+    around = [loop for loop in own if any(node is loop for node in path)]
+    bound = find_block(state.body, init.init_of)[-1]
+    assert isinstance(bound, Block)
+    reduced = [item.value for item in bound.iters if item.kind is AxisKind.REDUCE]
+    for loop in around:
+        if any(uses(value, loop.var) for value in reduced):
+            refuse(
+                state,
+                f"loop {loop.var.name!r} runs over the reduction of {init.init_of!r}, and {init.name!r} at loop "
+                f"{target.var.name!r} inside it would set the elements to the identity in each turn",
+                error=DependenceError,
+                loop=loop.var,
+                hint="choose the outermost loop over the reduction, or one outside of it",
+            )
+    ranges = loop_ranges(list(path))
+    facts = _asked_under(target.body, init, ranges)
+    if not disjoint(spans, _turning(around, ranges, facts), ranges):
+        refuse(
+            state,
+            f"the parts of {init.init_of!r} that turns of {target.var.name!r} and the loops around it combine can't be "
+            f"told apart, so {init.name!r} might reset what another turn has combined",
+            error=DependenceError,
+            loop=target.var,
+            hint="choose a loop further out; loops that were fused and then split give such parts",
+        )
+
+
+def _turning(loops: Sequence[For], ranges: Ranges, facts: Sequence[Expr]) -> dict[Var, int | None]:
+    """The turns of *loops*, those left out that do nothing but in their first turn, as *facts* say."""
+    first = {loop.var: prove(compare("<", loop.var, 1), ranges, facts) for loop in loops}
+    return {loop.var: loop.turns for loop in loops if not first[loop.var]}
 
 
 def _asked_under(body: Stmt, stage: Stage, points: Ranges) -> list[Expr]:
@@ -128,6 +177,8 @@ def require_readers_inside(state: State, stage: Stage, at: tuple[str, str]) -> N
     target = state.loop(*at)
     inside = {block.name for block in blocks(target.body)} | {stage.name}
     outside = [b.name for b in blocks(state.body) if b.name not in inside and reads(b, stage.buffers)]
+    if stage.init_of is not None:  # what others read was combined by the stage whose init it is
+        outside = [name for name in outside if name == stage.init_of]
     if outside:
         refuse(
             state,
@@ -155,7 +206,8 @@ def rebuild_chain(state: State, stage: str, change: Callable[[list[For], Stmt], 
     stretch = chain[places[0] : places[-1] + 1]
     remade = {loop.var for loop in stretch}
     names = {name for name, var in known.loops.items() if var in remade}
-    moved = [s for s in state.attached_to(stage) if s.attach is not None and s.attach[1] in names]
+    there = {block.name for block in blocks(state.body)}  # while the nest is made anew, those inside it are not
+    moved = [s for s in state.attached_to(stage) if s.attach is not None and s.attach[1] in names and s.name in there]
     for inner in moved:
         state = detached(state, inner.name)
     path = find_block(state.body, stage)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from flashsched.schedule.arguments import Kind, arguments_of
 from flashsched.schedule.default import default_state, loop_names, stage_names
 from flashsched.schedule.primitives import apply
-from flashsched.schedule.state import State
+from flashsched.schedule.state import Stage, State
 from flashsched.schedule.trace import Step, Trace
 from flashsched.schedule.views import StageView
 from flashsched.te.tensor import Tensor
@@ -103,8 +103,9 @@ class _Writer:
     def _made(self, before: State, stage: str, name: str) -> list[_Variable]:
         """The variables for what a step made: a new stage's tensors, or a loop."""
         if name in self.state.stages and name not in before.stages:
-            made = [_Variable(_underscored(b.name)) for b in self.state.stages[name].buffers]
-            self.tensors |= {b.name: v for b, v in zip(self.state.stages[name].buffers, made, strict=True)}
+            tensors = self.state.stages[name].op.outputs
+            made = [_Variable(_underscored(tensor.name)) for tensor in tensors]
+            self.tensors |= {tensor.name: variable for tensor, variable in zip(tensors, made, strict=True)}
             return made
         self.loops[stage, name] = _Variable(_squeezed(name))
         return [self.loops[stage, name]]
@@ -131,7 +132,7 @@ class _Writer:
     def _tensor(self, name: str) -> _Piece:
         """The variable of a buffer, or of a stage's first; the name itself where no variable holds it."""
         if name not in self.tensors and name in self.state.stages:
-            name = self.state.stages[name].buffers[0].name
+            name = _first_tensor(self.state.stages[name])
         return _use(self.tensors[name]) if name in self.tensors else _literal(name)
 
     def _loop(self, stage: str, name: str) -> _Piece:
@@ -169,6 +170,11 @@ class _Writer:
             lines += ["", *written] if apart else written
             before = len(written)
         return "\n".join(lines) + "\n"
+
+
+def _first_tensor(stage: Stage) -> str:
+    """The name of the first tensor of *stage*: that of its memory, where the memory is its own."""
+    return stage.buffers[0].name if stage.init_of is None else stage.op.output(0).name
 
 
 def _use(variable: _Variable) -> _Variable:

@@ -73,6 +73,11 @@ class Schedule:
     def __getitem__(self, key: Tensor | Operation | str) -> StageView:
         return StageView(self, self._stage_name(key))
 
+    def tensors(self, stage: str) -> Any:
+        """The tensor that *stage* computes, or all of them where it computes several."""
+        made = self._state.stages[stage].op.outputs
+        return made[0] if len(made) == 1 else made
+
     def copy(self) -> Schedule:
         """Another schedule in this state; what is done to one does not show in the other."""
         twin = object.__new__(Schedule)
@@ -119,18 +124,13 @@ class Schedule:
     def cache_write(self, tensor: Tensor | str, scope: str) -> Any:
         """Let a stage in *scope* compute *tensor*, which becomes a copy of it; returns the new stage's tensor(s)."""
         (name,) = self.apply("cache_write", self._stage_name(tensor), {"scope": scope})
-        return self._tensors(name)
+        return self.tensors(name)
 
     def rfactor(self, tensor: Tensor | str, loop: LoopLike, factor_axis: int = 0) -> Any:
         """Combine each turn of the reduction's *loop* in a stage of its own; returns the new stage's tensor(s)."""
         view = self[tensor]
         args = {"loop": view._loop(loop), "factor_axis": factor_axis}
-        return self._tensors(self.apply("rfactor", view.name, args if factor_axis else {"loop": args["loop"]})[0])
-
-    def _tensors(self, stage: str) -> Any:
-        """The tensor that *stage* computes, or all of them where it computes several."""
-        made = self._state.stages[stage].op.outputs
-        return made[0] if len(made) == 1 else made
+        return self.tensors(self.apply("rfactor", view.name, args if factor_axis else {"loop": args["loop"]})[0])
 
     def _tensor_name(self, tensor: Tensor | str) -> str:
         if isinstance(tensor, str):

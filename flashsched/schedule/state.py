@@ -36,6 +36,9 @@ class Stage:
         steps: the steps on its own loops, replayed when its nest is made anew.
         attach: the stage and the loop that it is computed at; None at the root.
         inlined: whether its expression was put into its readers, so that it has no nest.
+        init_of: the stage whose elements it sets to the identity (`decompose_reduction`); at no loop of its own choice
+            it stands right before that stage.
+        follows: whether ``attach`` is a loop of a stage that it reads (`reverse_compute_at`), not of one that reads it.
         remade: what became of *op* where a primitive gave the stage other axes.
     """
 
@@ -49,6 +52,8 @@ class Stage:
     steps: tuple[Step, ...] = ()
     attach: tuple[str, str] | None = None
     inlined: bool = False
+    init_of: str | None = None
+    follows: bool = False
     remade: ComputeOp | None = None
 
     @property
@@ -150,12 +155,17 @@ class State:
         raise AssertionError(f"loop {name} of {stage} is not in the nest")  # pragma: no cover - an internal fault
 
     def attached_to(self, stage: str) -> list[Stage]:
-        """The stages computed at a loop of *stage*, in order."""
-        return [other for other in self.stages.values() if other.attach is not None and other.attach[0] == stage]
+        """The stages whose nests go where that of *stage* goes, in order: computed at its loops, or its init."""
+        return [
+            other
+            for other in self.stages.values()
+            if (other.attach[0] == stage if other.attach is not None else other.init_of == stage)
+        ]
 
     def stage_of(self, buffer: Buffer) -> Stage | None:
         """The stage that writes *buffer*."""
-        return next((stage for stage in self.stages.values() if buffer in stage.buffers), None)
+        found = (stage for stage in self.stages.values() if buffer in stage.buffers and stage.init_of is None)
+        return next(found, None)
 
 
 def _near(name: str, known: Mapping[str, Var]) -> str:

@@ -18,7 +18,7 @@ from flashsched.te.tensor import Tensor
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.programs import argmax, chain, largest, matmul, pointwise, row_sum
 
-TAIL = st.sampled_from(["guard", "cut"])
+TAIL = st.sampled_from(["guard", "cut", "mask", "pad"])
 
 
 @settings(max_examples=40, deadline=None)

@@ -8,6 +8,7 @@ from flashsched.schedule.primitives.cache_write import cache_write
 from flashsched.schedule.primitives.compute_at import compute_at, compute_root
 from flashsched.schedule.primitives.compute_inline import compute_inline
 from flashsched.schedule.primitives.double_buffer import double_buffer
+from flashsched.schedule.primitives.decompose_reduction import decompose_reduction
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.parallel import parallel
 from flashsched.schedule.primitives.prefetch import prefetch
@@ -34,6 +35,7 @@ __all__ = [
     "compute_inline",
     "compute_root",
     "double_buffer",
+    "decompose_reduction",
     "fuse",
     "parallel",
     "prefetch",

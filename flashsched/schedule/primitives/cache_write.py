@@ -11,6 +11,7 @@ from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Buffer, Iter, Load, Store
 from flashsched.schedule.nest import insert_before_reader
 from flashsched.schedule.primitives.cache_read import require_scope, unused_stage
+from flashsched.schedule.primitives.loops import require_whole
 from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
@@ -57,6 +58,7 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
     known = state.stage(stage)
     require_te(state, known, "computed elsewhere")
     require_scope(state, scope)
+    require_whole(state, known, "cache_write")
     if known.steps or known.attach is not None or state.attached_to(stage):
         done = known.steps[0].text() if known.steps else "compute_at"
         refuse(

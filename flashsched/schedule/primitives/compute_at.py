@@ -9,12 +9,12 @@ from flashsched.errors import ArgumentError, DependenceError, OutputError, Struc
 from flashsched.schedule.derive import derive, require_readers_inside
 from flashsched.schedule.ir import For, LoopKind, block_loads, blocks
 from flashsched.schedule.nest import reads
-from flashsched.schedule.primitives.loops import loops_around
+from flashsched.schedule.primitives.loops import loops_around, require_no_init
 from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 
-__all__ = ["compute_at", "compute_root", "moved"]
+__all__ = ["compute_at", "compute_root", "moved", "require_room"]
 
 
 @primitive()
@@ -65,6 +65,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
         )
     consumer, loop = at
     known = state.stage(stage)
+    require_no_init(state, known)
     if known.output:
         refuse(
             state,
@@ -82,6 +83,14 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             block=stage,
             hint="name a stage that reads it, and one of that stage's loops",
         )
+    if consumer in _inside(state, stage):
+        refuse(
+            state,
+            f"{consumer!r} is computed inside {stage!r}, and can't hold it",
+            error=StructureError,
+            block=consumer,
+            hint=f"move {consumer!r} first: compute_root",
+        )
     target = state.loop(consumer, loop)
     inside = {block.name for block in blocks(target.body)}
     if stage not in inside and not reads(target.body, known.buffers):
@@ -93,6 +102,12 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             hint=f"its readers: {', '.join(_readers(state, known)) or 'none'}",
         )
     require_readers_inside(state, known, (consumer, loop))
+    require_room(state, stage, target)
+    return moved(state, stage, (consumer, loop)), ()
+
+
+def require_room(state: State, stage: str, target: For) -> None:
+    """Refuse the loop *target* for *stage* if what it reads does not exist there, or the loop holds no other nests."""
     around = (*loops_around(state, target), target)
     _require_inputs(state, stage, around)
     for node in around:
@@ -104,16 +119,15 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
                 loop=node.var,
                 hint="choose a loop further out",
             )
-    return moved(state, stage, (consumer, loop)), ()
 
 
-def moved(state: State, stage: str, attach: tuple[str, str] | None) -> State:
+def moved(state: State, stage: str, attach: tuple[str, str] | None, *, follows: bool = False) -> State:
     """*state* with *stage* at another place, and with what it reads made anew for what it needs there."""
-    state = derive(state.with_stage(replace(state.stages[stage], attach=attach)), stage)
+    state = derive(state.with_stage(replace(state.stages[stage], attach=attach, follows=follows)), stage)
     changed = _inside(state, stage)
     for name in reversed(list(state.stages)):  # readers before what they read
         known = state.stages[name]
-        if known.attach is not None and name not in changed and _reads(state, changed, known):
+        if known.attach is not None and not known.follows and name not in changed and _reads(state, changed, known):
             state = derive(state, name)
             changed |= _inside(state, name)
     return state
@@ -147,6 +161,7 @@ def _readers(state: State, source: Stage) -> list[str]:
 
 
 def _reads(state: State, readers: set[str], source: Stage) -> bool:
+    readers = readers & {source.init_of} if source.init_of is not None else readers
     return any(load.buffer in source.buffers for name in readers for load in block_loads(state.stages[name].block))
 
 
@@ -159,6 +174,7 @@ def compute_root(state: State, stage: str) -> Result:
             there.
     """
     known = state.stage(stage)
+    require_no_init(state, known)
     if known.attach is None:
         return state, ()
     _require_inputs(state, stage, ())

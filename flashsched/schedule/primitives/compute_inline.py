@@ -8,6 +8,7 @@ from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Load
 from flashsched.schedule.primitives.blocks import map_loads
+from flashsched.schedule.primitives.loops import require_no_init
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
@@ -45,7 +46,8 @@ def compute_inline(state: State, stage: str) -> Result:
     """
     known = state.stage(stage)
     require_plain_readers(state, known, "inlined")
-    if known.block.init:
+    require_no_init(state, known)
+    if known.reduced:
         refuse(
             state,
             f"{stage!r} is a reduction, and has no expression to put in its place",

@@ -10,7 +10,7 @@ from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.marks import MARKS
 from flashsched.schedule.nest import find_block, path_to, replace_loop
-from flashsched.schedule.state import State, refuse
+from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Binary, Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import free_vars, uses, walk
@@ -23,7 +23,9 @@ __all__ = [
     "renamed",
     "require_count",
     "require_independent",
+    "require_no_init",
     "require_serial",
+    "require_whole",
     "require_unmarked",
     "set_kind",
 ]
@@ -116,6 +118,31 @@ def _overlaps(state: State, stage: str, var: Var, kind: LoopKind) -> bool:
         if uses(item.value, var) and shifted:
             return kind is not LoopKind.VECTORIZE or any(uses(node, var) for node in shifted)
     return False
+
+
+def require_no_init(state: State, known: Stage) -> None:
+    """Refuse the init of a decomposed reduction where it can't be taken alone."""
+    if known.init_of is not None:
+        refuse(
+            state,
+            f"{known.name!r} is the init of {known.init_of!r}, and stands where its reduction was decomposed",
+            error=StructureError,
+            block=known.name,
+            hint=f"move {known.init_of!r}, and its init goes along",
+        )
+
+
+def require_whole(state: State, known: Stage, step: str) -> None:
+    """Refuse a reduction whose init is a stage of its own, for a *step* that takes both."""
+    require_no_init(state, known)
+    if any(other.init_of == known.name for other in state.stages.values()):
+        refuse(
+            state,
+            f"the reduction of {known.name!r} was decomposed, and {step} needs it whole",
+            error=StructureError,
+            block=known.name,
+            hint=f"call {step} before decompose_reduction",
+        )
 
 
 def renamed(

@@ -12,7 +12,7 @@ from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Store
 from flashsched.schedule.nest import loop_chain
 from flashsched.schedule.primitives.cache_read import unused_stage
 from flashsched.schedule.primitives.compute_at import moved
-from flashsched.schedule.primitives.loops import block_of
+from flashsched.schedule.primitives.loops import block_of, require_whole
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.schedule.trace import Step
@@ -75,6 +75,7 @@ def rfactor(state: State, stage: str, loop: str, factor_axis: int = 0) -> Result
     """
     known = state.stage(stage)
     node = state.loop(stage, loop)
+    require_whole(state, known, "rfactor")
     rank = len(known.spatial)
     reducing = _reducing(known)
     if loop not in reducing:

@@ -8,6 +8,7 @@ from flashsched.errors import OutputError
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.cache_read import require_scope
 from flashsched.schedule.primitives.compute_at import moved
+from flashsched.schedule.primitives.loops import require_whole
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 
@@ -34,6 +35,8 @@ def set_scope(state: State, stage: str, scope: str) -> Result:
     """
     known = state.stage(stage)
     require_scope(state, scope)
+    if scope == "shared":
+        require_whole(state, known, "set_scope('shared')")
     if known.output:
         refuse(
             state,

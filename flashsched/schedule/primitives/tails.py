@@ -13,7 +13,7 @@ from flashsched.errors import ArgumentError, DependenceError, LimitError, Output
 from flashsched.schedule.ir import Alloc, Block, For, Seq, Stmt, block_loads, rewrite_stmt, seq
 from flashsched.schedule.nest import add_guard, find_block, loop_ranges
 from flashsched.schedule.primitives.blocks import change_buffer
-from flashsched.schedule.primitives.loops import block_of
+from flashsched.schedule.primitives.loops import block_of, require_whole
 from flashsched.schedule.primitives.transform_layout import require_one_place_each
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
@@ -60,6 +60,7 @@ def _require_room(state: State, stage: str, loop: For, name: str) -> None:
     for item in block_of(state, stage).iters:
         if item.kind is AxisKind.REDUCE or not uses(item.value, loop.var):
             continue
+        require_whole(state, known, "split(tail='pad')")
         if known.output:
             refuse(
                 state,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
 
 from flashsched.errors import ArgumentError, LayoutError, OutputError, StructureError
+from flashsched.schedule.disjoint import digit
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
-from flashsched.te.expr import Binary, Const, Expr, Var, is_const
+from flashsched.te.expr import Var, is_const
 
 __all__ = ["require_one_place_each", "transform_layout"]
 
@@ -74,15 +74,15 @@ def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tu
     for expr in layout.outputs:
         if is_const(expr, 0):
             continue  # a dimension of one element
-        digit = _digit(expr)
-        if digit is None:
+        part = digit(expr)
+        if part is None:
             refuse(
                 state,
                 f"the layout {layout} has {expr}, and each of its indices must be a part of one index of the tensor",
                 error=LayoutError,
                 hint="use i, i // 8, i % 8, or i // 8 % 4 for an index i",
             )
-        digits[digit[0]].append(digit[1:])
+        digits[part[0]].append(part[1:])
     for (var, found), extent in zip(digits.items(), shape, strict=True):
         reach: float = 1
         for low, high in sorted(found):
@@ -97,19 +97,3 @@ def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tu
                 error=LayoutError,
                 hint=f"{var.name} // c and {var.name} % c with one c keep all of it",
             )
-
-
-def _digit(expr: Expr) -> tuple[Var, int, float] | None:
-    """``(v, a, b)`` where *expr* counts in steps of ``a`` what of ``v`` is below ``b``: ``v // a % (b // a)``."""
-    if isinstance(expr, Var):
-        return expr, 1, inf
-    if isinstance(expr, Binary) and expr.op in ("//", "%") and isinstance(expr.b, Const) and expr.b.value > 0:
-        inner = _digit(expr.a)
-        if inner is not None:
-            var, low, high = inner
-            step = int(expr.b.value)
-            if expr.op == "%":
-                return var, low, min(high, low * step)
-            if high == inf or int(high) % (low * step) == 0:
-                return var, low * step, high
-    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flashsched.schedule.views.base import LoopLike, StageHandle
 from flashsched.te.tensor import Operation, Tensor
 
@@ -23,3 +25,8 @@ class PlacePrimitives(StageHandle):
     def compute_inline(self) -> None:
         """Put this stage's expression into its readers."""
         self._apply("compute_inline")
+
+    def decompose_reduction(self, loop: LoopLike) -> Any:
+        """Set this reduction's elements to the identity in a stage before *loop*; returns that stage's tensor(s)."""
+        (name,) = self._schedule.apply("decompose_reduction", self.name, {"loop": self._loop(loop)})
+        return self._schedule.tensors(name)

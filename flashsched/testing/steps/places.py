@@ -41,12 +41,22 @@ def _no_arguments(draw: Draw, schedule: Schedule) -> Arguments:
     return None if stage is None else (stage.name, {})
 
 
-def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
-    """Mostly a stage that has a reduction, and a loop that may be over it."""
-    stage = a_stage_with_loops(draw, schedule)
+def _a_reduction(draw: Draw, schedule: Schedule) -> Stage | None:
+    """Mostly a stage that has a reduction, where there is one."""
     reductions = [s for s in schedule.state.stages.values() if s.loops and s.reduced]
     if reductions and draw(st.integers(0, 9)):
-        stage = draw(st.sampled_from(reductions))
+        return draw(st.sampled_from(reductions))  # type: ignore[no-any-return]
+    return a_stage_with_loops(draw, schedule)
+
+
+def _decompose_reduction(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = _a_reduction(draw, schedule)
+    return None if stage is None else (stage.name, {"loop": draw(st.sampled_from(list(stage.loops)))})
+
+
+def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
+    """A loop that may be over the reduction."""
+    stage = _a_reduction(draw, schedule)
     if stage is None:
         return None
     loop = draw(st.sampled_from(list(stage.loops)[-3:]))
@@ -58,5 +68,6 @@ ARGUMENTS: dict[str, Drawer] = {
     "compute_at": _compute_at,
     "compute_root": _no_arguments,
     "compute_inline": _compute_inline,
+    "decompose_reduction": _decompose_reduction,
     "rfactor": _rfactor,
 }
