@@ -17,7 +17,8 @@ from typing import Any
 
 from flashsched.errors import DependenceError
 from flashsched.schedule.default import root_nest
-from flashsched.schedule.disjoint import disjoint
+from flashsched.schedule.disjoint import disjoint, turning
+from flashsched.schedule.follow import part_that_follows
 from flashsched.schedule.ir import Block, Buffer, For, Stmt, blocks, seq
 from flashsched.schedule.nest import (
     add_guard,
@@ -33,8 +34,8 @@ from flashsched.schedule.nest import (
 )
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.state import Stage, State, refuse
-from flashsched.te.expr import Expr, Var, compare
-from flashsched.te.simplify import Ranges, bounds, prove, structural_key
+from flashsched.te.expr import Expr, Var
+from flashsched.te.simplify import Ranges, bounds, structural_key
 from flashsched.te.tensor import Axis, AxisKind
 from flashsched.te.visit import free_vars, uses
 
@@ -92,21 +93,17 @@ def _made_inside(state: State, name: str) -> tuple[Buffer, ...]:
 
 
 def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage]:
-    require_readers_inside(state, stage, (consumer, loop))
     target = state.loop(consumer, loop)
     path = path_to(state.body, lambda node: node is target)
     outer = loop_ranges(path)
-    found = [access for b in stage.buffers for access in accesses(target.body, b, writes=False, skip=stage.name)]
-    threads = [node for node in path if isinstance(node, For) and node.kind.is_thread and in_shared(stage)]
-    together = tuple((node.var, node.turns) for node in threads)  # what all threads read is copied by them together
-    found = [replace(access, inner=(*together, *access.inner)) for access in found]
-    points = {var: bounds for var, bounds in outer.items() if all(var is not node.var for node in threads)}
-    spans = region(found, stage.buffers[0].shape, points)
-    if stage.init_of is not None and stage.attach is not None:
-        _require_own_part(state, stage, target, path, spans)
+    if stage.follows:
+        spans, conditions = part_that_follows(state, stage, state.stages[consumer], path)
+    else:
+        require_readers_inside(state, stage, (consumer, loop))
+        spans, conditions = _part_that_is_read(state, stage, target, path)
     wanted: dict[Axis, tuple[Expr, int]] = {}
     guards: dict[Axis, list[tuple[str, int]]] = {}
-    for axis, span in zip(stage.spatial, spans, strict=True):
+    for axis, span in spans.items():
         wanted[axis] = (span.first, span.extent)
         low, high = bounds(span.first, outer)
         limits = [(">=", 0)] if low < 0 else []
@@ -114,7 +111,7 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
             limits.append(("<", axis.extent))
         guards[axis] = limits
     nest, fresh = root_nest(stage, wanted, guards)
-    for condition in _asked_under(target.body, stage, points):
+    for condition in conditions:
         nest = add_guard(nest, condition)
     nest = simplified(nest, outer)
 
@@ -122,6 +119,22 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
         return replace(node, body=insert_before_reader(node.body, nest, _made_inside(state, stage.name)))
 
     return state.with_body(replace_loop(state.body, target.var, put)), fresh
+
+
+def _part_that_is_read(
+    state: State, stage: Stage, target: For, path: list[Stmt]
+) -> tuple[dict[Axis, Span], list[Expr]]:
+    """What the nests in *target* read of *stage* in each turn, and the conditions under which they read at all."""
+    found = [access for b in stage.buffers for access in accesses(target.body, b, writes=False, skip=stage.name)]
+    threads = [node for node in path if isinstance(node, For) and node.kind.is_thread and in_shared(stage)]
+    together = tuple((node.var, node.turns) for node in threads)  # what all threads read is copied by them together
+    found = [replace(access, inner=(*together, *access.inner)) for access in found]
+    outer = loop_ranges(path)
+    points = {var: bounds for var, bounds in outer.items() if all(var is not node.var for node in threads)}
+    spans = region(found, stage.buffers[0].shape, points)
+    if stage.init_of is not None and stage.attach is not None:
+        _require_own_part(state, stage, target, path, spans)
+    return dict(zip(stage.spatial, spans, strict=True)), _asked_under(target.body, stage, points)
 
 
 def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stmt], spans: Sequence[Span]) -> None:
@@ -144,7 +157,7 @@ def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stm
             )
     ranges = loop_ranges(list(path))
     facts = _asked_under(target.body, init, ranges)
-    if not disjoint(spans, _turning(around, ranges, facts), ranges):
+    if not disjoint(spans, turning(around, ranges, facts), ranges):
         refuse(
             state,
             f"the parts of {init.init_of!r} that turns of {target.var.name!r} and the loops around it combine can't be "
@@ -153,12 +166,6 @@ def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stm
             loop=target.var,
             hint="choose a loop further out; loops that were fused and then split give such parts",
         )
-
-
-def _turning(loops: Sequence[For], ranges: Ranges, facts: Sequence[Expr]) -> dict[Var, int | None]:
-    """The turns of *loops*, those left out that do nothing but in their first turn, as *facts* say."""
-    first = {loop.var: prove(compare("<", loop.var, 1), ranges, facts) for loop in loops}
-    return {loop.var: loop.turns for loop in loops if not first[loop.var]}
 
 
 def _asked_under(body: Stmt, stage: Stage, points: Ranges) -> list[Expr]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from flashsched.schedule.ir import For
 from flashsched.schedule.regions import Span
-from flashsched.te.expr import Binary, Const, Expr, Var
-from flashsched.te.simplify import Ranges, linear
+from flashsched.te.expr import Binary, Const, Expr, Var, compare
+from flashsched.te.simplify import Ranges, linear, prove
 from flashsched.te.visit import free_vars
 
-__all__ = ["digit", "disjoint"]
+__all__ = ["digit", "disjoint", "turning"]
 
 
 def disjoint(spans: Sequence[Span], loops: Mapping[Var, int | None], ranges: Ranges) -> bool:
@@ -65,6 +66,12 @@ def _tell_apart(digits: list[tuple[int, float]], turns: int | None) -> bool:
             return False
         reach = max(reach, high)
     return reach >= (inf if turns is None else turns)
+
+
+def turning(loops: Sequence[For], ranges: Ranges, facts: Sequence[Expr]) -> dict[Var, int | None]:
+    """The turns of *loops*, those left out that do nothing but in their first turn, as *facts* say."""
+    first = {loop.var: prove(compare("<", loop.var, 1), ranges, facts) for loop in loops}
+    return {loop.var: loop.turns for loop in loops if not first[loop.var]}
 
 
 def digit(expr: Expr) -> tuple[Var, int, float] | None:

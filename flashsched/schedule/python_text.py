@@ -173,8 +173,8 @@ class _Writer:
 
 
 def _first_tensor(stage: Stage) -> str:
-    """The name of the first tensor of *stage*: that of its memory, where the memory is its own."""
-    return stage.buffers[0].name if stage.init_of is None else stage.op.output(0).name
+    """The name of the first tensor of *stage* (its memory may be another stage's by now)."""
+    return stage.name if len(stage.op.outputs) == 1 else f"{stage.name}.v0"
 
 
 def _use(variable: _Variable) -> _Variable:

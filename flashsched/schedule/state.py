@@ -36,6 +36,7 @@ class Stage:
         steps: the steps on its own loops, replayed when its nest is made anew.
         attach: the stage and the loop that it is computed at; None at the root.
         inlined: whether its expression was put into its readers, so that it has no nest.
+        into: the stage that computes it now, where that is not its readers (`reverse_compute_inline`).
         init_of: the stage whose elements it sets to the identity (`decompose_reduction`); at no loop of its own choice
             it stands right before that stage.
         follows: whether ``attach`` is a loop of a stage that it reads (`reverse_compute_at`), not of one that reads it.
@@ -52,6 +53,7 @@ class Stage:
     steps: tuple[Step, ...] = ()
     attach: tuple[str, str] | None = None
     inlined: bool = False
+    into: str | None = None
     init_of: str | None = None
     follows: bool = False
     remade: ComputeOp | None = None
@@ -102,6 +104,13 @@ class State:
         if name not in self.stages:
             refuse(self, f"no stage named {name!r}", error=UnknownNameError, hint=did_you_mean(name, self.stages))
         found = self.stages[name]
+        if found.into is not None:
+            refuse(
+                self,
+                f"stage {name!r} became part of {found.into!r}, so it has no loops any more",
+                error=UnknownNameError,
+                hint=f"schedule {found.into!r}, or leave out {name}.reverse_compute_inline()",
+            )
         if found.inlined:
             refuse(
                 self,

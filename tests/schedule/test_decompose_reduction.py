@@ -170,7 +170,7 @@ def test_padding_is_begun_with_its_reduction() -> None:
     t = te.create_schedule(C)
     init = t[P].decompose_reduction("i")
     for stage, loop in ((P, "i"), (init, t[init].loops[-1])):
-        with pytest.raises(StructureError, match="the init of 'C'|of 'C' was decomposed"):
+        with pytest.raises(StructureError, match=r"the init of 'C'|of 'C' was decomposed"):
             t[stage].split(loop, 4, tail="pad")
     t[P].split("k", 4, tail="pad")
     check_meaning(t, compiled=True)

@@ -7,13 +7,15 @@ from flashsched.schedule.primitives.cache_read import cache_read
 from flashsched.schedule.primitives.cache_write import cache_write
 from flashsched.schedule.primitives.compute_at import compute_at, compute_root
 from flashsched.schedule.primitives.compute_inline import compute_inline
-from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.decompose_reduction import decompose_reduction
+from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.parallel import parallel
 from flashsched.schedule.primitives.prefetch import prefetch
 from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive, replay_loop_step
 from flashsched.schedule.primitives.reorder import reorder
+from flashsched.schedule.primitives.reverse_compute_at import reverse_compute_at
+from flashsched.schedule.primitives.reverse_compute_inline import reverse_compute_inline
 from flashsched.schedule.primitives.rfactor import rfactor
 from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.software_pipeline import software_pipeline
@@ -42,6 +44,8 @@ __all__ = [
     "primitive",
     "reorder",
     "replay_loop_step",
+    "reverse_compute_at",
+    "reverse_compute_inline",
     "rfactor",
     "set_scope",
     "software_pipeline",

@@ -82,7 +82,7 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
         )
     name = unused_stage(state, f"{stage}.{scope}")
     placeholder = PlaceholderOp(source.name, source.shape, source.dtype)
-    tensor = placeholder.output(0) if writer is None else writer.op.output(writer.buffers.index(source))
+    tensor = placeholder.output(0) if writer is None else writer.now.output(writer.buffers.index(source))
     axes = tuple(Axis(f"i{n}", extent=extent) for n, extent in enumerate(tensor.shape))
     op = ComputeOp(name, axes, (Read(tensor, axes),))
     fresh = new_stage(name, op, {id(tensor): source}, scope=scope)

@@ -14,7 +14,7 @@ from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 
-__all__ = ["compute_at", "compute_root", "moved", "require_room"]
+__all__ = ["compute_at", "compute_root", "inside_of", "moved", "require_room"]
 
 
 @primitive()
@@ -83,7 +83,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             block=stage,
             hint="name a stage that reads it, and one of that stage's loops",
         )
-    if consumer in _inside(state, stage):
+    if consumer in inside_of(state, stage):
         refuse(
             state,
             f"{consumer!r} is computed inside {stage!r}, and can't hold it",
@@ -124,20 +124,20 @@ def require_room(state: State, stage: str, target: For) -> None:
 def moved(state: State, stage: str, attach: tuple[str, str] | None, *, follows: bool = False) -> State:
     """*state* with *stage* at another place, and with what it reads made anew for what it needs there."""
     state = derive(state.with_stage(replace(state.stages[stage], attach=attach, follows=follows)), stage)
-    changed = _inside(state, stage)
+    changed = inside_of(state, stage)
     for name in reversed(list(state.stages)):  # readers before what they read
         known = state.stages[name]
         if known.attach is not None and not known.follows and name not in changed and _reads(state, changed, known):
             state = derive(state, name)
-            changed |= _inside(state, name)
+            changed |= inside_of(state, name)
     return state
 
 
 def _require_inputs(state: State, stage: str, around: Sequence[For]) -> None:
     """Refuse a place for *stage*, inside the loops *around*, where a stage that it reads does not exist yet."""
-    moving = _inside(state, stage)
+    moving = inside_of(state, stage)
     for known in state.stages.values():
-        if known.attach is None or known.name in moving or not _reads(state, moving, known):
+        if known.attach is None or known.follows or known.name in moving or not _reads(state, moving, known):
             continue
         place = state.loop(*known.attach)
         if not any(node is place for node in around):
@@ -151,9 +151,9 @@ def _require_inputs(state: State, stage: str, around: Sequence[For]) -> None:
             )
 
 
-def _inside(state: State, stage: str) -> set[str]:
+def inside_of(state: State, stage: str) -> set[str]:
     """*stage* and all that is computed inside it."""
-    return {stage}.union(*(_inside(state, inner.name) for inner in state.attached_to(stage)))
+    return {stage}.union(*(inside_of(state, inner.name) for inner in state.attached_to(stage)))
 
 
 def _readers(state: State, source: Stage) -> list[str]:

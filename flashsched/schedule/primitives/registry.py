@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
 from flashsched.schedule.arguments import declare, require_arguments
+from flashsched.schedule.follow import require_sound_followers
 from flashsched.schedule.marks import require_sound_marks
 from flashsched.schedule.state import State
 from flashsched.schedule.tensorized import require_tensorized
@@ -59,6 +60,7 @@ def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Resul
     new, out = _applied(state, name, stage, args)
     try:
         require_sound_marks(new)
+        require_sound_followers(new)
         require_tensorized(new)
     except ScheduleError as error:
         error.step = Step(name, stage, dict(args)).text()

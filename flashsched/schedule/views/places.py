@@ -26,6 +26,15 @@ class PlacePrimitives(StageHandle):
         """Put this stage's expression into its readers."""
         self._apply("compute_inline")
 
+    def reverse_compute_at(self, producer: StageHandle | Tensor | Operation | str, loop: LoopLike) -> None:
+        """Compute this stage at *loop* of a *producer*, the points for which each turn finishes what they read."""
+        view = producer if isinstance(producer, StageHandle) else self._schedule[producer]
+        self._apply("reverse_compute_at", at=[view.name, view._loop(loop)])
+
+    def reverse_compute_inline(self) -> None:
+        """Let the stage that this one reads compute it right away, in its own loops."""
+        self._apply("reverse_compute_inline")
+
     def decompose_reduction(self, loop: LoopLike) -> Any:
         """Set this reduction's elements to the identity in a stage before *loop*; returns that stage's tensor(s)."""
         (name,) = self._schedule.apply("decompose_reduction", self.name, {"loop": self._loop(loop)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from flashsched.schedule.ir import block_loads
 from flashsched.schedule.schedule import Schedule
 from flashsched.schedule.state import Stage
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, readers
@@ -54,6 +55,19 @@ def _decompose_reduction(draw: Draw, schedule: Schedule) -> Arguments:
     return None if stage is None else (stage.name, {"loop": draw(st.sampled_from(list(stage.loops)))})
 
 
+def _reverse_compute_at(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly at a stage that it reads."""
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    loads = {load.buffer for load in block_loads(stage.block)}
+    read = [other for other in schedule.state.stages.values() if other.loops and loads & {*other.buffers}]
+    producer = draw(st.sampled_from(read)) if read else a_stage_with_loops(draw, schedule)
+    if producer is None:
+        return None
+    return stage.name, {"at": [producer.name, draw(st.sampled_from(list(producer.loops)))]}
+
+
 def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
     """A loop that may be over the reduction."""
     stage = _a_reduction(draw, schedule)
@@ -69,5 +83,7 @@ ARGUMENTS: dict[str, Drawer] = {
     "compute_root": _no_arguments,
     "compute_inline": _compute_inline,
     "decompose_reduction": _decompose_reduction,
+    "reverse_compute_at": _reverse_compute_at,
+    "reverse_compute_inline": _no_arguments,
     "rfactor": _rfactor,
 }
