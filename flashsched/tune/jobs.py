@@ -82,13 +82,8 @@ def measure_candidate(payload: dict[str, Any]) -> Measured:
     if not check.ok:
         return Measured([], check.to_json(), check.text())
     run = kernel.bound(*reference.inputs)
-    timing = time_callable(
-        run,
-        min_time_s=payload.get("min_time_s", 0.05),
-        max_repeats=payload.get("max_repeats", 50),
-        min_sample_s=2e-3,
-        stop_if_slower_than_s=payload.get("stop_if_slower_than_s"),
-    )
+    settings = {"min_time_s": 0.05, "max_repeats": 50, "min_sample_s": 2e-3, **payload.get("timing", {})}
+    timing = time_callable(run, **settings, stop_if_slower_than_s=payload.get("stop_if_slower_than_s"))
     return Measured(list(timing.samples_s), check.to_json(), None, timing.stopped_early)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -80,12 +80,18 @@ class CpuRunner:
         seed: of the random inputs.
         timeout_s: how long one candidate may take to compile, and again to run.
         memory_limit_bytes: how much a worker may grow.
+        timing: settings of `flashsched.tune.measure.time_callable` in place of the usual ones.
     """
 
     source = "measured"
 
     def __init__(
-        self, jobs: int | None = None, seed: int = 0, timeout_s: float = 20.0, memory_limit_bytes: int = _MEMORY
+        self,
+        jobs: int | None = None,
+        seed: int = 0,
+        timeout_s: float = 20.0,
+        memory_limit_bytes: int = _MEMORY,
+        timing: Mapping[str, float] | None = None,
     ) -> None:
         from flashsched.codegen.target import host_target
 
@@ -94,6 +100,7 @@ class CpuRunner:
         self._target = host_target()
         self._seed = seed
         self._timeout_s = timeout_s
+        self._timing = dict(timing or {})
         init = "flashsched.tune.jobs:warm_up"
         self._folder = tempfile.TemporaryDirectory(prefix="flashsched-")
         self._compilers = WorkerPool(jobs or self._target.cores, init, memory_limit_bytes)
@@ -133,6 +140,7 @@ class CpuRunner:
                 "seed": self._seed,
                 "expected": expected,
                 "stop_if_slower_than_s": None if best_s is None else 3.0 * best_s,
+                "timing": self._timing,
             }
             outcome = self._measurer.submit("flashsched.tune.jobs:measure_candidate", payload, self._patience(best_s))
             trial = _measured(outcome)
