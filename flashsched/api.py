@@ -27,6 +27,7 @@ from flashsched.hw import DeviceSpec, Prediction, devices
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
+from flashsched.schedule.llvm_texts import remember_llvm
 from flashsched.tune.load import load
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import Progress, Result, tune
@@ -67,6 +68,7 @@ __all__ = [
     "operator",
     "read_log",
     "relu",
+    "remember_llvm",
     "set_num_threads",
     "simulate",
     "te",

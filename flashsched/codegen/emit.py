@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flashsched.codegen.emit_code import BITS, Code, Module, Value, clean_name, literal
+from flashsched.codegen.emit_code import BITS, Code, Import, Module, Value, clean_name, literal
 from flashsched.codegen.emit_convert import register_type
 from flashsched.codegen.emit_expr import Expressions
 from flashsched.codegen.emit_intrinsic import call_intrinsic
@@ -21,6 +21,7 @@ from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import Alloc, Extern, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store, walk_stmt
+from flashsched.schedule.llvm_texts import llvm_text
 from flashsched.te import dtypes
 from flashsched.te.expr import Var
 from flashsched.te.simplify import bounds, prove
@@ -57,6 +58,8 @@ def emit(program: Program, target: Target) -> str:
         names = ", ".join(buffer.name for buffer in buffers)
         raise LoweringError(f"program {program.name!r} takes a buffer twice: {names}")
     module, name = Module(target), entry_name(program.name)
+    for text in program.imports:
+        module.imports[f"import_llvm {text[:15]}"] = Import(llvm_text(text))
     stored = {stmt.buffer for stmt in walk_stmt(program.body) if isinstance(stmt, Store)}
     stored |= {buffer for call in extern_calls(program) for buffer in call.outputs}
     state = State(Code(module))
@@ -74,7 +77,7 @@ def emit(program: Program, target: Target) -> str:
         raise LoweringError(f"program {program.name!r} holds an expression that is nested too deeply") from None
     module.add(_function(f"void @{name}({', '.join(params)})", "nounwind", state.code))
     text = module.text(f"flashsched program {program.name!r}".replace("\n", " "))
-    return linked(text, module.imports, target) if module.imports else text
+    return linked(text, module.imports, target, _TAKEN) if module.imports else text
 
 
 def _function(head: str, attributes: str, code: Code) -> str:
@@ -201,7 +204,10 @@ class _Statements:
             return
         extent = self._extent(loop)
         self.code.comment(f"for {loop.var.name} in range({loop.extent})")
-        self._counted(loop.var, literal(0, "i64"), extent, loop.turns is None, (0, high), lambda: self.write(loop.body))
+        unroll = loop.notes.get("unroll_explicit") is False
+        self._counted(
+            loop.var, literal(0, "i64"), extent, loop.turns is None, (0, high), lambda: self.write(loop.body), unroll
+        )
 
     def _extent(self, loop: For) -> Value:
         extent = self.expressions.value(loop.extent)
@@ -220,8 +226,9 @@ class _Statements:
         may_be_empty: bool,
         within: tuple[float, float],
         body: Callable[[], None],
+        unroll: bool = False,
     ) -> None:
-        """A loop of *var* from *start* to below *stop*, its values lying *within* these bounds."""
+        """A loop of *var* from *start* to below *stop*, its values *within* these bounds; LLVM may *unroll* it."""
         code, hint = self.code, clean_name(var.name)
         head, latch, after = code.fresh(hint), code.fresh(f"{hint}.next"), code.fresh(f"{hint}.end")
         if may_be_empty:
@@ -242,7 +249,7 @@ class _Statements:
             code.start(latch)
             code.line(f"{following} = add nuw nsw i64 {at.text}, 1")
             again = code.compare("icmp slt", Value(following, "i64"), stop)
-            note = code.module.loop_note()
+            note = code.module.loop_note(unroll)
             code.line(f"br i1 {again.text}, label %{head}, label %{after}, !llvm.loop {note}")
         code.enter(after)
 

@@ -84,15 +84,18 @@ class Module:
         self._functions: list[str] = []
         self._declared: dict[str, str] = {}
         self._loops = 1
+        self._unrolled: set[int] = set()
 
     def declare(self, name: str, result: str, params: Sequence[str], attributes: str = "") -> None:
         """Say that ``result name(params)`` is defined elsewhere."""
         if name not in self._declared:
             self._declared[name] = f"declare {result} @{name}({', '.join(params)}) {attributes}".rstrip()
 
-    def loop_note(self) -> str:
-        """A new note that forbids LLVM to unroll or vectorize one loop; it refers to itself, or LLVM ignores it."""
+    def loop_note(self, unroll: bool = False) -> str:
+        """A new note that forbids LLVM to vectorize one loop, and to unroll it or not to; it refers to itself."""
         self._loops += 1
+        if unroll:
+            self._unrolled.add(self._loops)
         return f"!{self._loops}"
 
     def add(self, function: str) -> None:
@@ -101,7 +104,9 @@ class Module:
 
     def text(self, title: str) -> str:
         """The whole module, under a comment."""
-        notes = [f"!{n} = distinct !{{!{n}, !0, !1}}\n" for n in range(2, self._loops + 1)]
+        full = '!{!"llvm.loop.unroll.full"}'
+        words = [(n, full if n in self._unrolled else "!1") for n in range(2, self._loops + 1)]
+        notes = [f"!{n} = distinct !{{!{n}, !0, {word}}}\n" for n, word in words]
         parts = [f"; {title}\n", *self._functions, *self._declared.values(), "", _LOOP_NOTES + "".join(notes)]
         return "\n".join(parts)
 

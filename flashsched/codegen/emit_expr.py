@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flashsched.codegen import emit_arith, emit_math
+from flashsched.codegen import emit_arith, emit_foreign, emit_math
 from flashsched.codegen.emit_code import Value, literal
 from flashsched.codegen.emit_convert import constant, convert, rounded
 from flashsched.codegen.emit_memory import Memory, in_bounds
@@ -18,6 +18,7 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.ir import Load
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.foreign import Foreign
 from flashsched.te.simplify import bounds, prove
 from flashsched.te.visit import walk
 
@@ -46,6 +47,7 @@ class Expressions:
             Cast: lambda node: convert(self.code, self.value(node.value), node.value.dtype, node.dtype),
             Select: lambda node: self._choose(node.condition, node.a, node.b),
             Call: self._call,
+            Foreign: lambda node: emit_foreign.call(self.state, node, [self.value(arg) for arg in node.args]),
             Load: self.memory.load,
         }
 
@@ -130,7 +132,12 @@ class Expressions:
         return self._choose(a, Const(True, "bool"), b)
 
     def _always_readable(self, expr: Expr) -> bool:
-        return all(in_bounds(node, self.state) for node in walk(expr) if isinstance(node, Load))
+        for node in walk(expr):
+            if isinstance(node, Foreign) and not node.pure:
+                return False
+            if isinstance(node, Load) and not in_bounds(node, self.state):
+                return False
+        return True
 
     def _choose(self, condition: Expr, a: Expr, b: Expr) -> Value:
         """*a* where *condition* holds, else *b*, reading nothing for the side that is not chosen."""

@@ -17,6 +17,7 @@ from flashsched.schedule.ir import Buffer, Load
 from flashsched.te import dtypes
 from flashsched.te.evaluate import call_function
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.foreign import Foreign
 
 __all__ = ["ExprWriter", "Scope"]
 
@@ -127,6 +128,11 @@ class ExprWriter:
                 return self._join(f"{{}}.astype({dtype})", self._value(expr.value))
             case Call():
                 function = self._name("f", expr.key(), call_function(expr.func))
+                dtype = self._name("t", (expr.dtype,), dtypes.numpy_dtype(expr.dtype))
+                holes = ", ".join(["{}"] * len(expr.args))
+                return self._join(f"{function}({holes}).astype({dtype})[()]", *(self._value(a) for a in expr.args))
+            case Foreign():
+                function = self._name("f", expr.key(), expr.meaning())
                 dtype = self._name("t", (expr.dtype,), dtypes.numpy_dtype(expr.dtype))
                 holes = ", ".join(["{}"] * len(expr.args))
                 return self._join(f"{function}({holes}).astype({dtype})[()]", *(self._value(a) for a in expr.args))

@@ -113,7 +113,7 @@ def load_object(code: bytes, ir_text: str, symbols: Mapping[str, int]) -> Loaded
     if missing:
         raise LoweringError(
             f"the code calls {', '.join(missing)}, which this process does not have",
-            hint="declare only functions of the C library, its libm, or the flashsched runtime",
+            hint="import its LLVM text (pragma import_llvm), or load its library with ctypes.RTLD_GLOBAL",
         )
     names = exported_names(ir_text)
     library = binding.JITLibraryBuilder().add_object_img(code).add_current_process()

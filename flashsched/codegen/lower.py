@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from flashsched.codegen.passes.allocate import allocate
+from flashsched.codegen.passes.auto_unroll import auto_unroll
 from flashsched.codegen.passes.cut_tails import cut_tails
 from flashsched.codegen.passes.guards import hoist_guards
 from flashsched.codegen.passes.open_blocks import open_blocks
@@ -43,6 +44,7 @@ PASSES: tuple[Pass, ...] = (
     ("tidy", lambda body, given: tidy(body)),
     ("cut_tails", lambda body, given: cut_tails(body)),
     ("settle_tensorized", lambda body, given: settle_tensorized(body)),
+    ("auto_unroll", lambda body, given: auto_unroll(body)),
     ("unroll_loops", lambda body, given: unroll_loops(body)),
 )
 """The passes in order: name and function ``(body, the caller's buffers) -> body``."""
@@ -108,7 +110,8 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
         if stage.op is tensor.op
     }
     if args is None:
-        return Program(name, state.params, tuple(outputs[id(t)] for t in schedule.outputs), state.body)
+        all_outputs = tuple(outputs[id(tensor)] for tensor in schedule.outputs)
+        return Program(name, state.params, all_outputs, state.body, state.imports)
     params: list[Buffer] = []
     outs: list[Buffer] = []
     for position, tensor in enumerate(args):
@@ -135,4 +138,4 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
             hint="name every input that is read and every output",
         )
-    return Program(name, tuple(params), tuple(outs), state.body)
+    return Program(name, tuple(params), tuple(outs), state.body, state.imports)

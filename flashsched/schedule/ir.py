@@ -279,12 +279,13 @@ class Block(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A nest with the buffers that its caller passes: inputs, then outputs."""
+    """A nest with the buffers that its caller passes: inputs, then outputs; *imports* names LLVM texts for it."""
 
     name: str
     params: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
     body: Stmt
+    imports: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from flashsched.schedule.printer import program_text  # the printer is built on these nodes

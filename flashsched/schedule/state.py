@@ -89,11 +89,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A nest and its stages, in an order in which they can be computed; *params* are the program's placeholders."""
+    """A nest and its stages, in an order in which they can be computed.
+
+    *params* are the program's placeholders, *imports* the names of LLVM texts whose functions it may call.
+    """
 
     body: Stmt
     stages: Mapping[str, Stage]
     params: tuple[Buffer, ...]
+    imports: tuple[str, ...] = ()
 
     def stage(self, name: str) -> Stage:
         """The stage called *name*, which must have a nest.

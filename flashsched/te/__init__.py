@@ -13,6 +13,14 @@ from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Se
 from flashsched.te.expr import logical_and as all
 from flashsched.te.expr import logical_or as any
 from flashsched.te.extern import ExternOp, extern
+from flashsched.te.foreign import (
+    Foreign,
+    call_extern,
+    call_intrin,
+    call_llvm_intrin,
+    call_pure_extern,
+    register_intrin,
+)
 from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.reducers import argmax, argmin
@@ -31,6 +39,7 @@ __all__ = [
     "Const",
     "Expr",
     "ExternOp",
+    "Foreign",
     "Not",
     "PlaceholderOp",
     "Select",
@@ -41,12 +50,17 @@ __all__ = [
     "argmax",
     "argmin",
     "boundary",
+    "call_extern",
+    "call_intrin",
+    "call_llvm_intrin",
+    "call_pure_extern",
     "compute",
     "const",
     "create_schedule",
     "extern",
     "placeholder",
     "reduce_axis",
+    "register_intrin",
     "same",
     *_functions,
 ]

@@ -17,6 +17,7 @@ from flashsched.errors import DtypeError, ExpressionError, ReducerError, ShapeEr
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.extern import ExternOp, run_extern
+from flashsched.te.foreign import Foreign
 from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
 
 __all__ = ["Array", "Load", "call_function", "check_reducer", "evaluate", "run_graph"]
@@ -101,6 +102,9 @@ def _evaluate(expr: Expr, env: Mapping[Var, Array], load: Load, mask: Array | No
         return values[0].astype(dtype)
     if isinstance(expr, Call):
         return np.asarray(call_function(expr.func)(*values)).astype(dtype, copy=False)
+    if isinstance(expr, Foreign):
+        own = [value.astype(dtypes.numpy_dtype(arg.dtype)) for value, arg in zip(values, expr.args, strict=True)]
+        return np.asarray(expr.meaning()(*own)).astype(dtype, copy=False)
     return load(expr, values, mask).astype(dtype, copy=False)
 
 

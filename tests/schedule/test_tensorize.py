@@ -437,6 +437,15 @@ def test_llvm_text_that_is_wrong_is_refused_when_it_is_built() -> None:
         fs.build(tensorized(name="test.two"), name="two")
 
 
+def test_code_of_another_type_than_the_description_has() -> None:
+    text = AXPY_UPDATE.replace(", ptr %c, i64 %c0", ", ptr %c")
+    fs.intrinsic("test.other", axpy_tensor(), update=text, strides=UNIT, replace=True)
+    with pytest.raises(
+        LoweringError, match=r"defines a function of the type void \(ptr, i64, ptr, i64, i64, ptr\), and"
+    ):
+        fs.build(tensorized(name="test.other"), name="other")
+
+
 def test_a_cpu_without_the_feature() -> None:
     text = {"update": AXPY_UPDATE, "strides": UNIT, "features": ["no-such-feature"], "replace": True}
     fs.intrinsic("test.lacking", axpy_tensor(), **text)

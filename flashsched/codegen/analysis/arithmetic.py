@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from flashsched.schedule.ir import Load, Store
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Select, Var
+from flashsched.te.foreign import Foreign
 from flashsched.te.visit import walk
 
 __all__ = ["Arithmetic", "count"]
@@ -83,6 +84,8 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
                 _add(found, (expr.dtype, expr.dtype), 1.0)
             else:
                 found.special += 1.0
+        case Foreign():
+            found.special += 1.0
         case _:
             pass  # a cast, a negation: part of the instruction that uses it
     for child in expr.children:

@@ -25,6 +25,8 @@ def unroll_loops(body: Stmt) -> Stmt:
     def change(node: Stmt) -> Stmt | None:
         if not isinstance(node, For) or node.kind is not LoopKind.UNROLL or node.turns is None:
             return None
+        if node.notes.get("unroll_explicit") is False:  # LLVM does it
+            return None
         stores = sum(isinstance(inner, Store) for inner in walk_stmt(node.body)) * node.turns
         if stores > MOST_STORES:
             raise LoweringError(

@@ -11,6 +11,7 @@ from flashsched.schedule.primitives.decompose_reduction import decompose_reducti
 from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.parallel import parallel
+from flashsched.schedule.primitives.pragma import pragma
 from flashsched.schedule.primitives.prefetch import prefetch
 from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive, replay_loop_step
 from flashsched.schedule.primitives.reorder import reorder
@@ -40,6 +41,7 @@ __all__ = [
     "decompose_reduction",
     "fuse",
     "parallel",
+    "pragma",
     "prefetch",
     "primitive",
     "reorder",

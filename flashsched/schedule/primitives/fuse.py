@@ -5,7 +5,7 @@ from __future__ import annotations
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
-from flashsched.schedule.primitives.loops import iterates, renamed, require_serial, require_unmarked
+from flashsched.schedule.primitives.loops import iterates, pragmas_of, renamed, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
@@ -98,7 +98,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
         body = substituted(
             inner.body, {outer.var: var // m, inner.var: var % m} if m else {outer.var: var, inner.var: var}
         )
-        whole = For(var, Const(n * m, dtypes.INDEX), body, notes=inner.notes)
+        whole = For(var, Const(n * m, dtypes.INDEX), body, notes={**pragmas_of(outer), **inner.notes})
         return simplified(whole, around)
 
     state = state.with_body(replace_loop(state.body, outer.var, rewrite))

@@ -20,6 +20,7 @@ __all__ = [
     "iterates",
     "loops_around",
     "loops_inside",
+    "pragmas_of",
     "renamed",
     "require_count",
     "require_independent",
@@ -29,6 +30,10 @@ __all__ = [
     "require_unmarked",
     "set_kind",
 ]
+
+
+PRAGMA_NOTES = ("auto_unroll_max_step", "unroll_explicit", "parallel_launch_point", "parallel_barrier_when_finish")
+"""The notes of a loop that pragmas made: any loop may have them."""
 
 
 def block_of(state: State, stage: str) -> Block:
@@ -163,6 +168,11 @@ def renamed(
         if inner.attach is not None and inner.attach[1] in old and attach is not None:
             state = state.with_stage(replace(inner, attach=(stage, attach)))
     return state
+
+
+def pragmas_of(loop: For) -> dict[str, object]:
+    """What pragmas say of *loop*."""
+    return {key: value for key, value in loop.notes.items() if key in PRAGMA_NOTES}
 
 
 def set_kind(state: State, loop: For, kind: LoopKind) -> State:

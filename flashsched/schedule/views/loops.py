@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flashsched.schedule.intrinsic import Intrinsic
+from flashsched.schedule.llvm_texts import PREFIX, remember_llvm
 from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.views.base import Loop, LoopLike, StageHandle
 from flashsched.te.tensor import Tensor
@@ -75,6 +76,12 @@ class LoopPrimitives(StageHandle):
     def parallel(self, loop: LoopLike) -> None:
         """Share the turns of *loop* among the CPU's threads."""
         self._apply("parallel", loop=self._loop(loop))
+
+    def pragma(self, loop: LoopLike, key: str, value: int | bool | str = True) -> None:
+        """Tell lowering *key* of *loop*; for ``import_llvm`` the value is LLVM text, and the trace holds its hash."""
+        if key == "import_llvm" and not str(value).startswith(PREFIX):
+            value = remember_llvm(str(value))
+        self._apply("pragma", loop=self._loop(loop), key=key, value=value)
 
     def tensorize(self, loop: LoopLike, intrinsic: Intrinsic | str, tail: str | None = None) -> None:
         """Let *intrinsic*, or the one of that name, do what *loop* and all inside it does."""

@@ -88,6 +88,16 @@ def _bind(draw: Draw, schedule: Schedule) -> Arguments:
     return drawn[0], {**drawn[1], "axis": draw(st.sampled_from(axes))}
 
 
+def _pragma(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    if drawn is None:
+        return None
+    asked = draw(
+        st.sampled_from([("auto_unroll_max_step", 4), ("auto_unroll_max_step", 30), ("unroll_explicit", False)])
+    )
+    return drawn[0], {**drawn[1], "key": asked[0], "value": asked[1]}
+
+
 ARGUMENTS: dict[str, Drawer] = {
     "split": _split,
     "software_pipeline": _software_pipeline,
@@ -98,4 +108,5 @@ ARGUMENTS: dict[str, Drawer] = {
     "vectorize": _innermost_loop,
     "parallel": one_loop,
     "bind": _bind,
+    "pragma": _pragma,
 }
