@@ -12,7 +12,7 @@ from collections.abc import Callable
 from flashsched.codegen.emit_code import BITS, Code, Import, Module, Value, clean_name, literal
 from flashsched.codegen.emit_convert import register_type
 from flashsched.codegen.emit_expr import Expressions
-from flashsched.codegen.emit_intrinsic import call_intrinsic
+from flashsched.codegen.emit_intrinsic import call_intrinsic, write_call
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
@@ -20,7 +20,21 @@ from flashsched.codegen.externs import extern_calls, symbol
 from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Extern, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store, walk_stmt
+from flashsched.schedule.calls import CallExtern
+from flashsched.schedule.ir import (
+    Alloc,
+    Extern,
+    For,
+    If,
+    Let,
+    LoopKind,
+    Prefetch,
+    Program,
+    Seq,
+    Stmt,
+    Store,
+    walk_stmt,
+)
 from flashsched.schedule.llvm_texts import llvm_text
 from flashsched.te import dtypes
 from flashsched.te.expr import Var
@@ -119,6 +133,8 @@ class _Statements:
                 self.state.named[stmt.var] = self.expressions.value(stmt.value)
                 self.write(stmt.body)
                 del self.state.named[stmt.var]
+            case CallExtern():
+                write_call(stmt, self.state, self.expressions)
             case Alloc():
                 with self.storage.allocated(stmt.buffer):
                     self.write(stmt.body)
@@ -185,7 +201,7 @@ class _Statements:
         if loop.turns is not None and loop.turns <= 0:
             return
         if loop.kind is LoopKind.TENSORIZE:
-            call_intrinsic(loop, self.state, self.expressions)
+            call_intrinsic(loop, self.state, self.expressions, self.write)
         elif loop.kind is LoopKind.VECTORIZE and self.state.lanes is None:
             self._vectorized(loop)
         elif loop.kind is LoopKind.PARALLEL and self.state.outer is None and self.state.lanes is None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from flashsched.codegen.target import Target
+from flashsched.errors import LoweringError
 
 __all__ = ["BITS", "Code", "Import", "Module", "Value", "clean_name", "literal", "vector_type"]
 
@@ -88,8 +89,13 @@ class Module:
 
     def declare(self, name: str, result: str, params: Sequence[str], attributes: str = "") -> None:
         """Say that ``result name(params)`` is defined elsewhere."""
-        if name not in self._declared:
-            self._declared[name] = f"declare {result} @{name}({', '.join(params)}) {attributes}".rstrip()
+        head = f"{result} @{name}({', '.join(params)})"
+        known = self._declared.setdefault(name, f"declare {head} {attributes}".rstrip())
+        if not f"{known} ".startswith(f"declare {head} "):
+            raise LoweringError(
+                f"{name}() is called in two ways: {known.removeprefix('declare ').partition(')')[0]}), and {head}",
+                hint="give all calls of a function arguments and results of the same dtypes",
+            )
 
     def loop_note(self, unroll: bool = False) -> str:
         """A new note that forbids LLVM to vectorize one loop, and to unroll it or not to; it refers to itself."""

@@ -15,9 +15,11 @@ from types import MappingProxyType
 
 from flashsched.errors import ArgumentError, UnknownNameError, did_you_mean
 from flashsched.schedule.default import default_state
+from flashsched.schedule.formal import Formal, require_statement
 from flashsched.schedule.ir import Block, Buffer, For, Seq, Stmt, blocks
 from flashsched.schedule.match import Bound, Differs, Match, Piece, join, piece_of, unify
 from flashsched.schedule.printer import nest_text
+from flashsched.te.expr import Expr, Var
 from flashsched.te.simplify import Ranges
 from flashsched.te.tensor import ComputeOp, Operation, PlaceholderOp, Tensor, graph
 
@@ -35,21 +37,24 @@ class Intrinsic:
         name: what traces call it.
         output: the tensor that it computes, of placeholders; its program is what the instruction means.
         inputs: the placeholders, in the order in which the code takes them.
-        how: the LLVM text of each part that it can do. Each text defines one function, which takes for each of
-            *inputs*, then for the output, a ``ptr`` to the first element and an ``i64`` for each dimension, the stride
-            in elements. Pointers are aligned to their elements, and no more.
+        how: the code of each part that it can do: LLVM text, or a statement over *formals*. Each text defines one
+            function, which takes for each of *inputs*, then for the output, a ``ptr`` to the first element and an
+            ``i64`` for each dimension, the stride in elements; a ``reset`` takes those of the output only. Pointers are
+            aligned to their elements, and no more.
         strides: the strides that the code needs, by tensor: a number, or None for any. What is not named may be any.
         features: LLVM's names of the CPU features that it needs, e.g. ``avx512vnni``.
+        formals: what stands for the memory of its tensors where *how* is a statement.
         portable: parts in LLVM text for CPUs that lack *features*; without them, building is refused there.
     """
 
     name: str
     output: Tensor
     inputs: tuple[Tensor, ...]
-    how: Mapping[str, str]
+    how: Mapping[str, str | Stmt]
     strides: Mapping[str, tuple[int | None, ...]] = field(default_factory=lambda: MappingProxyType({}))
     features: tuple[str, ...] = ()
     portable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    formals: tuple[Formal, ...] = ()
 
     @cached_property
     def _nest(self) -> tuple[Stmt, tuple[Buffer, ...]]:
@@ -118,7 +123,33 @@ class Intrinsic:
             found = unify(self.description, piece_of(stmt), outer)
         for buffer, bound in found.items():
             self._require_strides(buffer, bound)
+        self.stride_values(found)
         return found
+
+    def stride_values(self, found: Match) -> dict[Var, int | Expr]:
+        """What the strides of *formals* that are variables are.
+
+        Raises:
+            Differs: one stands for two strides, and they differ.
+        """
+        values: dict[Var, int | Expr] = {}
+        for item, bound in self.bound_formals(found):
+            for stride, have, extent in zip(item.strides, bound.strides, item.tensor.shape, strict=True):
+                if not isinstance(stride, Var) or (extent == 1 and stride in values):
+                    continue
+                if join("-", values.setdefault(stride, have), have) != 0:
+                    raise Differs(
+                        f"the memory of {bound.buffer.name!r}",
+                        f"elements {stride.name} = {values[stride]} apart, as elsewhere",
+                        f"{have} apart",
+                    )
+        return values
+
+    def bound_formals(self, found: Match) -> list[tuple[Formal, Bound]]:
+        """Each of *formals* with what *found* puts in its place; a reset knows the output only."""
+        buffers = {id(t): b for t, b in zip((*self.inputs, self.output), self.buffers, strict=True)}
+        known = [(item, buffers[id(item.tensor)]) for item in self.formals]
+        return [(item, found[buffer]) for item, buffer in known if buffer in found]
 
     def _require_strides(self, buffer: Buffer, bound: Bound) -> None:
         needed = self.strides.get(buffer.name, ())
@@ -159,9 +190,10 @@ def intrinsic(
     name: str,
     output: Tensor,
     *,
-    body: str | None = None,
-    update: str | None = None,
-    reset: str | None = None,
+    body: str | Stmt | None = None,
+    update: str | Stmt | None = None,
+    reset: str | Stmt | None = None,
+    formals: Sequence[Formal] = (),
     inputs: Sequence[Tensor] | None = None,
     strides: Mapping[str, Sequence[int | None]] | None = None,
     features: Sequence[str] = (),
@@ -195,10 +227,11 @@ def intrinsic(
     Args:
         name: what traces call it, e.g. ``"x86.vnni.dot"``.
         output: a `te.compute` of placeholders.
-        body: LLVM text of all of it.
-        update: of a reduction, the text that combines into what is there.
-        reset: of a reduction, the text that sets the elements to the identity; plain loops do it where there is none.
+        body: LLVM text of all of it, or a statement (`flashsched.schedule.formal`).
+        update: of a reduction, what combines into what is there.
+        reset: of a reduction, what sets the elements to the identity; plain loops do it where there is none.
         inputs: the placeholders in the order in which the texts take them; by default as they are first read.
+        formals: what stands for the tensors in statements, at most one for each.
         strides: the strides in elements that the texts need, a tensor's name to a number or None (any) a dimension.
         features: LLVM's names of the CPU features that the texts need.
         portable: texts by part (``body``, ``update``, ``reset``) for CPUs without *features*.
@@ -235,6 +268,13 @@ def intrinsic(
             raise ArgumentError(f"strides of {tensor!r}, which {op.name} has not", hint=did_you_mean(tensor, known))
         if len(needed) != known[tensor]:
             raise ArgumentError(f"{tensor} has {known[tensor]} dimensions, and {len(needed)} strides are given")
+    known_ids = {id(tensor) for tensor in (*tensors, output)}
+    if any(id(item.tensor) not in known_ids for item in formals):
+        raise ArgumentError(f"a formal buffer stands for a tensor that {op.name} does not have", hint=f"it has {known}")
+    for code in given.values():
+        if isinstance(code, Stmt):
+            require_statement(code, formals)
+    needs = {item.tensor.name: [s if isinstance(s, int) else None for s in item.strides] for item in formals}
     wrong = [part for part in (portable or {}) if part not in given]
     if wrong:
         raise ArgumentError(f"a portable {wrong[0]!r} of an intrinsic without one", hint=f"it has {', '.join(given)}")
@@ -243,9 +283,10 @@ def intrinsic(
         output,
         tensors,
         MappingProxyType(given),
-        MappingProxyType({tensor: tuple(needed) for tensor, needed in (strides or {}).items()}),
+        MappingProxyType({tensor: tuple(needed) for tensor, needed in {**needs, **(strides or {})}.items()}),
         tuple(features),
         MappingProxyType(dict(portable or {})),
+        tuple(formals),
     )
     INTRINSICS[name] = made
     return made

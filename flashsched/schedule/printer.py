@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flashsched.schedule.ir import Alloc, Block, Extern, For, If, Let, LoopKind, Prefetch, Program, Seq, Stmt, Store
+from flashsched.schedule.calls import CallExtern
+from flashsched.schedule.ir import (
+    Alloc,
+    Block,
+    Extern,
+    For,
+    If,
+    Let,
+    LoopKind,
+    Prefetch,
+    Program,
+    Seq,
+    Stmt,
+    Store,
+)
 from flashsched.te.expr import Var
 from flashsched.te.extern import function_name
 from flashsched.te.printing import expr_text
@@ -83,6 +97,9 @@ def _write(
             name = _name(stmt.var, names)
             lines.append(f"{pad}{name} = {expr_text(stmt.value, names)}")
             _write(stmt.body, depth, {**names, stmt.var: name}, lines, mark, blocks)
+        case CallExtern():
+            arguments = ", ".join(expr_text(arg, names) for arg in stmt.args)
+            lines.append(f"{pad}{stmt.symbol}({arguments})")
         case Store():
             lines.append(f"{pad}{_store(stmt, names)}")
         case Prefetch():

@@ -100,6 +100,15 @@ def _require(state: State, loop: For, around: Sequence[For]) -> None:
 
 def _require_no_condition(state: State, loop: For, block: Block, inside: Sequence[For]) -> None:
     """Conditions stand outside; those of a cut tail do, as soon as the tail is cut."""
+    if block.within:
+        refuse(
+            state,
+            f"points of the tensorized loop {loop.var.name!r} are padding but where {block.within[0]}, and an "
+            "intrinsic makes no difference between them",
+            error=DependenceError,
+            loop=loop.var,
+            hint="split with tail='cut' in place of 'pad', or make the padding a stage of its own",
+        )
     for condition in block.where:
         spoken = free_vars(condition)
         held = [node for node in inside if node.var in spoken]
@@ -115,11 +124,20 @@ def _require_no_condition(state: State, loop: For, block: Block, inside: Sequenc
 
 
 def _require_part(state: State, loop: For, block: Block, around: Sequence[For], known: Intrinsic) -> None:
-    if not block.init:
+    if known.start is None or "update" in known.how:
         return
+    if not block.init:
+        refuse(
+            state,
+            f"the init of {block.name!r} is a stage of its own, and {known.name!r} has only a body, which begins from "
+            "nothing",
+            error=MatchError,
+            loop=loop.var,
+            hint=f"declare {known.name} with update=..., or leave out decompose_reduction",
+        )
     reduced = [item.value for item in block.iters if item.kind is AxisKind.REDUCE]
     outer = [node for node in around if any(uses(value, node.var) for value in reduced)]
-    if outer and "update" not in known.how:
+    if outer:
         refuse(
             state,
             f"loop {outer[0].var.name!r} around the tensorized loop {loop.var.name!r} runs over the reduction, and "

@@ -50,7 +50,7 @@ def cubes(n: int = 20) -> tuple[Any, Any]:
 # -- unrolling
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(n=st.sampled_from([0, 1, 7, 12]), most=st.integers(0, 40), explicit=st.booleans())
 def test_unrolling_by_pragma_means_the_same(n: int, most: int, explicit: bool) -> None:
     s, c = program(n)

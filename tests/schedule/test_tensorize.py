@@ -97,7 +97,7 @@ def tensorized(m: int = 3, n: int = 8, depth: int = 5, tail: str | None = None, 
 # -- meaning
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(
     m=st.sampled_from([0, 1, 3]),
     n=st.sampled_from([4, 8, 12]),
@@ -334,6 +334,14 @@ def test_a_condition_inside() -> None:
         tensorized(n=7)
 
 
+def test_padding_inside() -> None:
+    s = tensorized(m=3, depth=5)
+    with pytest.raises(DependenceError, match=r"padding but where k.o \* 2 \+ k.i < 5.*\n(.*\n)*.*tail='cut'"):
+        s["C"].split("k", factor=2, tail="pad")
+    s["C"].split("k", factor=2, tail="cut")
+    check_meaning(s, compiled=True)
+
+
 def test_a_tail_is_cut_or_nothing() -> None:
     s, c = matmul()
     with pytest.raises(ArgumentError, match="no tail strategy 'guard' of a tensorized loop"):
@@ -345,6 +353,18 @@ def test_a_body_begins_from_nothing() -> None:
     _, ki = s[c].split("k", factor=2)
     with pytest.raises(MatchError, match=r"loop 'k.o' around the tensorized loop 'k.i' runs over the reduction"):
         s[c].tensorize(ki, DOT_ONLY_BODY)
+
+
+def test_an_init_of_its_own_leaves_the_update() -> None:
+    s, c = matmul(depth=2)
+    s[c].decompose_reduction("k")
+    with pytest.raises(
+        MatchError, match=r"the init of 'C' is a stage of its own, and 'test.dot2.body' has only a body"
+    ):
+        s[c].tensorize("k", DOT_ONLY_BODY)
+    s[c].tensorize("k", DOT)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
 
 
 def test_the_structure_it_needs() -> None:
