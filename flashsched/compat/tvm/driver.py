@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flashsched import te
 from flashsched.codegen.build import build_program
-from flashsched.codegen.lower import CPU_PASSES, PASSES, Pass, run_passes
+from flashsched.codegen.lower import CPU_PASSES, PASSES, Pass, program_of, run_passes
 from flashsched.codegen.target import Target as Cpu
 from flashsched.codegen.target import target_named
 from flashsched.compat.tvm.ir import lower_calls
-from flashsched.compat.tvm.runtime.module import Function, Module
+from flashsched.compat.tvm.runtime.module import Function, Module, Order
 from flashsched.compat.tvm.target import Target
+from flashsched.compat.tvm.te.axes import IndexVar, shape_of
 from flashsched.compat.tvm.te.schedule import Schedule
+from flashsched.compat.tvm.te.var import ScalarVar
 from flashsched.errors import DeviceError, KernelError
 from flashsched.schedule.ir import Buffer, Program, map_exprs
 from flashsched.te.tensor import PlaceholderOp
@@ -23,13 +26,12 @@ __all__ = ["IRModule", "LoweredFunc", "build", "lower"]
 
 
 class LoweredFunc:
-    """A program of plain loops, and where each argument of the caller lies among its inputs and outputs.
+    """A program of plain loops, and where its inputs and outputs are among the caller's arguments (*order*).
 
-    ``str()`` is the loop nest after the passes; *scheduled* is the program before them, and *order* gives, for each
-    input and then each output, the argument's position.
+    ``str()`` is the loop nest after the passes; *scheduled* is the program before them.
     """
 
-    def __init__(self, scheduled: Program, order: tuple[int, ...]) -> None:
+    def __init__(self, scheduled: Program, order: Order) -> None:
         self.scheduled = scheduled
         self.program = _lowered(scheduled, PASSES)
         self.order = order
@@ -111,22 +113,27 @@ def lower(
     return IRModule({name: LoweredFunc(program, order)})
 
 
-def _program(schedule: Schedule, args: list[Any], name: str) -> tuple[Program, tuple[int, ...]]:
+def _program(schedule: Schedule, args: list[Any], name: str) -> tuple[Program, Order]:
     state = schedule.ours.state
     inputs = {id(t): buffer for t, buffer in zip(schedule.ours.inputs, state.params, strict=True)}
     stages = {id(stage.op): stage for stage in state.stages.values()}
     params: dict[int, Buffer] = {}
     outs: dict[int, Buffer] = {}
-    for position, tensor in enumerate(args):
+    sizes: dict[int, tuple[int, int]] = {}
+    for position, arg in enumerate(args):
+        if isinstance(arg, IndexVar):  # a size, which the arrays have as well
+            sizes[position] = _place_of(arg, args)
+            continue
+        tensor = arg.tensor if isinstance(arg, ScalarVar) else arg
         if not isinstance(tensor, te.Tensor):
-            raise KernelError(f"argument {position} is {tensor!r}, and an argument is a tensor")
-        if any(tensor is other for other in args[:position]):
+            raise KernelError(f"argument {position} is {arg!r}, and an argument is a tensor or a te.var")
+        if any(arg is other for other in args[:position]):
             raise KernelError(f"{tensor.name} is named twice among the arguments")
         stage = stages.get(id(tensor.op))
         if stage is not None and not stage.inlined:
             outs[position] = stage.buffers[tensor.index]
         elif stage is not None or isinstance(tensor.op, PlaceholderOp):
-            params[position] = inputs.get(id(tensor)) or Buffer(tensor.name, tensor.shape, tensor.dtype)
+            params[position] = inputs.get(id(tensor)) or Buffer(tensor.name, shape_of(tensor.shape), tensor.dtype)
         else:
             raise KernelError(f"{tensor.name} is not computed by this schedule")
     outputs = [stage.buffers[t.index] for t in schedule.ours.outputs for stage in (stages[id(t.op)],)]
@@ -137,7 +144,26 @@ def _program(schedule: Schedule, args: list[Any], name: str) -> tuple[Program, t
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
             hint="name every input that is read and every output",
         )
-    return Program(name, tuple(params.values()), tuple(outs.values()), state.body), (*params, *outs)
+    program = program_of(schedule.ours, None, name)  # for what is not the buffers
+    program = replace(program, params=tuple(params.values()), outputs=tuple(outs.values()))
+    return program, Order((*params, *outs), len(args), sizes)
+
+
+def _place_of(size: IndexVar, args: list[Any]) -> tuple[int, int]:
+    """The argument, and its dimension, that *size* is.
+
+    Raises:
+        NotImplementedError: there is none, so that no array tells it.
+    """
+    for position, arg in enumerate(args):
+        shape: Any = arg.shape if isinstance(arg, te.Tensor) else ()
+        for dimension, part in enumerate(shape):
+            if part is size.axis:
+                return position, dimension
+    raise NotImplementedError(
+        f"te.var {size.name!r} is an argument and the size of no array, which is not there; "
+        f'pass the number as a tensor: te.placeholder((), "int32", name="{size.name}")'
+    )
 
 
 def build(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def create_shared(output: str, objects: Any, options: Sequence[str] | None = Non
 
 def merged_archives(objects: Sequence[str]) -> dict[str, bytes]:
     """The archives of those of *objects* that hold modules, as one."""
-    from flashsched.compat.tvm.runtime.library import archive_of
+    from flashsched.compat.tvm.runtime.library import INDEX, archive_of
 
     index: list[dict[str, Any]] = []
     merged: dict[str, bytes] = {}
@@ -60,11 +60,11 @@ def merged_archives(objects: Sequence[str]) -> dict[str, bytes]:
             if not Path(path).is_file():
                 raise
             continue  # another program's object file
-        for entry in json.loads(files["flashsched.json"]):
+        for entry in pickle.loads(files[INDEX]):
             for suffix in ("o", "ll"):
                 merged[f"{len(index)}.{suffix}"] = files[f"{entry['file']}.{suffix}"]
             index.append({**entry, "file": len(index)})
-    merged["flashsched.json"] = json.dumps(index).encode()
+    merged[INDEX] = pickle.dumps(index)
     return merged
 
 

@@ -12,27 +12,29 @@ A module is machine code: load it only from where you would install a program.
 from __future__ import annotations
 
 import io
-import json
 import os
+import pickle
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from flashsched.codegen import object_cache
 from flashsched.codegen.externs import symbol
 from flashsched.codegen.jit import load_compiled
-from flashsched.codegen.kernel import Kernel, Param
+from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.target import Target, host_target
 from flashsched.compat.tvm.runtime.module import Function, Module
 from flashsched.errors import KernelError
 
-__all__ = ["archive_of", "export", "load_module", "write_archive", "write_object"]
+__all__ = ["INDEX", "archive_of", "export", "load_module", "write_archive", "write_object"]
 
-_INDEX = "flashsched.json"
+INDEX = "index.pickle"
+"""What the functions of an archive are called, take and were compiled for."""
+
+_ASKED = ("scalars", "needs", "may_lack_memory")
 
 
 def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:
@@ -48,17 +50,19 @@ def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:
             )
         code, _ = object_cache.object_code(module.ir_text, module.target)
         files[f"{number}.o"], files[f"{number}.ll"] = code, module.ir_text.encode()
+        known = {key: getattr(kernel, f"_{key}") for key in _ASKED if hasattr(kernel, f"_{key}")}
         index.append(
             {
                 "name": name,
                 "entry": kernel.name,
-                "order": list(function.order),
-                "params": [asdict(param) for param in kernel.params],
-                "target": asdict(module.target),
+                "order": function.order,
+                "params": kernel.params,
+                "target": module.target,
+                "known": known,
                 "file": number,
             }
         )
-    files[_INDEX] = json.dumps(index).encode()
+    files[INDEX] = pickle.dumps(index)
     return files
 
 
@@ -125,12 +129,11 @@ def load_module(path: str, fmt: str = "") -> Module:
     """
     files = archive_of(Path(path))
     functions: dict[str, Function] = {}
-    for entry in json.loads(files[_INDEX]):
-        target = Target(**entry["target"])
-        _require_target(target, path)
+    for entry in pickle.loads(files[INDEX]):
+        _require_target(entry["target"], path)
         code, text = files[f"{entry['file']}.o"], files[f"{entry['file']}.ll"].decode()
-        params = [Param(**{**param, "shape": tuple(param["shape"])}) for param in entry["params"]]
-        kernel = Kernel(load_compiled(code, text, target), params, entry["entry"])
+        module = load_compiled(code, text, entry["target"])
+        kernel = Kernel(module, entry["params"], entry["entry"], **entry["known"])
         functions[entry["name"]] = Function(entry["name"], kernel, entry["order"])
     return Module(functions)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from flashsched.codegen.kernel import Kernel
 from flashsched.compat.tvm.runtime.device import Device, require_cpu
 from flashsched.compat.tvm.runtime.ndarray import NDArray
 from flashsched.errors import KernelError, did_you_mean
+from flashsched.te.dtypes import numpy_dtype
 
-__all__ = ["BenchmarkResult", "Function", "Module", "ModuleTimer"]
+__all__ = ["BenchmarkResult", "Function", "Module", "ModuleTimer", "Order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +59,48 @@ class BenchmarkResult:
     __repr__ = __str__
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Where what a kernel takes is among the arguments of a function.
+
+    Attributes:
+        arrays: for each input of the kernel, then each output, the position of the argument.
+        count: how many arguments there are.
+        sizes: the arguments that are sizes, by position: the array, and its dimension, that each is.
+    """
+
+    arrays: tuple[int, ...]
+    count: int
+    sizes: Mapping[int, tuple[int, int]]
+
+
 class Function:
     """A compiled function. ``f(a, b, c)`` fills the outputs among its arguments, and returns nothing, as in TVM."""
 
-    def __init__(self, name: str, kernel: Kernel, order: Sequence[int]) -> None:
-        self.name = name
-        self.kernel = kernel
-        self.order = tuple(order)
+    def __init__(self, name: str, kernel: Kernel, order: Order) -> None:
+        self.name, self.kernel, self.order = name, kernel, order
 
     def arrays(self, args: Sequence[Any]) -> list[Any]:
         """*args* as the kernel takes them: inputs, then outputs.
 
         Raises:
-            KernelError: there are more or fewer than the function was built with.
+            KernelError: there are more or fewer than the function was built with, or a size is not what the arrays say.
         """
-        if len(args) != len(self.order):
-            raise KernelError(f"{self.name} takes {len(self.order)} arguments, and {len(args)} were given")
-        return [arg.data if isinstance(arg, NDArray) else arg for arg in (args[position] for position in self.order)]
+        if len(args) != self.order.count:
+            raise KernelError(f"{self.name} takes {self.order.count} arguments, and {len(args)} were given")
+        for position, (array, dimension) in self.order.sizes.items():
+            if args[position] != args[array].shape[dimension]:
+                raise KernelError(
+                    f"{self.name}: argument {position} is {args[position]}, and should be dimension {dimension} of argument "
+                    f"{array}, {args[array].shape[dimension]}"
+                )
+        found = []
+        for position, param in zip(self.order.arrays, self.kernel.params, strict=True):
+            arg = args[position]
+            if isinstance(arg, bool | int | float) and not param.shape:
+                arg = np.array(arg, numpy_dtype(param.dtype))
+            found.append(arg.data if isinstance(arg, NDArray) else arg)
+        return found
 
     def __call__(self, *args: Any) -> None:
         self.kernel(*self.arrays(args))

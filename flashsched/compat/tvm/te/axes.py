@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Select, Var, binary, cast
+from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Select, Var, as_expr, binary, cast
 from flashsched.te.tensor import Axis, AxisKind, Read
 from flashsched.te.visit import walk
 
@@ -20,6 +20,7 @@ __all__ = [
     "BoundAxis",
     "IndexVar",
     "IterVar",
+    "Operand",
     "Range",
     "ReduceAxis",
     "Size",
@@ -50,6 +51,19 @@ class Range(NamedTuple):
 
     min: Any
     extent: Any
+
+
+def fixed(size: Any) -> Any:
+    """One size as our te takes it: a number, or an expression of sizes in 64 bits."""
+    if isinstance(size, int):
+        return int(size)
+    found = position(as_expr(size, dtypes.INDEX))
+    return int(found.value) if isinstance(found, Const) else found
+
+
+def shape_of(shape: Any) -> tuple[Any, ...]:
+    """A shape as our te takes it."""
+    return tuple(map(fixed, shape)) if isinstance(shape, tuple | list) else (fixed(shape),)
 
 
 def sized(value: Any) -> Any:
@@ -94,7 +108,31 @@ class BoundAxis(Axis, IterVar):
         return 2 if self.kind is AxisKind.REDUCE else 0
 
 
-class ReduceAxis(IterVar):
+class Operand:
+    """What stands for a scalar in expressions, without being one of our nodes: it says which in ``__te_expr__``."""
+
+    def __te_expr__(self) -> Expr:
+        raise NotImplementedError
+
+    def astype(self, dtype: Any) -> Expr:
+        """Its value, converted."""
+        return self.__te_expr__().astype(dtype)
+
+    def __neg__(self) -> Expr:
+        return -self.__te_expr__()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift"):
+    for _method in (f"__{_name}__", f"__r{_name}__"):
+        setattr(Operand, _method, getattr(Expr, _method))
+for _method in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+    setattr(Operand, _method, getattr(Expr, _method))
+
+
+class ReduceAxis(Operand, IterVar):
     """An axis to reduce over; *axis* is the one that the operation has. In an expression it is its int32 ``var``."""
 
     iter_type = 2
@@ -116,25 +154,8 @@ class ReduceAxis(IterVar):
     def __te_expr__(self) -> Expr:
         return self.var
 
-    def astype(self, dtype: Any) -> Expr:
-        """Its value, converted."""
-        return self.var.astype(dtype)
-
-    def __neg__(self) -> Expr:
-        return -self.var
-
-    def __hash__(self) -> int:
-        return id(self)
-
     def __repr__(self) -> str:
         return f"iter_var({self.name}, {tuple(self.dom)})"
-
-
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "and", "or", "xor", "lshift", "rshift"):
-    for _method in (f"__{_name}__", f"__r{_name}__"):
-        setattr(ReduceAxis, _method, getattr(Expr, _method))
-for _method in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
-    setattr(ReduceAxis, _method, getattr(Expr, _method))
 
 
 class ThreadAxis(IterVar):

@@ -12,13 +12,14 @@ from flashsched import te
 from flashsched.codegen.extern_nest import extern_nest
 from flashsched.compat.tvm.runtime.ndarray import NDArray
 from flashsched.compat.tvm.runtime.packed_func import get_global_func
+from flashsched.compat.tvm.te.axes import shape_of
 from flashsched.compat.tvm.te.tensor import adopt
 from flashsched.compat.tvm.tir.buffer import AccessPtr, Buffer
-from flashsched.compat.tvm.tir.intrin import ExternCall, PackedCall
+from flashsched.compat.tvm.tir.intrin import CallStmt, ExternCall, PackedCall
 from flashsched.errors import ExpressionError, KernelError
 from flashsched.schedule.external import nest_over
 from flashsched.schedule.ir import Buffer as OurBuffer
-from flashsched.schedule.ir import Stmt
+from flashsched.schedule.ir import Stmt, walk_stmt
 from flashsched.te.expr import Const
 
 __all__ = ["extern"]
@@ -62,17 +63,17 @@ def extern(
     shapes = _shapes(shape)
     outs_given = _as_list(out_buffers)
     types = [buffer.dtype for buffer in outs_given] if outs_given and dtype is None else _types(dtype, tensors, shapes)
-    ins = _as_list(in_buffers) or [
-        Buffer(OurBuffer(t.name, tuple(map(int, t.shape)) if _is_fixed(t.shape) else t.shape, t.dtype)) for t in tensors
-    ]
+    ins = _as_list(in_buffers) or [Buffer(OurBuffer(t.name, shape_of(t.shape), t.dtype)) for t in tensors]
     outs = outs_given or [
         Buffer(OurBuffer(name if len(shapes) == 1 else f"{name}.v{n}", size, kind))
         for n, (size, kind) in enumerate(zip(shapes, types, strict=True))
     ]
     body = fcompute(ins, outs)
+    body = body.call if isinstance(body, CallStmt) else body
     if isinstance(body, PackedCall | ExternCall):
         made = te.extern(shapes, tensors, _runner(body, [*ins, *outs]), dtype=types, name=name)
     elif isinstance(body, Stmt):
+        _require_plain(name, body)
         nest = nest_over(body, [buffer.ours for buffer in ins], [buffer.ours for buffer in outs])
         made = extern_nest(shapes, tensors, nest, types, name=name)
     else:
@@ -86,20 +87,21 @@ def extern(
     return found[0] if len(found) == 1 else list(found)
 
 
+def _require_plain(name: str, body: Stmt) -> None:
+    if any(isinstance(stmt, CallStmt) for stmt in walk_stmt(body)):
+        raise NotImplementedError(
+            f"{name}: a call among loops is not there; let the call be the whole body, in a te.extern of its own"
+        )
+
+
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, tuple | list) else [value]
-
-
-def _is_fixed(shape: Sequence[Any]) -> bool:
-    return all(isinstance(size, int) for size in shape)
 
 
 def _shapes(shape: Any) -> list[tuple[Any, ...]]:
     items = list(shape) if isinstance(shape, tuple | list) else [shape]
     several = bool(items) and all(isinstance(item, tuple | list) for item in items)
-    return [
-        tuple(int(size) if isinstance(size, int) else size for size in part) for part in (items if several else [items])
-    ]
+    return [shape_of(part) for part in (items if several else [items])]
 
 
 def _types(dtype: Any, tensors: Sequence[Any], shapes: Sequence[Any]) -> list[str]:

@@ -213,6 +213,19 @@ class Stage:
         place = next((n for n, known in enumerate(own) if known is axis), axis)
         self.view.storage_align(place, _number(factor), _number(offset))
 
+    def tensorize(self, var: Any, tensor_intrin: Any) -> None:
+        """Let an intrinsic do what a loop, with all loops in it, does; see `decl_tensor_intrin`."""
+        self.view.tensorize(self.handle(var), getattr(tensor_intrin, "ours", tensor_intrin))
+        self._done()
+
+    def pragma(self, var: Any, pragma_type: str, pragma_value: Any = None) -> None:
+        """Tell lowering something of a loop: ``auto_unroll_max_step``, ``unroll_explicit``, ``import_llvm``, …"""
+        value = True if pragma_value is None else _number(pragma_value)
+        if pragma_type in ("unroll_explicit", "parallel_launch_point", "parallel_barrier_when_finish"):
+            value = bool(value)
+        self.view.pragma(self.handle(var), pragma_type, str(value) if isinstance(value, str) else value)
+        self._done()
+
     def double_buffer(self) -> None:
         """Keep two copies of what this stage writes, so that one is filled while the other is read."""
         self.view.double_buffer()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flashsched import te
-from flashsched.compat.tvm.te.axes import BoundAxis, IndexVar, ReduceAxis, ThreadAxis, settle, sized
+from flashsched.compat.tvm.te.axes import BoundAxis, IndexVar, ReduceAxis, ThreadAxis, fixed, settle, shape_of, sized
 from flashsched.errors import ExpressionError
 from flashsched.te.expr import Expr, Var, as_expr
 from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp
@@ -106,13 +106,13 @@ def adopt(op: Operation) -> tuple[Tensor, ...]:
 
 def placeholder(shape: Any, dtype: Any = None, name: str = "placeholder") -> Tensor:
     """A tensor that the caller passes in; float32 unless *dtype* says otherwise."""
-    op: PlaceholderOp = te.placeholder(shape, dtype or "float32", name).op  # type: ignore[assignment]
+    op: PlaceholderOp = te.placeholder(shape_of(shape), dtype or "float32", name).op  # type: ignore[assignment]
     return adopt(op)[0]
 
 
 def reduce_axis(dom: Any, name: str = "rv", thread_tag: str = "", span: Any = None) -> Any:
     """An axis to reduce over, for ``dom = (begin, end)``; *thread_tag* and *span* are not used."""
-    axis = te.reduce_axis((dom[0], dom[1]), name)
+    axis = te.reduce_axis((fixed(dom[0]), fixed(dom[1])), name)
     return ReduceAxis(BoundAxis(axis.name, axis.dtype, axis.extent, axis.kind, axis.begin))
 
 
@@ -138,7 +138,6 @@ def compute(
 
     *tag* and *attrs* are kept with the operation, as ``op.tag`` and ``op.attrs``.
     """
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
 
     def body(*axes: Var) -> Any:
         result = fcompute(*(IndexVar(axis.name, "int32", axis) for axis in axes))
@@ -151,7 +150,7 @@ def compute(
         body.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
     else:
         body.__signature__ = inspect.signature(fcompute)  # type: ignore[attr-defined]
-    made = te.compute(sizes, body, name=name)
+    made = te.compute(shape_of(shape), body, name=name)
     op: ComputeOp = made[0].op if isinstance(made, tuple) else made.op
     op.tag = tag or (_tags[-1] if _tags else "")  # type: ignore[attr-defined]
     op.attrs = dict(attrs or {})  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flashsched.compat.tvm.te.axes import position, settle, sized
+from flashsched.compat.tvm.te.axes import position, settle, shape_of, sized
 from flashsched.errors import ShapeError
 from flashsched.schedule.ir import Buffer as OurBuffer
 from flashsched.schedule.ir import Load, Stmt, Store
@@ -145,10 +145,9 @@ def decl_buffer(
 
     *data*, *data_alignment* and *buffer_type* are not needed.
     """
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     ours = OurBuffer(
         name,
-        tuple(int(size) if isinstance(size, int) else size for size in sizes),
+        shape_of(shape),
         dtypes.check_dtype(dtype or "float32"),
         scope or "global",
     )

@@ -13,11 +13,12 @@ from typing import Any
 from flashsched import te
 from flashsched.compat.tvm.tir import op as tir
 from flashsched.errors import ExpressionError, did_you_mean
+from flashsched.schedule.ir import Stmt
 from flashsched.te import dtypes
 from flashsched.te.expr import Call, Const, Expr, as_expr, cast
 
 __all__ = [
-    "CallEffectKind", "ExternCall", "PackedCall", "call_extern", "call_intrin", "call_llvm_intrin",
+    "CallEffectKind", "CallStmt", "ExternCall", "PackedCall", "call_extern", "call_intrin", "call_llvm_intrin",
     "call_llvm_pure_intrin", "call_packed", "call_pure_extern",
 ]  # fmt: skip
 
@@ -44,6 +45,15 @@ class ExternCall:
 
     def __init__(self, dtype: str, name: str, args: tuple[Any, ...]) -> None:
         self.dtype, self.name, self.args = dtype, name, args
+
+
+class CallStmt(Stmt):
+    """A call that stands among statements."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: ExternCall) -> None:
+        self.call = call
 
 
 _SAME = {name: name for name in (*te.MATH, "pow", "atan2", "fmod", "hypot", "copysign")}

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flashsched.compat.tvm.te.axes import IndexVar, position, settle
+from flashsched.compat.tvm.te.axes import IndexVar, position, settle, shape_of
 from flashsched.compat.tvm.tir.buffer import Buffer, place, store
-from flashsched.errors import StructureError, did_you_mean
+from flashsched.compat.tvm.tir.intrin import CallStmt, ExternCall
+from flashsched.errors import ExpressionError, StructureError, did_you_mean
 from flashsched.schedule.ir import Alloc, For, If, Let, Load, LoopKind, Seq, Stmt, seq
 from flashsched.schedule.ir import Buffer as OurBuffer
 from flashsched.te import dtypes
@@ -54,7 +55,17 @@ class IRBuilder:
         self._open: list[list[Callable[[Stmt], Stmt] | Stmt]] = [[]]
 
     def emit(self, stmt: Any) -> None:
-        """Add a statement, or something that *stmt* gives around those that follow."""
+        """Add a statement, a call, or what puts a statement around those that follow.
+
+        Raises:
+            ExpressionError: it is none of these.
+        """
+        if isinstance(stmt, ExternCall):
+            stmt = CallStmt(stmt)
+        if not isinstance(stmt, Stmt) and not callable(stmt):
+            raise ExpressionError(
+                f"{type(stmt).__name__} is no statement", hint="emit a call_extern, or buffer.vstore(…)"
+            )
         self._open[-1].append(stmt)
 
     def get(self) -> Stmt:
@@ -134,9 +145,8 @@ class IRBuilder:
         self, dtype: str, shape: Any, name: str = "buf", axis_separators: Any = None, scope: str = ""
     ) -> BufferVar:
         """Memory to the end of this scope; it holds nothing at first."""
-        sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
         where = "global" if scope in ("", "global") else "local" if scope.startswith("local") else scope
-        buffer = OurBuffer(name, tuple(_size(size) for size in sizes), dtypes.check_dtype(dtype), where)
+        buffer = OurBuffer(name, shape_of(shape), dtypes.check_dtype(dtype), where)
         self.emit(lambda body: Alloc(buffer, body))
         return BufferVar(self, buffer)
 
@@ -151,11 +161,6 @@ class IRBuilder:
     def likely(self, expr: Any) -> Expr:
         """*expr*; what is likely is proven here, not told."""
         return as_expr(expr)
-
-
-def _size(size: Any) -> Any:
-    value = as_expr(size, dtypes.INDEX)
-    return int(getattr(value, "value")) if hasattr(value, "value") else position(value)  # noqa: B009
 
 
 def _is_zero(expr: Expr) -> bool:
