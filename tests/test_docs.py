@@ -51,7 +51,9 @@ def test_the_tour_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
         assert output in printed
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "coming-from-tvm.md", *GUIDE], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "coming-from-tvm.md", *GUIDE], ids=lambda page: page.name
+)
 def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path)
 

@@ -46,7 +46,7 @@ __all__ = [
     "vulkan",
 ]
 
-_PARTS = ("autotvm", "error", "topi")
+_PARTS = ("arith", "autotvm", "error", "topi")
 _ELSEWHERE = {
     "relay": "fs.from_onnx and fs.from_pytorch read whole models",
     "relax": "fs.from_onnx and fs.from_pytorch read whole models",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.default import loop_names, new_stage
 from flashsched.schedule.derive import derive
-from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Store
+from flashsched.schedule.ir import Block, Buffer, For, Iter, Load, Store, walk_stmt
 from flashsched.schedule.nest import loop_chain
 from flashsched.schedule.primitives.cache_read import unused_stage
 from flashsched.schedule.primitives.compute_at import moved
@@ -127,7 +127,8 @@ def _parts(state: State, known: Stage, node: For, names: Mapping[Var, str], othe
     values |= {item.var: substitute(item.value, loops) for item in bound.iters if item.kind is AxisKind.REDUCE}
     given = (*bound.where, *bound.within)  # padding combines nothing
     conditions = [substitute(w, loops) for w in given if free_vars(w) & loops.keys()]
-    if any(not free_vars(w) <= {part, *inner.values()} for w in conditions):
+    left = {n.var for n in walk_stmt(state.body) if isinstance(n, For)}  # loops that are no part of the reduction
+    if any(free_vars(w) & left for w in conditions):
         refuse(
             state,
             f"a condition of {known.name!r} speaks of its output and of its reduction at once",

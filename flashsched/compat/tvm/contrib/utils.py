@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from typing import Any
 
 __all__ = ["TempDirectory", "tempdir"]
@@ -13,21 +15,16 @@ class TempDirectory:
     """A folder that is removed with this object."""
 
     def __init__(self, custom_path: str | None = None, keep_for_debug: bool = False) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if custom_path is not None:
             os.makedirs(custom_path)
-            self.path = custom_path
-        elif keep_for_debug:
-            self.path = tempfile.mkdtemp()
-        else:
-            self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-            self.path = self._folder.name
-        self.temp_dir = self.path
+        self.path = self.temp_dir = custom_path or tempfile.mkdtemp()
+        kept = keep_for_debug or custom_path is not None
+        self._remove = None if kept else weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove the folder now."""
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._remove is not None:
+            self._remove()
 
     def relpath(self, name: str) -> str:
         """The path of *name* in the folder."""
@@ -44,9 +41,6 @@ class TempDirectory:
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self.remove()
-
-    def __del__(self) -> None:
         self.remove()
 
 

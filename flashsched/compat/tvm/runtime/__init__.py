@@ -10,13 +10,14 @@ from flashsched.compat.tvm.runtime.library import load_module
 from flashsched.compat.tvm.runtime.module import Module
 from flashsched.compat.tvm.runtime.ndarray import NDArray
 from flashsched.compat.tvm.runtime.packed_func import PackedFunc
-from flashsched.compat.tvm.tir.op import convert
+from flashsched.compat.tvm.tir.op import const, convert
 
 __all__ = [
     "Device",
     "Module",
     "NDArray",
     "PackedFunc",
+    "const",
     "convert",
     "cpu",
     "cuda",

@@ -91,8 +91,8 @@ class Function:
         for position, (array, dimension) in self.order.sizes.items():
             if args[position] != args[array].shape[dimension]:
                 raise KernelError(
-                    f"{self.name}: argument {position} is {args[position]}, and should be dimension {dimension} of argument "
-                    f"{array}, {args[array].shape[dimension]}"
+                    f"{self.name}: argument {position} is {args[position]}, and argument {array} has "
+                    f"{args[array].shape[dimension]} in its dimension {dimension}, which should be the same"
                 )
         found = []
         for position, param in zip(self.order.arrays, self.kernel.params, strict=True):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from flashsched.compat.tvm.te.axes import IterVar
 from flashsched.compat.tvm.te.extern import extern
 from flashsched.compat.tvm.te.intrin import TensorIntrin, decl_tensor_intrin
+from flashsched.compat.tvm.te.operation import ComputeOp, ExternOp, Operation, PlaceholderOp
 from flashsched.compat.tvm.te.reducers import comm_reducer, max, min, prod, sum
+from flashsched.compat.tvm.te.scan import scan
 from flashsched.compat.tvm.te.schedule import Schedule, create_schedule
 from flashsched.compat.tvm.te.stage import Stage
 from flashsched.compat.tvm.te.tensor import (
@@ -20,8 +24,6 @@ from flashsched.compat.tvm.te.tensor import (
 from flashsched.compat.tvm.te.var import size_var, var
 from flashsched.compat.tvm.tir.op import *  # noqa: F403
 from flashsched.compat.tvm.tir.op import __all__ as _functions
-from flashsched.te.extern import ExternOp
-from flashsched.te.tensor import ComputeOp, Operation, PlaceholderOp
 
 __all__ = [
     "ComputeOp",
@@ -44,6 +46,7 @@ __all__ = [
     "placeholder",
     "prod",
     "reduce_axis",
+    "scan",
     "size_var",
     "sum",
     "tag_scope",
@@ -51,3 +54,13 @@ __all__ = [
     "var",
     *_functions,
 ]
+
+_ELSEWHERE = {
+    "hybrid": "write the loops with tvm.tir.ir_builder, in a te.extern",
+    "gradient": "derive the expression by hand; models are differentiated where they come from",
+    "create_prim_func": "programs stay te: tvm.lower and tvm.build take the schedule",
+}
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise AttributeError(f"te has no {name!r} here: {_ELSEWHERE.get(name, 'see docs/coming-from-tvm.md')}")

@@ -55,8 +55,8 @@ class Range(NamedTuple):
 
 def fixed(size: Any) -> Any:
     """One size as our te takes it: a number, or an expression of sizes in 64 bits."""
-    if isinstance(size, int):
-        return int(size)
+    if isinstance(size, int) or (isinstance(size, float) and size.is_integer()):
+        return int(size)  # TVM takes N / bn, where it is a whole number
     found = position(as_expr(size, dtypes.INDEX))
     return int(found.value) if isinstance(found, Const) else found
 

@@ -1,7 +1,7 @@
 """`decl_tensor_intrin`: instructions and functions that take the place of loops, for ``s[C].tensorize``.
 
-What one means is a small te program. How it does that is a call (`tir.call_extern`) for each of its parts, which becomes
-LLVM text that our `flashsched.schedule.intrinsic` takes. The function called is found in what the schedule imports
+What one means is a small te program. How it does that is a call (`tir.call_extern`) for each of its parts, which
+becomes LLVM text for our `flashsched.schedule.intrinsic`. The function called is found in what the schedule imports
 (``s[C].pragma(x, "import_llvm", text)``), or in this process.
 """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from flashsched import te
 from flashsched.compat.tvm.te.axes import BoundAxis, IndexVar, ReduceAxis, ThreadAxis, fixed, settle, shape_of, sized
+from flashsched.compat.tvm.te.operation import adopt_operation
 from flashsched.errors import ExpressionError
 from flashsched.te.expr import Expr, Var, as_expr
 from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp
@@ -94,6 +95,7 @@ def adopt(op: Operation) -> tuple[Tensor, ...]:
 
     So what a primitive of ours makes (a cache stage, the parts of a reduction) is handled as what the user made.
     """
+    adopt_operation(op)
     for axis in (*getattr(op, "axis", ()), *getattr(op, "reduce_axis", ())):
         if type(axis) is Axis:
             object.__setattr__(axis, "__class__", BoundAxis)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from flashsched.compat.tvm.topi import broadcast as _broadcast
 from flashsched.compat.tvm.topi import elemwise as _elemwise
 from flashsched.compat.tvm.topi import generic, nn, tag, testing, utils, x86
@@ -29,3 +31,8 @@ __all__ = [
     *_reduction.__all__,
     *_transform.__all__,
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    hint = "topi.generic schedules for the CPU" if name in ("cuda", "arm_cpu", "gpu") else "write the te.compute of it"
+    raise AttributeError(f"topi has no {name!r} here: {hint}")

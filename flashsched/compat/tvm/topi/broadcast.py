@@ -13,7 +13,8 @@ from flashsched.errors import ShapeError
 from flashsched.te.expr import as_expr, same
 
 __all__ = [
-    "add", "bitwise_and", "bitwise_or", "bitwise_xor", "broadcast_shape", "broadcast_to", "divide", "equal",
+    "add", "bitwise_and", "bitwise_or", "bitwise_xor", "broadcast_add", "broadcast_div", "broadcast_max",
+    "broadcast_min", "broadcast_mul", "broadcast_shape", "broadcast_sub", "broadcast_to", "divide", "equal",
     "floor_divide", "floor_mod", "greater", "greater_equal", "left_shift", "less", "less_equal", "logical_and",
     "logical_not", "logical_or", "maximum", "minimum", "mod", "multiply", "not_equal", "power", "right_shift",
     "subtract",
@@ -93,6 +94,10 @@ logical_or = _operation("logical_or", tir.any, "whether either holds")
 bitwise_and = _operation("bitwise_and", lambda a, b: a & b, "``lhs & rhs``")
 bitwise_or = _operation("bitwise_or", lambda a, b: a | b, "``lhs | rhs``")
 bitwise_xor = _operation("bitwise_xor", lambda a, b: a ^ b, "``lhs ^ rhs``")
+
+
+broadcast_add, broadcast_sub, broadcast_mul, broadcast_div = add, subtract, multiply, divide
+broadcast_max, broadcast_min = maximum, minimum
 
 
 def logical_not(data: Tensor) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from flashsched.compat.tvm.topi.tag import is_injective
 from flashsched.errors import ShapeError
 from flashsched.te.expr import Const
 
-__all__ = ["equal_const_int", "get_const_int", "get_const_tuple", "numbers", "simplify"]
+__all__ = ["equal_const_int", "get_const_int", "get_const_tuple", "numbers", "simplify", "traverse_inline"]
 
 
 def get_const_int(expr: Any) -> int:
@@ -47,3 +49,22 @@ def numbers(value: Any, count: int) -> tuple[int, ...]:
     if len(items) != count:
         raise ShapeError(f"{value} has {len(items)} numbers, and {count} are needed")
     return items
+
+
+def traverse_inline(s: Any, final_op: Any, callback: Callable[[Any], None]) -> None:
+    """Inline what is element by element, from *final_op* back, and call *callback* with each operation."""
+    seen: set[int] = set()
+
+    def visit(op: Any) -> None:
+        if id(op) in seen:
+            return
+        seen.add(id(op))
+        if is_injective(op.tag):
+            if not s[op].is_output:
+                s[op].compute_inline()
+            for tensor in op.input_tensors:
+                if tensor.op.input_tensors:
+                    visit(tensor.op)
+        callback(op)
+
+    visit(final_op)

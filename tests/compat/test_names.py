@@ -1,0 +1,157 @@
+"""Names that programs ask about: nodes, operations, stages, and what is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flashsched.compat import tvm
+from flashsched.compat.tvm import te, tir, topi
+from flashsched.errors import DeviceError, ExpressionError, ScheduleError, UnknownNameError
+
+
+def program() -> tuple[Any, Any, Any]:
+    A = te.placeholder((8, 4), name="A")
+    k = te.reduce_axis((0, 4), name="k")
+    B = te.compute((8,), lambda i: te.sum(A[i, k] * 2.0, axis=k), name="B", tag="mine")
+    return A, B, te.create_schedule(B.op)
+
+
+@pytest.mark.parametrize(
+    ("kind", "node"),
+    [
+        (tir.IntImm, te.const(1)), (tir.FloatImm, te.const(1.0)), (tir.Add, te.const(1) + te.const(2)),
+        (tir.Mul, tir.Var("x", "float32") * 2.0), (tir.FloorDiv, tir.floordiv(tir.Var("x"), 2)),
+        (tir.FloorMod, tir.floormod(tir.Var("x"), 2)), (tir.LT, tir.Var("x") < 1), (tir.EQ, tir.Var("x") == 1),
+        (tir.Cast, tir.Var("x").astype("float32")), (tir.Call, te.exp(tir.Var("x", "float32"))),
+        (tir.Var, tir.Var("x")), (tir.And, tir.all(tir.Var("x") < 1, tir.Var("x") > 0)),
+        (tir.Sub, tir.Sub(tir.Var("x"), tir.Var("y"))), (tir.GE, tir.GE(tir.Var("x"), tir.Var("y"))),
+        (tir.IntImm, tir.IntImm("int64", 3)), (tir.Not, tir.logical_not(tir.Var("x") < 1)),
+    ],
+)  # fmt: skip
+def test_nodes(kind: Any, node: Any) -> None:
+    assert isinstance(node, kind)
+    assert isinstance(node, tir.PrimExpr)
+    assert not isinstance(node, tir.Max)
+
+
+def test_operations_and_stages() -> None:
+    A, B, s = program()
+    assert isinstance(A.op, te.PlaceholderOp)
+    assert isinstance(B.op, te.ComputeOp)
+    assert isinstance(B, te.Tensor)
+    assert (A.op.tag, B.op.tag, B.op.attrs) == ("", "mine", {})
+    assert [t.name for t in B.op.input_tensors] == ["A"]
+    assert B.op.num_outputs == 1
+    assert B.op.output(0).same_as(B)
+    assert isinstance(B.op.axis[0], tir.IterVar)
+    assert B.op.axis[0].dom.extent.value == 8
+    assert B.op.reduce_axis[0].var.name == "k"
+    assert [stage.op.name for stage in s.stages] == ["A", "B"]
+    assert s.outputs == [B.op]
+    xo, xi = s[B].split(B.op.axis[0], factor=2)
+    assert [v.name for v in s[B].leaf_iter_vars] == ["i.o", "i.i", "k"]
+    assert s[B].leaf_iter_vars[0] == xo
+    assert isinstance(xi, tir.IterVar)
+    assert xi.dom.extent == 2
+    fused = s[B].fuse(xo, xi)
+    assert xo.dom is None
+    assert fused.dom.extent == 8
+    assert s.stage_map[B.op] == s[B]
+    assert s.normalize() is s
+    assert s[B].is_output
+    assert not s[A].is_output
+    with pytest.raises(UnknownNameError, match=r"A is an input.*"):
+        s[A].split("i", 2)
+
+
+def test_the_graph_of_a_reduction_over_nothing_that_exists() -> None:
+    A, B, s = program()
+    with pytest.raises(ScheduleError, match="rfactor"):
+        s[B].parallel(B.op.reduce_axis[0])  # TVM gave wrong sums here
+    with pytest.raises(ExpressionError, match="needs an axis"):
+        te.sum(A[0, 0])
+    with pytest.raises(ExpressionError, match="init"):
+        te.sum(A[0, te.reduce_axis((0, 4))], axis=te.reduce_axis((0, 4)), init=1.0)
+    with pytest.raises(DeviceError, match="not for 'opencl'"):
+        tvm.build(s, [A, B], target="opencl")
+
+
+def test_numbers() -> None:
+    assert te.min_value("float32").value == np.finfo("float32").min
+    assert te.max_value("int8").value == 127
+    assert te.min_value("bfloat16").value < -3e38
+    assert tir.const(2.5, "int32").value == 2
+    assert [c.dtype for c in tvm.convert([1, 2.0, True])] == ["int32", "float32", "bool"]
+    assert te.max(te.const(1.0), te.const(2.0)).dtype == "float32"
+    assert str(tvm.arith.Analyzer().simplify(tir.Var("x", "int64") * 4 // 4)) == "x"
+
+
+def test_integers_round_to_zero_where_c_does() -> None:
+    n = 11
+    A = te.placeholder((n,), "int32", name="A")
+    outs = te.compute(
+        (n,),
+        lambda i: (
+            tir.truncdiv(A[i], 3), tir.truncmod(A[i], 3), tir.floordiv(A[i], 3), tir.ceildiv(A[i], 3),
+            tir.power(A[i], 3), tir.shift_right(A[i], 1),
+        ),
+        name="B",
+    )  # fmt: skip
+    a = np.arange(-5, 6, dtype="int32")
+    arrays = [tvm.nd.empty((n,), "int32") for _ in outs]
+    tvm.build(te.create_schedule(outs[0].op), [A, *outs])(tvm.nd.array(a), *arrays)
+    wanted = [np.trunc(a / 3), np.fmod(a, 3), a // 3, -(-a // 3), a**3, a >> 1]
+    for found, right in zip(arrays, wanted, strict=True):
+        np.testing.assert_array_equal(found.numpy(), right)
+
+
+def test_floats_by_their_c_names() -> None:
+    n = 7
+    A = te.placeholder((n,), name="A")
+    outs = te.compute(
+        (n,),
+        lambda i: (
+            tir.fmod(A[i], 1.5), tir.copysign(2.0, A[i]), tir.hypot(A[i], 3.0), tir.nearbyint(A[i]), tir.trunc(A[i]),
+        ),
+        name="B",
+    )  # fmt: skip
+    a = np.linspace(-4.4, 4.5, n).astype("float32")
+    arrays = [tvm.nd.empty((n,)) for _ in outs]
+    tvm.build(te.create_schedule(outs[0].op), [A, *outs])(tvm.nd.array(a), *arrays)
+    wanted = [np.fmod(a, np.float32(1.5)), np.copysign(2, a), np.hypot(a, 3), np.rint(a), np.trunc(a)]
+    for found, right in zip(arrays, wanted, strict=True):
+        tvm.testing.assert_allclose(found.numpy(), right, rtol=1e-6)
+
+
+def test_what_is_not_there_says_so() -> None:
+    with pytest.raises(AttributeError, match="ir_builder"):
+        te.hybrid  # noqa: B018
+    with pytest.raises(AttributeError, match=r"te\.extern"):
+        tir.PrimFunc  # noqa: B018
+    with pytest.raises(AttributeError, match=r"topi\.generic"):
+        topi.cuda  # noqa: B018
+    _, B, s = program()
+    with pytest.raises(AttributeError, match="a stage has no 'rolling_buffer' here"):
+        s[B].rolling_buffer()
+    for refused in (lambda: s[B].env_threads([]), lambda: s[B].set_store_predicate(True), lambda: s.create_group()):
+        with pytest.raises(NotImplementedError, match="is not there"):
+            refused()
+
+
+def test_inlining_what_is_element_by_element() -> None:
+    A = te.placeholder((4, 6), name="A")
+    C = topi.nn.relu(topi.exp(A) + 1.0)
+    s = te.create_schedule(C.op)
+    seen: list[str] = []
+    topi.utils.traverse_inline(s, C.op, lambda op: seen.append(op.name))
+    assert seen == ["T_exp", "T_add", "T_relu"]
+    assert str(tvm.lower(s, [A, C])).count("for ") == 2
+
+
+def test_sizes_may_be_whole_floats() -> None:
+    B = te.placeholder((6, 8), name="B")
+    packed = te.compute((8 / 4, 6, 4), lambda x, y, z: B[y, x * 4 + z], name="packedB")
+    assert packed.shape == (2, 6, 4)
