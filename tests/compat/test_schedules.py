@@ -128,10 +128,34 @@ def test_a_loop_may_be_vectorized_before_it_is_innermost() -> None:
     s[C].reorder(m, s[C].op.reduce_axis[0], n)
     assert "# vectorize" in str(s)
     check_gemm(s, [A, B, C])
+
+
+def test_a_vector_with_loops_in_it() -> None:
     A, B, C, s = gemm()
-    s[C].vectorize(s[C].op.axis[1])
-    with pytest.raises(ScheduleError, match="is not innermost"):
-        tvm.lower(s, [A, B, C])
+    _, _, _, yi = s[C].tile(*s[C].op.axis, 8, 16)
+    s[C].vectorize(yi)
+    assert "# vectorize" not in str(s)  # the reduction is inside
+    assert "# vectorize" in str(tvm.lower(s, [A, B, C]))
+    check_gemm(s, [A, B, C])
+    s[C].reorder(s[C].op.reduce_axis[0], yi)
+    assert "# vectorize" in str(s)
+    check_gemm(s, [A, B, C])
+
+
+def test_a_long_vector() -> None:
+    A = te.placeholder((4096,), name="A")
+    B = te.compute((4096,), lambda i: A[i] * 2, name="B")
+    s = te.create_schedule(B.op)
+    s[B].vectorize(B.op.axis[0])
+    a = RNG.random(4096, "float32")
+    np.testing.assert_array_equal(call(s, [A, B], a)[0], a * 2)
+
+
+def test_two_kinds_for_one_loop_are_refused() -> None:
+    _, _, C, s = gemm()
+    s[C].parallel(C.op.axis[0])
+    with pytest.raises(ScheduleError, match="parallel"):
+        s[C].vectorize(C.op.axis[0])
 
 
 def test_any_order_of_the_arguments() -> None:

@@ -19,6 +19,7 @@ from flashsched.compat.tvm.te.axes import IndexVar, shape_of
 from flashsched.compat.tvm.te.schedule import Schedule
 from flashsched.compat.tvm.te.var import ScalarVar
 from flashsched.errors import DeviceError, KernelError
+from flashsched.schedule import Schedule as OurSchedule
 from flashsched.schedule.ir import Buffer, Program, map_exprs
 from flashsched.te.tensor import PlaceholderOp
 
@@ -108,14 +109,13 @@ def lower(
         )
     if args is None:
         args = [*inp.ours.inputs, *inp.ours.outputs]
-    inp.settle(final=True)
-    program, order = _program(inp, list(args), name)
+    program, order = _program(inp.settled(), list(args), name)
     return IRModule({name: LoweredFunc(program, order)})
 
 
-def _program(schedule: Schedule, args: list[Any], name: str) -> tuple[Program, Order]:
-    state = schedule.ours.state
-    inputs = {id(t): buffer for t, buffer in zip(schedule.ours.inputs, state.params, strict=True)}
+def _program(schedule: OurSchedule, args: list[Any], name: str) -> tuple[Program, Order]:
+    state = schedule.state
+    inputs = {id(t): buffer for t, buffer in zip(schedule.inputs, state.params, strict=True)}
     stages = {id(stage.op): stage for stage in state.stages.values()}
     params: dict[int, Buffer] = {}
     outs: dict[int, Buffer] = {}
@@ -136,7 +136,7 @@ def _program(schedule: Schedule, args: list[Any], name: str) -> tuple[Program, O
             params[position] = inputs.get(id(tensor)) or Buffer(tensor.name, shape_of(tensor.shape), tensor.dtype)
         else:
             raise KernelError(f"{tensor.name} is not computed by this schedule")
-    outputs = [stage.buffers[t.index] for t in schedule.ours.outputs for stage in (stages[id(t.op)],)]
+    outputs = [stage.buffers[t.index] for t in schedule.outputs for stage in (stages[id(t.op)],)]
     given = [*params.values(), *outs.values()]
     missing = [buffer.name for buffer in (*state.params, *outputs) if not any(buffer is known for known in given)]
     if missing:
@@ -144,7 +144,7 @@ def _program(schedule: Schedule, args: list[Any], name: str) -> tuple[Program, O
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
             hint="name every input that is read and every output",
         )
-    program = program_of(schedule.ours, None, name)  # for what is not the buffers
+    program = program_of(schedule, None, name)  # for what is not the buffers
     program = replace(program, params=tuple(params.values()), outputs=tuple(outs.values()))
     return program, Order((*params, *outs), len(args), sizes)
 

@@ -1,7 +1,8 @@
 """`create_schedule`, and schedules with TVM's arguments over ours.
 
 A step is refused at its own line, as everywhere in flashsched. One thing TVM allowed in any order is kept: a loop may
-be vectorized before it is innermost; it becomes a vector as soon as it is.
+be vectorized before it is innermost. It becomes a vector as soon as it is; if it never is, lowering moves it inside, as
+TVM did when it made vectors of all that stands in it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from typing import Any
 from flashsched import te
 from flashsched.compat.tvm.te.stage import Stage
 from flashsched.compat.tvm.te.tensor import adopt
-from flashsched.errors import StructureError, UnknownNameError
+from flashsched.errors import LimitError, StructureError, UnknownNameError
+from flashsched.schedule.ir import For, walk_stmt
+from flashsched.schedule.primitives.vectorize import MOST_LANES
 from flashsched.schedule.schedule import Schedule as OurSchedule
 from flashsched.te.tensor import Operation
 
 __all__ = ["Schedule", "create_schedule"]
+
+
+_LANES = 64
+"""Into how many lanes a loop is cut that is too long for one vector."""
 
 
 class Schedule:
@@ -99,15 +106,34 @@ class Schedule:
         self._waiting.append((stage, loop))
 
     def settle(self, final: bool = False) -> None:
-        """Vectorize what waits for its place; where it is *final*, what still has none is refused."""
+        """Vectorize what waits for its place and has it now; where it is *final*, the rest as `settled` does."""
+        if final:
+            self.ours, self._waiting = self.settled(), []
         waiting, self._waiting = self._waiting, []
         for stage, loop in waiting:
             try:
                 self.ours[stage].vectorize(loop)
-            except StructureError:
-                if final:
-                    raise
+            except (StructureError, LimitError):
                 self._waiting.append((stage, loop))
+
+    def settled(self) -> OurSchedule:
+        """A copy of our schedule in which what waits is a vector: its loop moved inside, and cut where it is long.
+
+        Raises:
+            ScheduleError: a loop can't be moved inside those in it.
+        """
+        ours = self.ours.copy()
+        for stage, loop in self._waiting:
+            view, known = ours[stage], ours.state.stages[stage]
+            names = {var: name for name, var in known.loops.items()}
+            node = ours.state.loop(stage, loop)
+            inside = [names[n.var] for n in walk_stmt(node.body) if isinstance(n, For) and n.var in names]
+            if inside:
+                view.reorder(*inside, loop)
+            if node.turns is not None and node.turns > MOST_LANES:
+                loop = view.split(loop, factor=_LANES)[1].name
+            view.vectorize(loop)
+        return ours
 
     def __str__(self) -> str:
         return str(self.ours)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flashsched.compat.tvm.te.axes import BoundAxis, IterVar, Range, ReduceAxis, ThreadAxis
 from flashsched.compat.tvm.te.tensor import adopt
-from flashsched.errors import StructureError, UnknownNameError
+from flashsched.errors import LimitError, StructureError, UnknownNameError
 from flashsched.schedule.default import loop_names
 from flashsched.schedule.ir import For
 from flashsched.schedule.views import Loop, StageView
@@ -158,11 +158,11 @@ class Stage:
         self._done()
 
     def vectorize(self, var: Any) -> None:
-        """Run a loop as vector lanes; one that is not innermost yet becomes a vector as soon as it is."""
+        """Run a loop as vector lanes; one that is not innermost yet becomes a vector later."""
         name = self.view._loop(self.handle(var))
         try:
             self.view.vectorize(name)
-        except StructureError:
+        except (StructureError, LimitError):
             state = self._schedule.ours.state
             if state.loop(self.view.name, name).kind.value != "serial":
                 raise
