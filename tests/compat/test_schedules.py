@@ -337,9 +337,22 @@ def test_an_operator_of_ones_own() -> None:
     tvm.testing.assert_allclose(call(s, [A, B], a)[0], np.log(a) + 1, rtol=1e-5)
 
 
-def test_c_functions_with_addresses_are_no_values() -> None:
-    with pytest.raises(ExpressionError, match="no function gemv_update that gives a value"):
-        tvm.tir.call_pure_extern("float32", "gemv_update", te.const(1.0))
+def test_other_functions_of_c_and_llvm() -> None:
+    A = te.placeholder((20,), name="A")
+    B = te.compute(A.shape, lambda i: tvm.tir.call_pure_extern("float32", "cbrtf", A[i]), name="B")
+    C = te.compute(
+        A.shape,
+        lambda i: tvm.tir.call_llvm_pure_intrin(
+            "float32", "llvm.fma.f32", tvm.tir.const(3, "uint32"), A[i], A[i], A[i]
+        ),
+        name="C",
+    )
+    D = te.compute(A.shape, lambda i: tvm.tir.call_extern("float32", "expf", A[i]), name="D")
+    a = RNG.random(20, "float32")
+    b, c, d = call(te.create_schedule([B.op, C.op, D.op]), [A, B, C, D], a)
+    tvm.testing.assert_allclose(b, np.cbrt(a), rtol=1e-6)
+    tvm.testing.assert_allclose(c, a * a + a, rtol=1e-6)
+    tvm.testing.assert_allclose(d, np.exp(a), rtol=1e-5)
 
 
 # -- the sizes of integers

@@ -1,24 +1,27 @@
-"""`decl_tensor_intrin`: instructions and functions that take the place of loops, for ``s[C].tensorize``.
+"""`decl_tensor_intrin`: functions and loops that take the place of a schedule's loops, for ``s[C].tensorize``.
 
-What one means is a small te program. How it does that is a call (`tir.call_extern`) for each of its parts, which
-becomes LLVM text for our `flashsched.schedule.intrinsic`. The function called is found in what the schedule imports
-(``s[C].pragma(x, "import_llvm", text)``), or in this process.
+What one means is a small te program. How it does that is a statement over formal buffers, as our
+`flashsched.schedule.formal` takes it: calls of functions (`tir.call_extern`) that the schedule imports
+(``s[C].pragma(x, "import_llvm", text)``) or that this process has, stores and loops.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from flashsched.compat.tvm.tir.buffer import AccessPtr, Buffer
+from flashsched.compat.tvm.te.axes import IndexVar, settle
+from flashsched.compat.tvm.tir.buffer import AccessPtr, Buffer, decl_buffer
 from flashsched.compat.tvm.tir.intrin import CallStmt, ExternCall
 from flashsched.errors import ExpressionError
+from flashsched.schedule.calls import AccessPtr as OurAccessPtr
+from flashsched.schedule.calls import CallExtern
+from flashsched.schedule.formal import Formal
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
-from flashsched.schedule.ir import Buffer as OurBuffer
-from flashsched.schedule.ir import Seq, Stmt
+from flashsched.schedule.ir import Stmt, rewrite_stmt
 from flashsched.te import dtypes
-from flashsched.te.expr import Const, as_expr
+from flashsched.te.expr import Const, Expr, Var, as_expr, cast
 
 __all__ = ["TensorIntrin", "decl_tensor_intrin"]
 
@@ -55,119 +58,73 @@ def decl_tensor_intrin(
         default_buffer_params: arguments of `tir.decl_buffer` for tensors without one.
 
     Raises:
-        ExpressionError: a part is not made of calls of functions.
+        ExpressionError: a part is no statement.
         NotImplementedError: there are *scalar_params*.
     """
     if scalar_params:
         raise NotImplementedError("decl_tensor_intrin(scalar_params=…) is not there: write the numbers into the call")
     inputs, output = list(op.inputs), op.output(0)
     buffers = {id(t): _buffer(t, binds or {}, default_buffer_params or {}) for t in (*inputs, output)}
-    ins, outs = [buffers[id(tensor)] for tensor in inputs], [buffers[id(output)]]
-    made = fcompute(ins, outs)
-    parts = list(made) if isinstance(made, tuple | list) else [made]
-    reduces = op.reduction is not None
-    labels = ("body", "reset", "update") if reduces and len(parts) > 1 else ("body",)
-    texts = {}
-    for label, part in zip(labels, parts, strict=True):
-        if part is not None:
-            texts[label] = _text(name, part, outs if label == "reset" else [*ins, *outs])
-    strides = {t.name: [_fixed(s) for s in buffers[id(t)].strides] for t in (*inputs, output) if buffers[id(t)].strides}
-    for tensor in (*inputs, output):
-        if tensor.name not in strides:
-            strides[tensor.name] = list(OurBuffer("", tuple(map(int, tensor.shape)), tensor.dtype).element_strides)
+    made = fcompute([buffers[id(tensor)] for tensor in inputs], [buffers[id(output)]])
+    several = isinstance(made, tuple | list)
+    labels = ("body", "reset", "update") if several else ("body",)
+    given = zip(labels, made if several else [made], strict=False)
+    parts = {label: _code(name, part) for label, part in given if part is not None}
     ours = intrinsic(
         f"tvm.{name}.{next(_serial)}",
         output,
-        body=texts.get("body"),
-        update=texts.get("update"),
-        reset=texts.get("reset"),
+        body=parts.get("body"),
+        update=parts.get("update"),
+        reset=parts.get("reset"),
         inputs=inputs,
-        strides=strides,
+        formals=[_formal(tensor, buffers[id(tensor)]) for tensor in (*inputs, output)],
     )
     return TensorIntrin(name, op, ours)
 
 
 def _buffer(tensor: Any, binds: Mapping[Any, Buffer], defaults: Mapping[str, Any]) -> Buffer:
-    from flashsched.compat.tvm.tir.buffer import decl_buffer
-
     found = next((buffer for known, buffer in binds.items() if known is tensor), None)
     return found or decl_buffer(tensor.shape, tensor.dtype, tensor.name, **defaults)
 
 
-def _fixed(stride: Any) -> int | None:
-    """A stride that the code needs; None where it may be any."""
+def _formal(tensor: Any, buffer: Buffer) -> Formal:
+    strides = buffer.strides or buffer.ours.element_strides
+    return Formal(tensor, buffer.ours, tuple(map(_stride, strides)))
+
+
+def _stride(stride: Any) -> int | Var:
+    """A stride as a formal buffer has it: a number that is needed, or a variable that may be any."""
     expr = as_expr(stride, dtypes.INDEX)
-    return int(expr.value) if isinstance(expr, Const) else None
-
-
-def _text(name: str, part: Any, buffers: Sequence[Buffer]) -> str:
-    """A part as an LLVM function of a pointer and strides for each of *buffers*."""
-    params, slots, scalars = [], {}, {}
-    for number, buffer in enumerate(buffers):
-        slots[id(buffer)] = f"%p{number}"
-        params.append(f"ptr %p{number}")
-        for dimension in range(len(buffer.shape)):
-            params.append(f"i64 %s{number}.{dimension}")
-            if dimension < len(buffer.strides):
-                scalars[id(buffer.strides[dimension])] = f"%s{number}.{dimension}"
-    lines: list[str] = []
-    declared: dict[str, str] = {}
-    for call in _calls(name, part):
-        arguments = [_argument(arg, slots, scalars, buffers, lines) for arg in call.args]
-        result = _LLVM.get(call.dtype, "void")
-        kinds = ", ".join(kind for kind, _ in arguments)
-        declared[call.name] = f"declare {result} @{call.name}({kinds})"
-        value = f"%r{len(lines)} = " if result != "void" else ""
-        lines.append(f"{value}call {result} @{call.name}({', '.join(f'{k} {v}' for k, v in arguments)})")
-    body = "\n".join(f"  {line}" for line in lines)
-    heads = "\n".join(declared.values())
-    return f"{heads}\n\ndefine void @part({', '.join(params)}) {{\n{body}\n  ret void\n}}\n"
-
-
-_LLVM = {"int8": "i8", "int32": "i32", "int64": "i64", "float32": "float", "float64": "double", "handle": "ptr"}
-
-
-def _calls(name: str, part: Any) -> list[ExternCall]:
-    if isinstance(part, ExternCall):
-        return [part]
-    if isinstance(part, CallStmt):
-        return [part.call]
-    if isinstance(part, Seq):
-        return [call for stmt in part.stmts for call in _calls(name, stmt)]
-    what = "loops and stores" if isinstance(part, Stmt) else type(part).__name__
-    raise ExpressionError(
-        f"{name}: a part is {what}, and an intrinsic is made of calls of functions",
-        hint="tvm.tir.call_extern with access_ptr; what loops do, the schedule's own loops do as well",
-    )
-
-
-def _argument(
-    arg: Any, slots: Mapping[int, str], scalars: Mapping[int, str], buffers: Sequence[Buffer], lines: list[str]
-) -> tuple[str, str]:
-    """*arg* of a call as LLVM's type and value; what must be computed first is added to *lines*."""
-    if isinstance(arg, Buffer):
-        arg = arg.data
-    if isinstance(arg, AccessPtr):
-        pointer = slots[id(arg.buffer)]
-        offset = _fixed(arg.offset)
-        if offset is None:
-            raise ExpressionError(f"the offset of {arg!r} is no number", hint="pass the first element's address")
-        if offset == 0:
-            return "ptr", pointer
-        lines.append(f"%r{len(lines)} = getelementptr {_LLVM[arg.buffer.dtype]}, ptr {pointer}, i64 {offset}")
-        return "ptr", f"%r{len(lines) - 1}"
-    if id(arg) in scalars:  # a stride that is known at run time
-        kind = "i64" if getattr(arg, "dtype", "") == "int64" else "i32"
-        if kind == "i64":
-            return kind, scalars[id(arg)]
-        lines.append(f"%r{len(lines)} = trunc i64 {scalars[id(arg)]} to i32")
-        return kind, f"%r{len(lines) - 1}"
-    expr = as_expr(arg)
     if isinstance(expr, Const):
-        kind = _LLVM[expr.dtype]
-        if dtypes.is_float(expr.dtype):
-            import struct
+        return int(expr.value)
+    if isinstance(expr, IndexVar) and expr.axis is not None:
+        return expr.axis
+    if isinstance(expr, Var):
+        return expr
+    raise ExpressionError(f"a stride is a number or a te.var, and {expr} is neither")
 
-            return kind, "0x" + struct.pack(">d", float(expr.value)).hex()
-        return kind, str(int(expr.value))
-    raise ExpressionError(f"{expr} can't be passed to an intrinsic's function", hint="pass addresses, strides, numbers")
+
+def _code(name: str, part: Any) -> Stmt:
+    """A part as a statement of ours.
+
+    Raises:
+        ExpressionError: it is none.
+    """
+    part = CallStmt(part) if isinstance(part, ExternCall) else part
+    if not isinstance(part, Stmt):
+        raise ExpressionError(
+            f"{name}: a part is {type(part).__name__}, and a statement is needed",
+            hint="tvm.tir.call_extern with access_ptr, or ib.get() of an ir_builder",
+        )
+    return rewrite_stmt(part, lambda stmt: _call(stmt.call) if isinstance(stmt, CallStmt) else None)
+
+
+def _call(call: ExternCall) -> Stmt:
+    return CallExtern(call.name, tuple(map(_argument, call.args)), "void" if call.dtype == "handle" else call.dtype)
+
+
+def _argument(arg: Any) -> Expr:
+    arg = arg.data if isinstance(arg, Buffer) else arg
+    if isinstance(arg, AccessPtr):
+        return OurAccessPtr(arg.buffer.ours, cast(settle(as_expr(arg.offset, dtypes.INDEX)), dtypes.INDEX), arg.mask)
+    return settle(as_expr(arg))

@@ -223,8 +223,7 @@ class Stage:
         value = True if pragma_value is None else _number(pragma_value)
         if pragma_type in ("unroll_explicit", "parallel_launch_point", "parallel_barrier_when_finish"):
             value = bool(value)
-        view: Any = self.view
-        view.pragma(self.handle(var), pragma_type, str(value) if isinstance(value, str) else value)
+        self.view.pragma(self.handle(var), pragma_type, str(value) if isinstance(value, str) else value)
         self._done()
 
     def double_buffer(self) -> None:

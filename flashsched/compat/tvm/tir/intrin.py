@@ -1,7 +1,8 @@
 """Calls by name: of the C library's mathematics, of LLVM's intrinsics, of intrinsics of one's own, of functions.
 
 Mathematics becomes our own nodes, whatever it is called by, so that it is vectorized, folded and interpreted like any
-other. A call that takes addresses (`Buffer.access_ptr`) is a statement, for `ir_builder`'s ``emit`` and `te.extern`.
+other; another function of C, or of imported LLVM text, is called element by element. A call that takes addresses
+(`Buffer.access_ptr`) is a statement, for `ir_builder`'s ``emit`` and `te.extern`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 
 from flashsched import te
 from flashsched.compat.tvm.tir import op as tir
-from flashsched.errors import ExpressionError, did_you_mean
 from flashsched.schedule.ir import Stmt
 from flashsched.te import dtypes
 from flashsched.te.expr import Call, Const, Expr, as_expr, cast
@@ -76,32 +76,27 @@ def _function(name: str) -> Any:
     return getattr(te, name) if name in ("maximum", "minimum") else getattr(tir, name)
 
 
-def _call(table: dict[str, str], name: str, shown: str, dtype: str, args: tuple[Any, ...]) -> Expr:
-    if name not in table:
-        raise ExpressionError(
-            f"no function {shown} that gives a value; {did_you_mean(name, table)}",
-            hint="a function that takes addresses can be called in te.extern; an instruction is declared with "
-            "flashsched's intrinsic() and used by tensorize",
-        )
+def _call(table: dict[str, str], name: str, dtype: str, args: tuple[Any, ...]) -> Expr:
     return cast(_function(table[name])(*args), dtypes.check_dtype(dtype))
 
 
 def call_pure_extern(dtype: str, func_name: str, *args: Any, span: Any = None) -> Expr:
-    """A function of C's mathematics by its name, e.g. ``"expf"``.
-
-    Raises:
-        ExpressionError: there is no function of that name that gives a value.
-    """
-    return _call(_C_NAMES, func_name, func_name, dtype, tuple(map(as_expr, args)))
+    """A function of C's mathematics by its name, e.g. ``"expf"``; or another that this process or imported text has."""
+    items = tuple(map(as_expr, args))
+    if func_name in _C_NAMES:
+        return _call(_C_NAMES, func_name, dtype, items)
+    return te.call_pure_extern(dtype, func_name, *items)
 
 
 def call_extern(dtype: str, func_name: str, *args: Any, span: Any = None) -> Any:
-    """A call of a function in machine code: with an address among *args* a statement, else as `call_pure_extern`."""
-    from flashsched.compat.tvm.tir.buffer import AccessPtr
+    """A call of a function in machine code: a statement with an address among *args*, else a value."""
+    from flashsched.compat.tvm.tir.buffer import AccessPtr, Buffer
 
-    if any(isinstance(arg, AccessPtr) for arg in args) or func_name not in _C_NAMES:
+    if any(isinstance(arg, AccessPtr | Buffer) for arg in args):
         return ExternCall(dtype, func_name, args)
-    return call_pure_extern(dtype, func_name, *args)
+    if func_name in _C_NAMES:
+        return call_pure_extern(dtype, func_name, *args)
+    return te.call_extern(dtype, func_name, *map(as_expr, args))
 
 
 def call_packed(*args: Any, span: Any = None) -> PackedCall:
@@ -110,16 +105,14 @@ def call_packed(*args: Any, span: Any = None) -> PackedCall:
 
 
 def call_llvm_pure_intrin(dtype: str, name: str, *args: Any, span: Any = None) -> Expr:
-    """An intrinsic of LLVM's for mathematics, e.g. ``"llvm.exp2.f32"``; a leading count of types is left out.
-
-    Raises:
-        ExpressionError: it is another intrinsic.
-    """
+    """An intrinsic of LLVM's, e.g. ``"llvm.exp2.f32"``; a count of types before its arguments is left out."""
     found = re.fullmatch(r"llvm\.(\w+)(\.[\w.]+)?", name)
     items = tuple(map(as_expr, args))
-    if len(items) > 1 and isinstance(items[0], Const) and dtypes.is_int(items[0].dtype):
+    if len(items) > 1 and isinstance(items[0], Const) and dtypes.is_int(items[0].dtype) and dtypes.is_float(dtype):
         items = items[1:]
-    return _call(_LLVM_NAMES, found.group(1) if found else name, name, dtype, items)
+    if found is not None and found.group(1) in _LLVM_NAMES:
+        return _call(_LLVM_NAMES, found.group(1), dtype, items)
+    return te.call_llvm_intrin(dtype, name, *items)
 
 
 call_llvm_intrin = call_llvm_pure_intrin
