@@ -172,6 +172,16 @@ def test_several_functions() -> None:
         np.testing.assert_array_equal(c.numpy(), a.numpy() * 2)
 
 
+def test_strides_are_asked_of_the_arrays() -> None:
+    A = te.placeholder((6, 4), name="A")
+    B = te.compute((6, 4), lambda i, j: A[i, j] + 1.0, name="B")
+    Ab = tvm.tir.decl_buffer(A.shape, A.dtype, name="Ab", strides=[8, 1])
+    module = tvm.build(te.create_schedule(B.op), [Ab, B], binds={A: Ab})
+    wide, out = np.arange(48, dtype="float32").reshape(6, 8), tvm.nd.empty((6, 4))
+    module(tvm.nd.from_dlpack(wide[:, :4]), out)
+    np.testing.assert_array_equal(out.numpy(), wide[:, :4] + 1)
+
+
 def test_registered_functions() -> None:
     @tvm.register_func("tests.compat.twice", override=True)
     def twice(x: int) -> int:

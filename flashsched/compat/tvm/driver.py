@@ -98,18 +98,16 @@ def lower(
         args: the tensors that the caller passes, in any order. One that is neither input nor output is stored in the
             caller's memory, too.
         name: the function's name.
-        binds: there is none; give a tensor its memory's form with `tir.decl_buffer` of an extern.
+        binds: buffers for tensors. An argument may be the buffer in place of its tensor; how memory lies is asked of
+            the arrays of each call, so strides need not be declared.
         simple_mode: takes no effect: the text is the same.
     """
     if isinstance(inp, IRModule):
         return inp
-    if binds:
-        raise NotImplementedError(
-            "lower(binds=…) is not there: arrays of any strides can be passed to the built function"
-        )
     if args is None:
         args = [*inp.ours.inputs, *inp.ours.outputs]
-    program, order = _program(inp.settled(), list(args), name)
+    tensors = {id(buffer): tensor for tensor, buffer in (binds or {}).items()}
+    program, order = _program(inp.settled(), [tensors.get(id(arg), arg) for arg in args], name)
     return IRModule({name: LoweredFunc(program, order)})
 
 
