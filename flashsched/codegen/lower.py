@@ -15,6 +15,7 @@ from flashsched.codegen.passes.auto_unroll import auto_unroll
 from flashsched.codegen.passes.cut_tails import cut_tails
 from flashsched.codegen.passes.guards import hoist_guards
 from flashsched.codegen.passes.open_blocks import open_blocks
+from flashsched.codegen.passes.partition_loops import partition_loops
 from flashsched.codegen.passes.pipeline_loops import pipeline_loops
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
@@ -43,6 +44,7 @@ PASSES: tuple[Pass, ...] = (
     ("hoist_guards", lambda body, given: hoist_guards(body)),
     ("tidy", lambda body, given: tidy(body)),
     ("cut_tails", lambda body, given: cut_tails(body)),
+    ("partition_loops", lambda body, given: partition_loops(body)),
     ("settle_tensorized", lambda body, given: settle_tensorized(body)),
     ("auto_unroll", lambda body, given: auto_unroll(body)),
     ("unroll_loops", lambda body, given: unroll_loops(body)),

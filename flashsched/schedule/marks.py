@@ -19,7 +19,7 @@ from flashsched.te import dtypes
 
 __all__ = ["LINE", "MARKS", "MOST_LINES", "lines_of", "require_sound_marks"]
 
-MARKS = {"prefetch": "prefetch", "pipeline": "software_pipeline"}
+MARKS = {"prefetch": "prefetch", "pipeline": "software_pipeline", "partition": "loop_partition", "peel": "peel"}
 """The notes of a loop that count on its turns, each with the primitive that makes it."""
 
 LINE = 64
@@ -48,6 +48,8 @@ def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
             _require_prefetch(state, name, stmt, path)
     if isinstance(stmt, For) and "pipeline" in stmt.notes:
         _require_pipeline(state, stmt, path)
+    if isinstance(stmt, For) and stmt.kind is LoopKind.VECTORIZE:
+        _require_whole(state, stmt)
     for inner in sub_stmts(stmt):
         _visit(state, inner, path)
 
@@ -100,6 +102,18 @@ def _require_plan(state: State, loop: For, wanted: Mapping[str, tuple[int, int]]
         plan(pieces_of(loop), private_to(state, loop), wanted, doubled)
     except DependenceError as error:
         refuse(state, error.reason, error=DependenceError, loop=loop.var, hint=error.hint)
+
+
+def _require_whole(state: State, loop: For) -> None:
+    cut = [made for note, made in MARKS.items() if note in ("partition", "peel") and note in loop.notes]
+    if cut:
+        refuse(
+            state,
+            f"{cut[0]} is at loop {loop.var.name!r}, and a vectorized loop has no parts: its conditions are masks",
+            error=StructureError,
+            loop=loop.var,
+            hint=f"call {cut[0]} at a loop around it",
+        )
 
 
 def _require_prefetch(state: State, name: str, loop: For, path: tuple[Stmt, ...]) -> None:

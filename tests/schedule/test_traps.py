@@ -5,6 +5,8 @@ Numbers in parentheses are issues of apache/tvm and halide/Halide.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,9 @@ from flashsched import te
 from flashsched.codegen.build import build
 from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import lower, program_of
-from flashsched.errors import ExpressionError, KernelError, ScheduleError
+from flashsched.errors import ExpressionError, KernelError, OutputError, ScheduleError
 from flashsched.schedule.ir import For, If, Load, LoopKind, blocks, walk_stmt
+from flashsched.schedule.primitives.tails import TAILS
 from flashsched.te.visit import walk
 from flashsched.testing.checks import check_meaning
 from flashsched.testing.programs import blur, chain, matmul, pointwise, row_sum
@@ -300,3 +303,160 @@ def test_16_strided_read_only_and_unaligned_arrays() -> None:
     out = np.zeros((33, 5), "float32").T
     kernel(values, out)
     np.testing.assert_array_equal(out, values * 2 + 1)
+
+
+@pytest.mark.parametrize("factors", [(4, 3, 2), (5, 2, 3), (7, 6, 5), (3, 3, 3), (40, 7, 4)])
+@pytest.mark.parametrize("tail", TAILS[:3])
+def test_1_splits_of_splits_that_never_divide(factors: tuple[int, int, int], tail: str) -> None:
+    _, P, C = chain(13, 11)
+    s = te.create_schedule(C)
+    for axis in ("i0", "i1"):
+        loops = [axis]
+        for factor in factors:
+            outer, inner = s[P].split(loops.pop(), factor, tail=tail)
+            loops += [inner.name, outer.name] if factor % 2 else [outer.name, inner.name]
+    s[P].reorder(*reversed(s[P].loops))
+    check_meaning(s, compiled=True)
+    s[P].compute_at(s[C], "i0")
+    check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_2_no_tail_makes_scalar_code_of_a_vector(tail: str) -> None:
+    A, P, C = chain(100)
+    s = te.create_schedule(C)
+    _, inner = s[P].split("i", 16, tail=tail)
+    s[P].vectorize(inner)
+    (loop, *_) = [n for n in walk_stmt(lower(s).body) if isinstance(n, For) and n.kind is LoopKind.VECTORIZE]
+    assert loop.turns == 16
+    ir = build(s, [A, C]).llvm_ir()
+    assert "x float>" in ir
+    assert ("llvm.masked" in ir) is (tail in ("guard", "mask", "cut", "pad"))  # of a load beyond A, or of the last tile
+    check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("tail", TAILS[:4])
+@pytest.mark.parametrize("order", ["kij", "ikj", "kji"])
+def test_3_the_init_is_guarded_where_both_parts_of_a_split_go_outside(order: str, tail: str) -> None:
+    *_, P = matmul(7, 5, 3)
+    C = te.compute((7, 5), lambda i, j: P[i, j] + 1, name="D")
+    s = te.create_schedule(C)
+    parts = {name: s[P].split(name, factor, tail=tail) for name, factor in zip("ijk", (4, 3, 2), strict=True)}
+    s[P].reorder(*[parts[name][0] for name in order], *[parts[name][1] for name in order])
+    if order[-1] != "k":
+        s[P].vectorize(parts[order[-1]][1])
+    check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("how", ["plain", "reordered", "vectorized", "padded", "rfactor"])
+@pytest.mark.parametrize(("reducer", "numpy"), [(te.max, np.max), (te.min, np.min)])
+def test_7_minimum_and_maximum_keep_a_nan_whatever_the_order(
+    reducer: te.comm_reducer, numpy: Callable[..., np.ndarray], how: str
+) -> None:
+    values = np.array([[1, np.nan, 3, -2, 0, 7, 5], [4, 2, 6, 8, 1, 0, 3]], "float32")
+    A, k = te.placeholder((2, 7), name="A"), te.reduce_axis((0, 7), name="k")
+    C = te.compute((2,), lambda i: reducer(A[i, k], axis=k), name="C")
+    s = te.create_schedule(C)
+    if how in ("reordered", "vectorized"):
+        s[C].reorder("k", "i")
+    if how == "vectorized":
+        s[C].vectorize("i")
+    if how in ("padded", "rfactor"):
+        _, inner = s[C].split("k", 4, tail="pad")
+        if how == "rfactor":
+            s.rfactor(C, inner)
+    np.testing.assert_array_equal(build(s, [A, C])(values), numpy(values, axis=1))
+    np.testing.assert_array_equal(interpret(lower(s), [values])[0], numpy(values, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("reducer", "dtype", "identity"),
+    [
+        (te.max, "float32", -np.inf), (te.min, "float32", np.inf), (te.max, "int8", -128), (te.min, "int8", 127),
+        (te.max, "uint8", 0), (te.min, "int32", 2**31 - 1), (te.max, "int64", -(2**63)), (te.sum, "float32", 0),
+        (te.prod, "int32", 1),
+    ],
+)  # fmt: skip
+def test_8_the_identity_of_each_reducer(reducer: te.comm_reducer, dtype: str, identity: float) -> None:
+    A, k = te.placeholder((3, 0), dtype, name="A"), te.reduce_axis((0, 0), name="k")
+    C = te.compute((3,), lambda i: reducer(A[i, k], axis=k), name="C")
+    s = te.create_schedule(C)
+    assert build(s, [A, C])(np.zeros((3, 0), dtype)).tolist() == [identity] * 3
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 13])
+@pytest.mark.parametrize("reducer", [te.sum, te.max, te.min, te.prod])
+def test_8_the_tail_of_rfactor_contributes_the_identity(reducer: te.comm_reducer, n: int) -> None:
+    A, k = te.placeholder((2, n), "int32", name="A"), te.reduce_axis((0, n), name="k")
+    for which in (0, 1):
+        C = te.compute((2,), lambda i: reducer(A[i, k] * 2 - 9, axis=k), name="C")  # 0 and -9 are no identity of max
+        s = te.create_schedule(C)
+        s.rfactor(C, s[C].split("k", 4)[which])
+        check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("at", ["C.i0", "C.i1"])
+def test_10_a_stage_outside_a_parallel_loop_is_written_by_nobody_inside(at: str) -> None:
+    _, P, C = chain(4, 6)
+    s = te.create_schedule(C)
+    s[C].parallel("i0")
+    s[P].compute_at(s[C], at[2:])
+    text = str(lower(s))
+    assert text.index("# parallel") < text.index("P = alloc")
+    check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("scope", ["global", "shared", "local"])
+def test_12_an_output_keeps_its_memory(scope: str) -> None:
+    _, C = pointwise(8)
+    s = te.create_schedule(C)
+    for change in (
+        lambda: s[C].transform_layout(lambda i: (i // 4, i % 4)),
+        lambda: s[C].split("i", 3, tail="pad"),
+        lambda: s[C].set_scope(scope) if scope != "global" else s[C].compute_inline(),
+    ):
+        with pytest.raises(OutputError):
+            change()
+    assert len(s.trace) == 0
+
+
+def test_13_a_vector_loop_of_one_turn_and_of_none() -> None:
+    for n in (0, 1):
+        _, C = pointwise(3, n)
+        s = te.create_schedule(C)
+        s[C].vectorize("i1")
+        s[C].parallel("i0")
+        check_meaning(s, compiled=True)
+
+
+def test_16_a_loop_of_more_than_int32_turns_runs_its_last_turns() -> None:
+    """The fused index is computed in 64 bits: in 32 the guard would let through what is not there."""
+    A = te.placeholder((3,), "int32", name="A")
+    k = te.reduce_axis((0, 3), name="k")
+    C = te.compute((1,), lambda i: te.sum(A[k], axis=k), name="C")
+    s = te.create_schedule(C)
+    outer, inner = s[C].split("k", (1 << 31) + 1)
+    outermost, _ = s[C].split(outer, (1 << 31) + 1)  # 2 ** 62 points, of which 3 are real
+    ends = [loop.extent for loop in walk_stmt(lower(s).body) if isinstance(loop, For)]
+    assert [str(extent) for extent in ends] == ["3"]
+    check = build(s, [A, C])(np.array([5, 6, 7], "int32"))
+    assert check.tolist() == [18]
+    assert (outermost.name, inner.name) == ("k.o.o", "k.i")
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_16_tails_of_strided_arrays(tail: str) -> None:
+    A, P, C = chain(5, 33)
+    s = te.create_schedule(C)
+    _, inner = s[P].split("i1", 8, tail=tail)
+    s[P].vectorize(inner)
+    _, inner = s[C].split("i1", 16, tail=tail if tail != "pad" else "cut")
+    s[C].vectorize(inner)
+    kernel = build(s, [A, C])
+    values = np.arange(5 * 33, dtype="float32").reshape(5, 33)
+    wide = np.full((5, 99), np.nan, "float32")
+    wide[:, ::3] = values
+    into = np.full((5, 66), -1, "float32")
+    kernel(wide[:, ::3], into[:, ::2])
+    np.testing.assert_array_equal(into[:, ::2], (values + 1) * 2)
+    assert (into[:, 1::2] == -1).all()  # nothing between the elements was touched

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flashsched.schedule.primitives.add_unit_loop import add_unit_loop
+from flashsched.schedule.primitives.annotate import annotate, unannotate
 from flashsched.schedule.primitives.bind import bind
 from flashsched.schedule.primitives.cache_read import cache_read
 from flashsched.schedule.primitives.cache_write import cache_write
@@ -10,6 +12,7 @@ from flashsched.schedule.primitives.compute_inline import compute_inline
 from flashsched.schedule.primitives.decompose_reduction import decompose_reduction
 from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.fuse import fuse
+from flashsched.schedule.primitives.loop_partition import loop_partition, peel
 from flashsched.schedule.primitives.parallel import parallel
 from flashsched.schedule.primitives.pragma import pragma
 from flashsched.schedule.primitives.prefetch import prefetch
@@ -26,10 +29,13 @@ from flashsched.schedule.primitives.tensorize import tensorize
 from flashsched.schedule.primitives.tile import tile
 from flashsched.schedule.primitives.transform_layout import transform_layout
 from flashsched.schedule.primitives.unroll import unroll
+from flashsched.schedule.primitives.unroll_and_jam import unroll_and_jam
 from flashsched.schedule.primitives.vectorize import vectorize
 
 __all__ = [
     "PRIMITIVES",
+    "add_unit_loop",
+    "annotate",
     "apply",
     "bind",
     "cache_read",
@@ -40,7 +46,9 @@ __all__ = [
     "double_buffer",
     "decompose_reduction",
     "fuse",
+    "loop_partition",
     "parallel",
+    "peel",
     "pragma",
     "prefetch",
     "primitive",
@@ -56,6 +64,8 @@ __all__ = [
     "tensorize",
     "tile",
     "transform_layout",
+    "unannotate",
     "unroll",
+    "unroll_and_jam",
     "vectorize",
 ]

@@ -94,11 +94,14 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
     assert m is not None
     around = loop_ranges(path_to(state.body, lambda node: node is outer)[:-1])
 
+    said = {key: value for key, value in outer.notes.items() if key.startswith("@")}  # what `annotate` put there
+    notes = {**said, **pragmas_of(outer), **inner.notes}
+
     def rewrite(_: For) -> Stmt:
         body = substituted(
             inner.body, {outer.var: var // m, inner.var: var % m} if m else {outer.var: var, inner.var: var}
         )
-        whole = For(var, Const(n * m, dtypes.INDEX), body, notes={**pragmas_of(outer), **inner.notes})
+        whole = For(var, Const(n * m, dtypes.INDEX), body, notes=notes)
         return simplified(whole, around)
 
     state = state.with_body(replace_loop(state.body, outer.var, rewrite))

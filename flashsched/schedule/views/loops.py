@@ -65,6 +65,31 @@ class LoopPrimitives(StageHandle):
         places = None if order is None else list(order)
         self._apply("software_pipeline", loop=name, units=named, stages=list(stages), order=places)
 
+    def add_unit_loop(self, loop: LoopLike | None = None) -> Loop:
+        """Put a loop of one turn around *loop*, or right around the computation; returns it."""
+        return self._apply("add_unit_loop", loop=None if loop is None else self._loop(loop))[0]
+
+    def loop_partition(self, loop: LoopLike) -> None:
+        """Run the middle of *loop* without the conditions inside it."""
+        self._apply("loop_partition", loop=self._loop(loop))
+
+    def peel(self, loop: LoopLike, front: int | None = None, back: int | None = None) -> None:
+        """Give the first *front* and the last *back* turns of *loop* code of their own."""
+        self._apply("peel", loop=self._loop(loop), front=front, back=back)
+
+    def annotate(self, loop: LoopLike, key: str, value: str | int | float | bool = True) -> None:
+        """Note *value* under *key* on *loop*, for people and tools."""
+        self._apply("annotate", loop=self._loop(loop), key=key, value=value)
+
+    def unannotate(self, loop: LoopLike, key: str) -> None:
+        """Take the note under *key* away from *loop*."""
+        self._apply("unannotate", loop=self._loop(loop), key=key)
+
+    def unroll_and_jam(self, loop: LoopLike, factor: int, tail: str | None = None) -> tuple[Loop, Loop]:
+        """Do *factor* turns of *loop* together in the innermost loop; returns (outer, the one that is unrolled)."""
+        outer, inner = self._apply("unroll_and_jam", loop=self._loop(loop), factor=factor, tail=tail)
+        return outer, inner
+
     def unroll(self, loop: LoopLike) -> None:
         """Write the turns of *loop* out one after another."""
         self._apply("unroll", loop=self._loop(loop))

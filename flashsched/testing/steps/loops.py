@@ -10,7 +10,7 @@ from flashsched.schedule.ir import LoopKind
 from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.primitives.tails import TAILS
 from flashsched.schedule.schedule import Schedule
-from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage_with_loops, one_loop
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, one_loop
 
 __all__ = ["ARGUMENTS"]
 
@@ -80,6 +80,31 @@ def _software_pipeline(draw: Draw, schedule: Schedule) -> Arguments:
     return stage, {"loop": loop, "stages": stages, "order": list(order), "units": units}
 
 
+def _peel(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    if drawn is None:
+        return None
+    return drawn[0], {**drawn[1], "front": draw(st.integers(0, 2)), "back": draw(st.integers(0, 2))}
+
+
+def _annotate(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    return drawn and (drawn[0], {**drawn[1], "key": "note", "value": draw(st.sampled_from(["word", 1, 0.5, True]))})
+
+
+def _unit(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    loop = draw(st.sampled_from([None, *stage.loops]))
+    return stage.name, {} if loop is None else {"loop": loop}
+
+
+def _jam(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn = one_loop(draw, schedule)
+    return drawn and (drawn[0], {**drawn[1], "factor": draw(st.integers(1, 4)), **_tail(draw)})
+
+
 def _bind(draw: Draw, schedule: Schedule) -> Arguments:
     drawn = one_loop(draw, schedule)
     if drawn is None:
@@ -105,6 +130,11 @@ ARGUMENTS: dict[str, Drawer] = {
     "fuse": _fuse,
     "reorder": _reorder,
     "unroll": one_loop,
+    "unroll_and_jam": _jam,
+    "add_unit_loop": _unit,
+    "annotate": _annotate,
+    "loop_partition": one_loop,
+    "peel": _peel,
     "vectorize": _innermost_loop,
     "parallel": one_loop,
     "bind": _bind,
