@@ -33,6 +33,7 @@ from flashsched.schedule.nest import (
     simplified,
 )
 from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.rolling import require_window
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
 from flashsched.te.simplify import Ranges, bounds, structural_key
@@ -59,13 +60,14 @@ def derive(state: State, name: str) -> State:
     state = _without_padding(detached(state, name), name)
     stage = state.stages[name]
     place = stage.attach or (state.stages[stage.init_of].attach if stage.init_of else None)
+    rolling: tuple[int, int] | None = None
     if place is None:
         nest, fresh = root_nest(stage)
         state = state.with_body(insert_before_reader(state.body, nest, _made_inside(state, name)))
     else:
-        state, fresh = _attach(state, stage, *place)
+        state, fresh, rolling = _attach(state, stage, *place)
     steps = stage.steps
-    state = state.with_stage(replace(fresh, steps=()))
+    state = _changed(state.with_stage(replace(fresh, steps=())), name, rolling=rolling)
     for step in steps:
         state = replay_loop_step(state, step)
     for inner in reversed(state.attached_to(name)):  # readers before what they read
@@ -75,14 +77,18 @@ def derive(state: State, name: str) -> State:
 
 def _without_padding(state: State, name: str) -> State:
     """*state* with the buffers of the stage *name* as large as its axes: its steps make them larger, if at all."""
+    return _changed(state, name, shape=tuple(axis.extent for axis in state.stages[name].spatial))
+
+
+def _changed(state: State, name: str, **attributes: Any) -> State:
+    """*state* with the buffers of the stage *name* having these *attributes*."""
     from flashsched.schedule.primitives.blocks import change_buffer
 
-    if state.stages[name].init_of is not None:  # the memory is that of its reduction, and never padded
+    if state.stages[name].init_of is not None:  # the memory is that of its reduction: never padded, never rolling
         return state
-    shape = tuple(axis.extent for axis in state.stages[name].spatial)
     for buffer in state.stages[name].buffers:
-        if buffer.shape != shape:
-            state = change_buffer(state, buffer, replace(buffer, shape=shape))
+        if any(getattr(buffer, key) != value for key, value in attributes.items()):
+            state = change_buffer(state, buffer, replace(buffer, **attributes))
     return state
 
 
@@ -92,7 +98,8 @@ def _made_inside(state: State, name: str) -> tuple[Buffer, ...]:
     return sum((_made_inside(state, inner) for inner in followers), state.stages[name].buffers)
 
 
-def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage]:
+def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage, tuple[int, int] | None]:
+    """*state* with a nest of *stage* at a loop, the stage that knows it, and the window that it keeps, if it rolls."""
     target = state.loop(consumer, loop)
     path = path_to(state.body, lambda node: node is target)
     outer = loop_ranges(path)
@@ -111,14 +118,19 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
             limits.append(("<", axis.extent))
         guards[axis] = limits
     nest, fresh = root_nest(stage, wanted, guards)
+    window = require_window(state, stage, target, [spans[a] for a in stage.spatial], outer) if stage.rolling else None
+    if window is not None:
+        nest = add_guard(nest, window.is_new(fresh))
     for condition in conditions:
-        nest = add_guard(nest, condition)
+        if window is None or not uses(condition, target.var):  # later turns count on what this one computes
+            nest = add_guard(nest, condition)
     nest = simplified(nest, outer)
 
     def put(node: For) -> Stmt:
         return replace(node, body=insert_before_reader(node.body, nest, _made_inside(state, stage.name)))
 
-    return state.with_body(replace_loop(state.body, target.var, put)), fresh
+    kept = None if window is None else (window.dimension, window.extent)
+    return state.with_body(replace_loop(state.body, target.var, put)), fresh, kept
 
 
 def _part_that_is_read(

@@ -92,8 +92,9 @@ class Buffer:
     *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first
     element. *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
     *aligned* says how far apart the memory's elements are to lie: for ``(dimension, factor, offset)`` that dimension's
-    stride is *offset* modulo *factor*; lowering makes such strides. *doubled* memory is to be filled one turn ahead of
-    its readers; lowering makes two of it.
+    stride is *offset* modulo *factor*; lowering makes such strides. *doubled* memory is to be filled a turn ahead of
+    its readers; lowering makes two of it. *rolling* memory, ``(dimension, window)``, outlives the turns of the loop
+    that fills it, and keeps the last *window* indices of that dimension.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Buffer:
     layout: IndexMap | None = None
     aligned: tuple[tuple[int, int, int], ...] = ()
     doubled: bool = False
+    rolling: tuple[int, int] | None = None
 
     @property
     def element_strides(self) -> tuple[int, ...]:

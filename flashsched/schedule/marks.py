@@ -14,6 +14,7 @@ from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt, block_loads, blo
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.pipelines import pieces_of, plan, private_to
 from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.rolling import require_turns
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
 
@@ -37,8 +38,11 @@ def require_sound_marks(state: State) -> None:
         DependenceError: a pipelined loop would compute something before what it needs.
         LimitError: a turn would prefetch more than `MOST_LINES` lines.
     """
-    _visit(state, state.body, ())
+    for stage in state.stages.values():
+        if stage.rolling and stage.attach is not None and not stage.inlined:
+            require_turns(state, stage, state.loop(*stage.attach))
     _require_doubled(state)
+    _visit(state, state.body, ())
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
@@ -73,7 +77,7 @@ def _require_doubled(state: State) -> None:
     found: dict[tuple[str, str], list[str]] = {}
     for stage in state.stages.values():
         doubled = [buffer.name for buffer in stage.buffers if buffer.doubled]
-        if doubled and stage.attach is not None:
+        if doubled and stage.attach is not None and not stage.inlined:
             found.setdefault(stage.attach, []).extend(doubled)
     for place, names in found.items():
         loop = state.loop(*place)

@@ -56,8 +56,12 @@ def pieces_of(loop: For) -> list[Piece]:
     found = []
     for stmt in loop.body.stmts if isinstance(loop.body, Seq) else (loop.body,):
         inner = list(blocks(stmt))
-        writes = frozenset(store.buffer.name for block in inner for store in block.stores)
-        found.append(Piece(writes, frozenset(load.buffer.name for block in inner for load in block_loads(block))))
+        writes = {store.buffer.name for block in inner for store in block.stores}
+        reads = {load.buffer.name for block in inner for load in block_loads(block)}
+        for call in (block.extern for block in inner if block.extern is not None):
+            writes |= {buffer.name for buffer in call.outputs}
+            reads |= {buffer.name for buffer in call.inputs}
+        found.append(Piece(frozenset(writes), frozenset(reads)))
     return found
 
 
@@ -67,8 +71,11 @@ def private_to(state: State, loop: For) -> set[str]:
     found: set[str] = set()
     for block in blocks(loop.body):
         stage = state.stages[block.name]  # readers of a stage that is computed at a loop stand in it, too
-        if stage.attach is not None and id(state.loop(*stage.attach)) in inner:
-            found |= {buffer.name for buffer in stage.buffers}
+        own = stage.attach is not None and not (stage.output or stage.follows or stage.init_of)
+        if own and stage.attach is not None and id(state.loop(*stage.attach)) in inner:
+            found |= {buffer.name for buffer in stage.buffers if buffer.rolling is None}
+    for call in (block.extern for block in blocks(loop.body) if block.extern is not None):
+        found -= {buffer.name for buffer in (*call.inputs, *call.outputs)}  # which sees all of a buffer, as one array
     return found
 
 

@@ -40,6 +40,7 @@ class Stage:
         init_of: the stage whose elements it sets to the identity (`decompose_reduction`); at no loop of its own choice
             it stands right before that stage.
         follows: whether ``attach`` is a loop of a stage that it reads (`reverse_compute_at`), not of one that reads it.
+        rolling: whether it keeps a window of what it computed in the turns before, and adds what is new in this one.
         remade: what became of *op* where a primitive gave the stage other axes.
     """
 
@@ -56,6 +57,7 @@ class Stage:
     into: str | None = None
     init_of: str | None = None
     follows: bool = False
+    rolling: bool = False
     remade: ComputeOp | None = None
 
     @property

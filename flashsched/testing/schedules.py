@@ -24,7 +24,8 @@ CPU_PRIMITIVES = (
     "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "loop_partition", "peel",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
     "double_buffer", "double_buffer",
-    "prefetch", "set_scope", "software_pipeline", "software_pipeline", "storage_align", "transform_layout",
+    "prefetch", "rolling_buffer", "rolling_buffer", "set_scope",
+    "software_pipeline", "software_pipeline", "storage_align", "transform_layout",
 )  # fmt: skip
 """What is drawn from, the more often the more can go wrong with it."""
 

@@ -37,6 +37,8 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     at a loop keeps just one turn's part. Its layout, if it has one, is applied to what is left, and then the gaps are
     made that its alignment asks for.
 
+    Memory that rolls (see `rolling_buffer`) is allocated outside of the loop that it is filled in.
+
     Shared memory that the threads of a block fill together belongs to all of them: it holds what they touch together,
     and is allocated outside the loops over threads, once for all turns of the loops between.
     """
@@ -81,7 +83,7 @@ def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tu
             if not own:
                 inner, waiting = _place(stmt.body, buffer, [*around, stmt], together)
                 loop = replace(stmt, body=inner)
-                if waiting is not None and not _threads(around):
+                if waiting is not None and not (together and _threads(around)):
                     return Alloc(waiting, loop), None
                 return loop, waiting
         case Alloc():
@@ -113,12 +115,15 @@ def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -
     points = {var: limits for var, limits in outer.items() if all(var is not node.var for node in threads)}
     spans = region(found, buffer.shape, points)
     shape = tuple(span.extent for span in spans)
+    if buffer.rolling is not None:
+        dimension, window = buffer.rolling
+        shape = (*shape[:dimension], window, *shape[dimension + 1 :])
     logical = replace(buffer, shape=shape)
     small = replace(logical, shape=buffer.layout.shape(shape), layout=None) if buffer.layout else logical
     if small.aligned:
         small = replace(small, strides=strides_of(small.shape, small.aligned), aligned=())
     moved = _moved(stmt, buffer, small, spans, outer)
-    return (moved, small) if threads else (Alloc(small, moved), None)
+    return (moved, small) if threads or buffer.rolling is not None else (Alloc(small, moved), None)
 
 
 def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Ranges) -> Stmt:
@@ -129,6 +134,9 @@ def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Range
             i if is_const(span.first, 0) else simplify(i - span.first, ranges)
             for i, span in zip(indices, spans, strict=True)
         ]
+        if old.rolling is not None:  # a circle: what leaves the window makes room for what enters it
+            dimension, window = old.rolling
+            local[dimension] = simplify(indices[dimension] % window, ranges)
         return old.layout.apply(local, ranges) if old.layout else tuple(local)
 
     def expr(value: Expr, ranges: Ranges) -> Expr:

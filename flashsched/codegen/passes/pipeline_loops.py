@@ -9,6 +9,7 @@ from types import MappingProxyType
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
+    Extern,
     For,
     If,
     Load,
@@ -75,12 +76,18 @@ def _opened(stmt: Stmt) -> tuple[list[Buffer], list[Stmt]]:
 
 
 def _stored(stmt: Stmt) -> set[Buffer]:
-    return {node.buffer for node in walk_stmt(stmt) if isinstance(node, Store)}
+    stores = {node.buffer for node in walk_stmt(stmt) if isinstance(node, Store)}
+    return stores.union(*(call.outputs for call in _calls(stmt)))
+
+
+def _calls(stmt: Stmt) -> list[Extern]:
+    return [node for node in walk_stmt(stmt) if isinstance(node, Extern)]
 
 
 def _loaded(stmt: Stmt) -> set[Buffer]:
     exprs = (expr for node in walk_stmt(stmt) for expr in own_exprs(node))
-    return {node.buffer for expr in exprs for node in walk(expr) if isinstance(node, Load)}
+    loads = {node.buffer for expr in exprs for node in walk(expr) if isinstance(node, Load)}
+    return loads.union(*(call.inputs for call in _calls(stmt)))
 
 
 def _used(stmt: Stmt) -> set[Buffer]:
@@ -98,7 +105,9 @@ class _Pipeliner:
         for loop in walk_stmt(self.body):
             if isinstance(loop, For) and _marked(loop):
                 outside = _used(_without(self.body, loop))
-                self.private[loop.var] = _used(loop.body) - outside - self.given
+                kept = {buffer for buffer in _used(loop.body) if buffer.rolling is not None}
+                whole = {buffer for call in _calls(loop.body) for buffer in (*call.inputs, *call.outputs)}
+                self.private[loop.var] = _used(loop.body) - outside - self.given - kept - whole
         new = self.visit(self.body)
 
         def widen(node: Stmt) -> Stmt | None:  # memory that threads fill together lies further out

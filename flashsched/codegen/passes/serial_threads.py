@@ -9,6 +9,7 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
+    Extern,
     For,
     If,
     Let,
@@ -158,6 +159,8 @@ def _widened(alloc: Alloc, own: tuple[For, ...]) -> tuple[Buffer, Stmt]:
                 f"loop {loop.var.name!r} has {loop.extent} turns, and memory for its threads needs a number"
             )
         shape.append(loop.turns)
+    if any(isinstance(node, Extern) and old in (*node.inputs, *node.outputs) for node in walk_stmt(alloc.body)):
+        raise LoweringError(f"{old.name} is each thread's own, and an extern call takes all of a buffer as one array")
     step = 1
     for extent, stride in zip(old.shape, old.element_strides, strict=True):
         step = max(step, extent * stride)

@@ -21,6 +21,7 @@ from flashsched.schedule.primitives.reorder import reorder
 from flashsched.schedule.primitives.reverse_compute_at import reverse_compute_at
 from flashsched.schedule.primitives.reverse_compute_inline import reverse_compute_inline
 from flashsched.schedule.primitives.rfactor import rfactor
+from flashsched.schedule.primitives.rolling_buffer import rolling_buffer
 from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.software_pipeline import software_pipeline
 from flashsched.schedule.primitives.split import split
@@ -57,6 +58,7 @@ __all__ = [
     "reverse_compute_at",
     "reverse_compute_inline",
     "rfactor",
+    "rolling_buffer",
     "set_scope",
     "software_pipeline",
     "split",

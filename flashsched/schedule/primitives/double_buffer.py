@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.primitives.blocks import change_buffer
+from flashsched.schedule.primitives.loops import require_no_init
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 
@@ -58,6 +59,7 @@ def double_buffer(state: State, stage: str) -> Result:
         DependenceError: something that it needs outlives a turn of the loop, and can't be computed ahead.
     """
     known = state.stage(stage)
+    require_no_init(state, known)
     if known.output:
         refuse(
             state,

@@ -94,6 +94,10 @@ def software_pipeline(
                hint="more turns ahead need more memory and code; split the loop for longer turns")  # fmt: skip
     if "pipeline" in node.notes:
         refuse(state, f"loop {loop!r} is pipelined already", error=StructureError, loop=node.var)
+    apart = [u for u, number in zip(units, stages, strict=True) if number != stages[units.index(u)]]
+    if apart:
+        refuse(state, f"two pieces compute {apart[0]!r}, and stand in different stages", error=ArgumentError,
+               loop=node.var, hint="what is combined into the same elements stays in one stage")  # fmt: skip
     wanted: dict[str, tuple[int, int]] = {}
     for unit, number, place in zip(units, stages, places, strict=True):
         writer = next((s for s in state.stages.values() if any(b.name == unit for b in s.buffers)), None)
@@ -107,4 +111,5 @@ def unit_names(state: State, stage: str, loop: str) -> list[str]:
     """The pieces of the body of a loop, in order, each by the first tensor that it computes."""
     body = state.loop(stage, loop).body
     pieces = body.stmts if isinstance(body, Seq) else (body,)
-    return [[block.stores[0].buffer.name for block in blocks(piece)][-1] for piece in pieces]
+    last = [[block.name for block in blocks(piece)][-1] for piece in pieces]  # what a piece computes comes last in it
+    return [state.stages[name].buffers[0].name for name in last]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flashsched.errors import ArgumentError, LimitError, OutputError
 from flashsched.schedule.primitives.blocks import change_buffer
+from flashsched.schedule.primitives.loops import require_no_init
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 
@@ -46,6 +47,7 @@ def storage_align(state: State, stage: str, axis: int, factor: int, offset: int 
         LimitError: *factor* is above `MOST_GAP`.
     """
     known = state.stage(stage)
+    require_no_init(state, known)
     if known.output:
         refuse(
             state,

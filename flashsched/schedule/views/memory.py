@@ -24,6 +24,10 @@ class MemoryPrimitives(StageHandle):
         name = self._schedule._tensor_name(tensor)
         self._apply("prefetch", tensor=name, loop=self._loop(loop), offset=offset)
 
+    def rolling_buffer(self) -> None:
+        """Keep what earlier turns computed of this stage and still is needed, and compute only what is new."""
+        self._apply("rolling_buffer")
+
     def set_scope(self, scope: str) -> None:
         """Keep what this stage writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``."""
         self._apply("set_scope", scope=scope)

@@ -76,6 +76,7 @@ ARGUMENTS: dict[str, Drawer] = {
     "cache_write": _scope,
     "double_buffer": _no_arguments,
     "prefetch": _prefetch,
+    "rolling_buffer": _no_arguments,
     "set_scope": _scope,
     "storage_align": _storage_align,
     "transform_layout": _transform_layout,
