@@ -90,11 +90,9 @@ class Buffer:
     """Memory for one tensor, known by identity. Element ``i, j`` lies at ``i * strides[0] + j * strides[1]``.
 
     *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first
-    element. *layout* maps the indices that a scheduled nest speaks of to those of the memory; lowering applies it.
-    *aligned* says how far apart the memory's elements are to lie: for ``(dimension, factor, offset)`` that dimension's
-    stride is *offset* modulo *factor*; lowering makes such strides. *doubled* memory is to be filled a turn ahead of
-    its readers; lowering makes two of it. *rolling* memory, ``(dimension, window)``, outlives the turns of the loop
-    that fills it, and keeps the last *window* indices of that dimension.
+    element. The rest is for lowering. *layout* maps the nest's indices to those of the memory. *aligned* asks, by
+    ``(dimension, factor, offset)``, for strides that are *offset* modulo *factor*. *doubled* memory is filled a turn
+    ahead of its readers. *rolling* memory, ``(dimension, window)``, keeps the last *window* indices from turn to turn.
     """
 
     name: str
