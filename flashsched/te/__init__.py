@@ -25,6 +25,7 @@ from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.reducers import argmax, argmin
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, compute, placeholder, reduce_axis
+from flashsched.te.threads import ThreadAxis, thread_axis
 
 if TYPE_CHECKING:
     from flashsched.schedule import create_schedule  # one floor up; typed here, imported when it is asked for
@@ -44,6 +45,7 @@ __all__ = [
     "PlaceholderOp",
     "Select",
     "Tensor",
+    "ThreadAxis",
     "Var",
     "all",
     "any",
@@ -62,6 +64,7 @@ __all__ = [
     "reduce_axis",
     "register_intrin",
     "same",
+    "thread_axis",
     *_functions,
 ]
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.errors import ScheduleError
+from flashsched.errors import AxisError, DependenceError, ScheduleError, StructureError
 from flashsched.schedule.ir import LoopKind
 from flashsched.schedule.primitives.loops import set_kind
 from flashsched.schedule.schedule import Schedule
 from flashsched.schedule.threads import require_sound_threads
 from flashsched.testing.checks import check_meaning, check_round_trip
-from flashsched.testing.programs import chain, matmul
+from flashsched.testing.programs import chain, matmul, pointwise, row_sum
 
 
 def tiled(m: int, n: int, k: int, tile: int, step: int) -> tuple[Schedule, te.Tensor]:
@@ -128,3 +128,32 @@ def test_a_shared_stage_that_still_serves_one_thread_is_seen() -> None:
         require_sound_threads(forgotten)
     s[C].bind("i0", "threadIdx.x")
     check_meaning(s)
+
+
+def test_axes_as_classic_programs_name_them() -> None:
+    _, C = pointwise(4, 6)
+    s = te.create_schedule(C)
+    s[C].bind("i0", te.thread_axis("blockIdx.x"))
+    with pytest.raises(StructureError, match=r"(?s)threadIdx\.x is to have 8, and loop 'i1' has 6 turns.*split"):
+        s[C].bind("i1", te.thread_axis((0, 8), "threadIdx.x"))
+    s[C].bind("i1", te.thread_axis((0, 6), "threadIdx.x"))
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+    for wrong in ("threadIdx.w", "vthread"):
+        with pytest.raises(AxisError, match=f"'{wrong}' is no axis of a GPU"):
+            te.thread_axis(wrong)
+    with pytest.raises(AxisError, match=r"runs over \(1, 4\), and must run from 0"):
+        te.thread_axis((1, 4), "threadIdx.x")
+
+
+def test_a_reduction_across_threads_is_a_reduction_of_partial_sums() -> None:
+    """The tutorials' way: rfactor makes the partial sums, a thread each; another stage adds them up."""
+    _, C = row_sum(5, 0, 12)
+    s = te.create_schedule(C)
+    with pytest.raises(DependenceError, match=r"(?s)runs over a reduction.*hint: .*rfactor"):
+        s[C].bind(s[C].op.reduce_axis[0], te.thread_axis("threadIdx.x"))
+    _, ki = s[C].split(s[C].op.reduce_axis[0], 4)
+    part = s.rfactor(C, ki)
+    s[part].bind(s[part].op.axis[0], te.thread_axis((0, 4), "threadIdx.x"))
+    s[C].bind(s[C].op.axis[0], te.thread_axis("blockIdx.x"))
+    check_meaning(s, compiled=True)

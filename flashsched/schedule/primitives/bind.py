@@ -15,7 +15,7 @@ _AXES = {kind.value: kind for kind in LoopKind if kind.is_block or kind.is_threa
 
 
 @primitive(on_loops=True)
-def bind(state: State, stage: str, loop: str, axis: str) -> Result:
+def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = None) -> Result:
     """Give each turn of *loop* to one block (``blockIdx.x``, …) or thread (``threadIdx.x``, …) of a GPU.
 
     A loop bound to a thread axis inside a loop that is bound to the same axis is cooperative: the threads of the block
@@ -34,8 +34,9 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
           C[i, j] = A[i, j] + 1.0
 
     Raises:
-        ScheduleError: *loop* is absent, has a kind already or runs over a reduction; there is no such *axis*; another
-            loop on the same axis has another extent; a block axis would stand inside a thread axis.
+        ScheduleError: *loop* is absent, has a kind already or runs over a reduction; there is no such *axis*; the loop
+            has not *extent* turns, or another loop on the same axis has another number of them; a block axis would
+            stand inside a thread axis.
     """
     node = state.loop(stage, loop)
     if axis not in _AXES:
@@ -45,6 +46,14 @@ def bind(state: State, stage: str, loop: str, axis: str) -> Result:
             error=UnknownNameError,
             loop=node.var,
             hint=did_you_mean(axis, _AXES),
+        )
+    if extent is not None and extent != node.turns:
+        refuse(
+            state,
+            f"{axis} is to have {extent}, and loop {loop!r} has {node.turns} turns",
+            error=StructureError,
+            loop=node.var,
+            hint=f"split({loop!r}, factor={extent}) gives a loop of {extent} turns",
         )
     kind = _AXES[axis]
     require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")

@@ -9,6 +9,7 @@ from flashsched.schedule.llvm_texts import PREFIX, remember_llvm
 from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.views.base import Loop, LoopLike, StageHandle
 from flashsched.te.tensor import Tensor
+from flashsched.te.threads import ThreadAxis
 
 __all__ = ["LoopPrimitives"]
 
@@ -113,6 +114,8 @@ class LoopPrimitives(StageHandle):
         name = intrinsic if isinstance(intrinsic, str) else intrinsic.name
         self._apply("tensorize", loop=self._loop(loop), intrinsic=name, tail=tail)
 
-    def bind(self, loop: LoopLike, axis: str) -> None:
-        """Give the turns of *loop* to the blocks or threads of a GPU, e.g. ``"threadIdx.x"``."""
-        self._apply("bind", loop=self._loop(loop), axis=getattr(axis, "name", axis))
+    def bind(self, loop: LoopLike, axis: ThreadAxis | str, extent: int | None = None) -> None:
+        """Give the turns of *loop* to the blocks or threads of a GPU, e.g. ``"threadIdx.x"``; there are *extent*."""
+        if isinstance(axis, ThreadAxis):
+            extent = axis.extent if extent is None else extent
+        self._apply("bind", loop=self._loop(loop), axis=getattr(axis, "name", axis), extent=extent)
