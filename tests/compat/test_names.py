@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -149,6 +151,23 @@ def test_inlining_what_is_element_by_element() -> None:
     topi.utils.traverse_inline(s, C.op, lambda op: seen.append(op.name))
     assert seen == ["T_exp", "T_add", "T_relu"]
     assert str(tvm.lower(s, [A, C])).count("for ") == 2
+
+
+def test_an_axis_of_an_operation_is_int32_as_a_value() -> None:
+    A, B, _ = program()
+    (k,) = B.op.reduce_axis
+    largest = te.comm_reducer(
+        lambda x, y: tuple(tir.Select(x[1] >= y[1], p, q) for p, q in zip(x, y, strict=True)),
+        lambda t0, t1: (tir.const(-1, t0), te.min_value(t1)),
+    )
+    at, _ = te.compute((8,), lambda i: largest((k, A[i, k]), axis=k), name="largest")
+    assert at.dtype == "int32"
+
+
+def test_flashsched_does_not_import_this() -> None:
+    code = "import sys, flashsched as fs; fs.te, fs.build; print([m for m in sys.modules if 'compat' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "flashsched" not in done.stdout
 
 
 def test_sizes_may_be_whole_floats() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flashsched import te
-from flashsched.compat.tvm.te.axes import ReduceAxis
+from flashsched.compat.tvm.te.axes import BoundAxis, ReduceAxis
 from flashsched.errors import ExpressionError
 from flashsched.te.expr import Expr, as_expr
 
@@ -31,12 +31,17 @@ def _with_te_axes(reduce: Callable[..., Any], combine: Callable[[Any, Any], Any]
                 found = combine(found, value)
             return found
         axes = [item.axis if isinstance(item, ReduceAxis) else item for item in items]
-        values = tuple(map(as_expr, expr)) if isinstance(expr, tuple | list) else as_expr(expr)
+        values = tuple(map(_value, expr)) if isinstance(expr, tuple | list) else _value(expr)
         return reduce(values, axis=axes, where=where)
 
     reducer.__name__ = reducer.__qualname__ = reduce.__name__
     reducer.__doc__ = reduce.__doc__
     return reducer
+
+
+def _value(value: Any) -> Expr:
+    """*value* as an expression; an axis of an operation, taken as a value, is int32 as any index."""
+    return value.var if isinstance(value, BoundAxis) else as_expr(value)
 
 
 def _one(value: Any) -> Any:
