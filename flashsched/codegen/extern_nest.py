@@ -11,7 +11,7 @@ from flashsched.codegen.interpreter import interpret_nest
 from flashsched.errors import user_line
 from flashsched.schedule.ir import Buffer, Stmt
 from flashsched.te import dtypes
-from flashsched.te.extern import ExternOp
+from flashsched.te.external import ExternOp
 from flashsched.te.tensor import Tensor
 
 __all__ = ["extern_nest"]

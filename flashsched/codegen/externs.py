@@ -21,7 +21,7 @@ from flashsched.errors import KernelError
 from flashsched.schedule.ir import Buffer, Extern, Program, walk_stmt
 from flashsched.te.dtypes import bits, numpy_dtype
 from flashsched.te.evaluate import Array
-from flashsched.te.extern import call_extern
+from flashsched.te.external import call_extern
 
 __all__ = ["Externs", "extern_calls", "symbol"]
 

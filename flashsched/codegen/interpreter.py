@@ -21,7 +21,7 @@ from flashsched.schedule.ir import Alloc, Buffer, Iter, Program, Stmt, blocks, w
 from flashsched.schedule.printer import nest_text
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array
-from flashsched.te.extern import call_extern
+from flashsched.te.external import call_extern
 from flashsched.te.tensor import AxisKind
 
 __all__ = ["InterpreterError", "interpret", "interpret_nest"]

@@ -11,7 +11,8 @@ from flashsched.schedule.ir import Block, Buffer, Extern, For, Iter, Load, Seq, 
 from flashsched.schedule.state import Stage, State
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var
-from flashsched.te.extern import ExternOp
+from flashsched.te.external import ExternOp
+from flashsched.te.recurrence import ScanOp, cycles
 from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Tensor, graph
 from flashsched.te.visit import rewrite, substitute
 
@@ -24,14 +25,22 @@ def default_state(outputs: Sequence[Tensor]) -> State:
     Raises:
         ScheduleError: an output is a placeholder.
     """
+    from flashsched.schedule.recurrence import first_rows, require_scans_closed, with_recurrences  # built on this
+
     buffers: dict[int, Buffer] = {}
     stages: dict[str, Stage] = {}
     params: list[Buffer] = []
     nests: list[Stmt] = []
     wanted = {id(tensor.op) for tensor in outputs}
-    for op, name in stage_names(outputs):
+    ops = stage_names(outputs)
+    names, inside = {id(op): name for op, name in ops}, cycles([op for op, _ in ops])
+    require_scans_closed(ops, outputs)
+    states = [(op.state, name) for op, name in ops if isinstance(op, ScanOp)]
+    buffers |= {id(tensor): Buffer(name, tensor.shape, tensor.dtype) for tensor, name in states}
+    for op, name in ops:
+        output = id(op) in wanted
         if isinstance(op, PlaceholderOp):
-            if id(op) in wanted:
+            if output:
                 raise ArgumentError(
                     f"{op.name} is a placeholder, and there is nothing to schedule in it",
                     hint="give create_schedule what te.compute returned",
@@ -39,15 +48,28 @@ def default_state(outputs: Sequence[Tensor]) -> State:
             params.append(Buffer(name, op.shape, op.dtype))
             buffers[id(op.output(0))] = params[-1]
             continue
-        if isinstance(op, ExternOp):
-            stage = extern_stage(name, op, buffers, output=id(op) in wanted)
+        scan = op.scan if isinstance(op, ScanOp) else inside.get(id(op))
+        if isinstance(op, ScanOp):
+            for part in op.together if op.index == 0 else ():  # all first rows come before the loop over time
+                first = first_rows(
+                    names[id(part)], part, buffers, {*stages, *names.values()}, output=id(part) in wanted
+                )
+                nest, stages[first.name] = root_nest(first)
+                nests.append(nest)
+            stage = new_stage(name, op, buffers, output=output, outs=(buffers[id(op.state)],))
+        elif isinstance(op, ExternOp):
+            stage = extern_stage(name, op, buffers, output=output)
         else:
             assert isinstance(op, ComputeOp)
-            stage = new_stage(name, op, buffers, output=id(op) in wanted)
-        nest, stage = root_nest(stage)
+            stage = new_stage(name, op, buffers, output=output)
+        if scan is None or op is scan.parts[0]:
+            nest, stage = root_nest(stage)
+            nests.append(nest)
+        else:  # computed at the loop over time, which is the first state's
+            stage = replace(stage, attach=(names[id(scan.parts[0])], scan.parts[0].scan_axis.name))
         stages[name] = stage
-        nests.append(nest)
-    return State(seq(nests) if nests else Seq(()), MappingProxyType(stages), tuple(params))
+    state = State(seq(nests) if nests else Seq(()), MappingProxyType(stages), tuple(params))
+    return with_recurrences(state)
 
 
 def stage_names(outputs: Sequence[Tensor]) -> list[tuple[Operation, str]]:

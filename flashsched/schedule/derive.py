@@ -32,6 +32,7 @@ from flashsched.schedule.nest import (
     replace_loop,
     simplified,
 )
+from flashsched.schedule.recurrence import is_state, ride
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.rolling import require_window
 from flashsched.schedule.state import Stage, State, refuse
@@ -64,6 +65,8 @@ def derive(state: State, name: str) -> State:
     if place is None:
         nest, fresh = root_nest(stage)
         state = state.with_body(insert_before_reader(state.body, nest, _made_inside(state, name)))
+    elif is_state(stage):
+        state, fresh = ride(state, stage)
     else:
         state, fresh, rolling = _attach(state, stage, *place)
     steps = stage.steps
@@ -85,6 +88,8 @@ def _changed(state: State, name: str, **attributes: Any) -> State:
     from flashsched.schedule.primitives.blocks import change_buffer
 
     if state.stages[name].init_of is not None:  # the memory is that of its reduction: never padded, never rolling
+        return state
+    if is_state(state.stages[name]):  # never padded either, and of more rows than its axes have
         return state
     for buffer in state.stages[name].buffers:
         if any(getattr(buffer, key) != value for key, value in attributes.items()):

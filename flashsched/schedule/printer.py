@@ -20,7 +20,7 @@ from flashsched.schedule.ir import (
     Store,
 )
 from flashsched.te.expr import Var
-from flashsched.te.extern import function_name
+from flashsched.te.external import function_name
 from flashsched.te.printing import expr_text
 from flashsched.te.tensor import AxisKind
 
@@ -130,6 +130,8 @@ def _write_block(block: Block, pad: str, names: Mapping[Var, str], lines: list[s
     bound = ", ".join(f"{item.var.name}={expr_text(item.value, names)}" for item in block.iters)
     reduced = [item.var.name for item in block.iters if item.kind is AxisKind.REDUCE]
     remark = f"  # reduces {', '.join(reduced)}" if reduced else ""
+    ordered = [item.var.name for item in block.iters if item.kind is AxisKind.ORDERED]
+    remark += f"  # {', '.join(ordered)} in order" if ordered else ""
     lines.append(f"{pad}{block.name}({bound}):{remark}{arrow}")
     if block.where:
         lines.append(f"{pad}{_STEP}where {' and '.join(expr_text(w, names) for w in block.where)}")

@@ -169,7 +169,8 @@ def create_schedule(outputs: Tensor | Operation | Sequence[Tensor | Operation]) 
     items = list(outputs) if isinstance(outputs, Sequence) else [outputs]
     tensors: list[Tensor] = []
     for item in items:
-        tensors.extend(item.outputs if isinstance(item, Operation) else [item])
+        made = [t for op in item.together for t in op.outputs] if isinstance(item, Operation) else [item]
+        tensors += [t for t in made if not (isinstance(item, Operation) and any(t is other for other in tensors))]
     if not tensors or not all(isinstance(item, Tensor) for item in tensors):
         raise ArgumentError("create_schedule needs the tensors to compute", hint="te.create_schedule(C)")
     for position, tensor in enumerate(tensors):

@@ -15,7 +15,7 @@ from flashsched.schedule.ir import Block, Buffer, For, Stmt, walk_stmt
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Var
-from flashsched.te.extern import ExternOp
+from flashsched.te.external import ExternOp
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp
 
 __all__ = ["Stage", "State", "refuse"]
@@ -179,8 +179,8 @@ class State:
 
     def stage_of(self, buffer: Buffer) -> Stage | None:
         """The stage that writes *buffer*."""
-        found = (stage for stage in self.stages.values() if buffer in stage.buffers and stage.init_of is None)
-        return next(found, None)
+        found = [stage for stage in self.stages.values() if buffer in stage.buffers and stage.init_of is None]
+        return found[-1] if found else None  # a state's first rows are written by a stage of their own before it
 
 
 def _near(name: str, known: Mapping[str, Var]) -> str:

@@ -12,7 +12,7 @@ from flashsched.te import boundary
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const, same
 from flashsched.te.expr import logical_and as all
 from flashsched.te.expr import logical_or as any
-from flashsched.te.extern import ExternOp, extern
+from flashsched.te.external import ExternOp, extern
 from flashsched.te.foreign import (
     Foreign,
     call_extern,
@@ -23,6 +23,7 @@ from flashsched.te.foreign import (
 )
 from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
+from flashsched.te.recurrence import ScanOp, scan
 from flashsched.te.reducers import argmax, argmin
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, compute, placeholder, reduce_axis
 from flashsched.te.threads import ThreadAxis, thread_axis
@@ -43,6 +44,7 @@ __all__ = [
     "Foreign",
     "Not",
     "PlaceholderOp",
+    "ScanOp",
     "Select",
     "Tensor",
     "ThreadAxis",
@@ -64,6 +66,7 @@ __all__ = [
     "reduce_axis",
     "register_intrin",
     "same",
+    "scan",
     "thread_axis",
     *_functions,
 ]

@@ -179,7 +179,7 @@ def wrap(tensor: Tensor) -> Bounded:
     >>> from flashsched import te
     >>> P = te.boundary.wrap(te.placeholder((8,), name="A"))
     >>> te.compute((8,), lambda i: P[i - 2], name="C").op.body[0]
-    A[(i - 2) % 8]
+    A[(i + 6) % 8]
 
     Raises:
         ShapeError: *tensor* is none, or has a dimension of size 0.

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from flashsched.errors import DtypeError, ExpressionError, ReducerError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
-from flashsched.te.extern import ExternOp, run_extern
+from flashsched.te.external import ExternOp, run_extern
 from flashsched.te.foreign import Foreign
+from flashsched.te.recurrence import Scan, ScanOp, cycles
 from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
 
 __all__ = ["Array", "Load", "call_function", "check_reducer", "evaluate", "run_graph"]
@@ -149,8 +150,15 @@ def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumula
                 )
         return np.asarray(array[tuple(indices)])
 
-    for op in graph(outputs):
-        if isinstance(op, ComputeOp):
+    ops = graph(outputs)
+    inside = cycles(ops)
+    for op in ops:
+        if id(op) in inside:
+            continue  # computed row by row, with the scan
+        if isinstance(op, ScanOp):
+            if op.index == 0:
+                _run_scan(op.scan, values, load, accumulate)
+        elif isinstance(op, ComputeOp):
             for tensor, array in zip(op.outputs, _run_op(op, load, accumulate), strict=True):
                 values[id(tensor)] = array
         elif isinstance(op, ExternOp):
@@ -177,10 +185,30 @@ def _fed(tensor: Tensor, feeds: Mapping[Tensor, Array]) -> Array:
     return array
 
 
-def _run_op(op: ComputeOp, load: Load, floats: str | None) -> list[Array]:
+def _run_scan(scan: Scan, values: dict[int, Array], load: Load, floats: str | None) -> None:
+    """Enter the states of *scan* into *values*, computed one row after another."""
+    for part, state, init in zip(scan.parts, scan.states, scan.init, strict=True):
+        rows = np.zeros(state.shape, _dtype(state.dtype, floats))
+        rows[: scan.rows] = values[id(init)]
+        values[id(state)] = values[id(part.output(0))] = rows
+    for op in scan.cycle:
+        values |= {id(t): np.zeros(t.shape, _dtype(t.dtype, floats)) for t in op.outputs}
+    for time in range(scan.rows, scan.states[0].shape[0]):
+        for op in scan.cycle:
+            for tensor, row in zip(op.outputs, _run_op(op, load, floats, slice(time, time + 1)), strict=True):
+                values[id(tensor)][time] = row[0]
+        for state, update in zip(scan.states, scan.update, strict=True):
+            values[id(state)][time] = values[id(update)][time]
+
+
+def _run_op(op: ComputeOp, load: Load, floats: str | None, rows: slice | None = None) -> list[Array]:
+    """The outputs of *op*, or *rows* of them."""
     rank, shape = len(op.axis), tuple(axis.extent for axis in op.axis)
     axes = [*op.axis, *op.reduce_axis]
     reduced = math.prod(axis.extent for axis in op.reduce_axis)
+    first = 0 if rows is None else rows.start
+    if rows is not None:
+        shape = (rows.stop - rows.start, *shape[1:])
     result = [np.empty(shape, dtype=_dtype(t.dtype, floats)) for t in op.outputs]
     if rank == 0:
         pieces: list[tuple[slice, ...]] = [()]
@@ -193,7 +221,7 @@ def _run_op(op: ComputeOp, load: Load, floats: str | None) -> list[Array]:
         for position, axis in enumerate(axes):
             low, high = axis.begin, axis.begin + axis.extent
             if position == 0 and piece:
-                low, high = piece[0].start, piece[0].stop
+                low, high = first + piece[0].start, first + piece[0].stop
             env[axis] = np.arange(low, high).reshape([-1 if n == position else 1 for n in range(len(axes))])
         extents = [len(env[axis].ravel()) for axis in axes]
         for target, value in zip(result, _values(op, env, extents, rank, load, floats), strict=True):

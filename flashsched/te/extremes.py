@@ -23,7 +23,7 @@ def most(expr: Expr, ranges: Ranges) -> float:
     >>> x = te.Var("x")
     >>> apart = te.minimum(x + 4, 100) - te.minimum(x, 100)
     >>> bounds(apart, {x: (0, 200)})[1], most(apart, {x: (0, 200)})
-    (100.0, 4.0)
+    (100, 4.0)
     """
     return float(_most(linear(expr, ranges), ranges, _DEEPEST))
 

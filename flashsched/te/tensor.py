@@ -6,7 +6,6 @@ never changed by a schedule.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +14,7 @@ from typing import Any
 from flashsched.errors import AxisError, DtypeError, ShapeError, user_line
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
+from flashsched.te.parameters import axis_names
 from flashsched.te.visit import free_vars, walk
 
 __all__ = [
@@ -35,10 +35,11 @@ __all__ = [
 
 
 class AxisKind(Enum):
-    """What an axis is for: its turns are independent (spatial), or are combined into one value (reduce)."""
+    """What an axis is for: its turns are independent (spatial), are combined (reduce), or come in order (ordered)."""
 
     SPATIAL = "spatial"
     REDUCE = "reduce"
+    ORDERED = "ordered"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -64,6 +65,11 @@ class Operation:
     def inputs(self) -> tuple[Tensor, ...]:
         """The tensors that the operation reads, in the order in which it first reads them."""
         raise NotImplementedError
+
+    @property
+    def together(self) -> tuple[Operation, ...]:
+        """The operations that are computed with this one, itself among them."""
+        return (self,)
 
     def output(self, index: int) -> Tensor:
         """Its output number *index*."""
@@ -208,12 +214,13 @@ class Reduce(Expr):
 
 @dataclass(eq=False)
 class PlaceholderOp(Operation):
-    """A tensor that the caller passes in."""
+    """A tensor that the caller passes in; or the state of a *scan*, which stands for rows that are computed."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     where: str = ""
+    scan: Any = None
     outputs: tuple[Tensor, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -300,26 +307,6 @@ def reduce_axis(dom: Any, name: str = "k") -> Axis:
     return Axis(name, dtypes.INDEX, end - begin, AxisKind.REDUCE, begin)
 
 
-def _axis_names(fcompute: Callable[..., Any], rank: int) -> list[str]:
-    defaults = [f"i{n}" for n in range(rank)] if rank > 1 else ["i"] * rank
-    try:
-        parameters = list(inspect.signature(fcompute).parameters.values())
-    except (TypeError, ValueError):
-        return defaults
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        fixed = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        return (fixed + defaults[len(fixed) :])[:rank]
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
-    if not len(required) <= rank <= len(positional):
-        raise ShapeError(
-            f"the shape has {rank} dimensions, and the function takes {len(positional)} "
-            f"({', '.join(positional) or 'none'})",
-            hint="give the function one parameter for each dimension, or *indices",
-        )
-    return positional[:rank]
-
-
 def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> Any:
     """A tensor whose element at ``indices`` is ``fcompute(*indices)``.
 
@@ -337,7 +324,7 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> 
     """
     where = user_line()
     extents = _shape(shape)
-    names = _axis_names(fcompute, len(extents))
+    names = axis_names(fcompute, len(extents))
     axes = tuple(Axis(n, dtypes.INDEX, extent) for n, extent in zip(names, extents, strict=True))
     result = fcompute(*axes)
     several = isinstance(result, tuple | list)
@@ -403,15 +390,16 @@ def _check_body(name: str, body: tuple[Expr, ...], axes: tuple[Axis, ...], where
 
 
 def graph(outputs: Sequence[Tensor]) -> list[Operation]:
-    """All operations that *outputs* depend on, each after those that it reads."""
+    """All operations that *outputs* depend on, each after those that it reads; states of scans are none."""
     done: dict[int, Operation] = {}
     stack: list[tuple[Operation, bool]] = [(tensor.op, False) for tensor in reversed(outputs)]
     while stack:
         op, ready = stack.pop()
-        if id(op) in done:
+        if id(op) in done or (isinstance(op, PlaceholderOp) and op.scan is not None):
             continue
         if ready:
             done[id(op)] = op
+            stack.extend((other, False) for other in reversed(op.together) if other is not op)
             continue
         stack.append((op, True))
         stack.extend((tensor.op, False) for tensor in reversed(op.inputs) if id(tensor.op) not in done)

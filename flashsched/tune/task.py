@@ -19,8 +19,9 @@ from flashsched.schedule import Schedule, Trace, create_schedule
 from flashsched.schedule.default import loop_names
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Compare, Expr, Select, Var
-from flashsched.te.extern import ExternOp
+from flashsched.te.external import ExternOp
 from flashsched.te.printing import expr_text
+from flashsched.te.recurrence import ScanOp
 from flashsched.te.tensor import ComputeOp, PlaceholderOp, Read, Reduce, Reducer, Tensor, graph
 from flashsched.te.visit import walk
 
@@ -232,6 +233,7 @@ def _text(args: Sequence[Tensor]) -> str:
     ops = graph(args)
     alike = len({op.name for op in ops}) < len(ops)
     numbers = {tensor: f"#{number}" if alike else "" for number, op in enumerate(ops) for tensor in op.outputs}
+    numbers |= {op.state: numbers[op.output(0)] for op in ops if isinstance(op, ScanOp)}
     lines = []
     for op in ops:
         if isinstance(op, ExternOp):
@@ -247,7 +249,8 @@ def _text(args: Sequence[Tensor]) -> str:
             axes = ", ".join(f"{names[axis]}<{axis.extent}" for axis in op.axis)
             reduced = "".join(f" for {names[a]} in {a.begin}..{a.begin + a.extent}" for a in op.reduce_axis)
             values = ", ".join(f"{value.dtype} {expr_text(value, names)}" for value in op.body)
-            how = "" if op.reduction is None else f" with {_reducer_text(op.reduction.reducer)}"
+            how = f" from {op.scan.init[op.index].name}" if isinstance(op, ScanOp) else ""
+            how += "" if op.reduction is None else f" with {_reducer_text(op.reduction.reducer)}"
             read = [numbers[node.tensor] for value in op.body for node in walk(value) if isinstance(node, Read)]
             lines.append(f"{op.name}[{axes}] = {values}{reduced}{how}{' of ' * alike}{''.join(read)}")
     return "; ".join([*lines, f"({', '.join(tensor.name + numbers[tensor] for tensor in args)})"])

@@ -7,13 +7,14 @@ from types import MappingProxyType
 
 from flashsched.errors import StructureError
 from flashsched.schedule.default import root_nest
-from flashsched.schedule.derive import detached
+from flashsched.schedule.derive import derive, detached
 from flashsched.schedule.ir import Buffer, Iter, Load, Store
 from flashsched.schedule.nest import insert_before_reader
 from flashsched.schedule.primitives.cache_read import require_scope, unused_stage
 from flashsched.schedule.primitives.loops import require_whole
 from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import recurrent, require_unscanned
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp, Read, Reduce
@@ -57,9 +58,11 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
     """
     known = state.stage(stage)
     require_te(state, known, "computed elsewhere")
+    require_unscanned(state, known, "computed elsewhere")
     require_scope(state, scope)
     require_whole(state, known, "cache_write")
-    if known.steps or known.attach is not None or state.attached_to(stage):
+    recurs = recurrent(state, stage)
+    if known.steps or (known.attach is not None and not recurs) or state.attached_to(stage):
         done = known.steps[0].text() if known.steps else "compute_at"
         refuse(
             state,
@@ -76,6 +79,9 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
         Store(out, where, Load(inner, where)) for out, inner in zip(known.buffers, producer.buffers, strict=True)
     )
     copier = replace(known, block=replace(known.block, iters=copy_iters, stores=stores, init=()))
+    if recurs:  # both stand where a stage of a recurrence begins, at the loop over time
+        state = detached(state, stage).with_stage(replace(producer, attach=known.attach), before=stage)
+        return derive(derive(state.with_stage(copier), stage), name), (name,)
     copy_nest, fresh = root_nest(copier)
     moved = {axis: f"cache_write({scope!r})" for axis in known.loops if axis not in fresh.loops}
     fresh = replace(fresh, gone=MappingProxyType({**known.gone, **moved}))

@@ -12,6 +12,7 @@ from flashsched.schedule.nest import reads
 from flashsched.schedule.primitives.loops import loops_around, require_no_init
 from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import Stage, State, refuse
 
 __all__ = ["compute_at", "compute_root", "inside_of", "moved", "require_room"]
@@ -75,6 +76,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             hint=f"compute what it reads at its loops, or make a copy of it: cache_write({stage!r}, 'local')",
         )
     require_te(state, known, "computed at a loop")
+    require_unscanned(state, known, "computed at a loop")
     if consumer == stage:
         refuse(
             state,
@@ -177,5 +179,6 @@ def compute_root(state: State, stage: str) -> Result:
     require_no_init(state, known)
     if known.attach is None:
         return state, ()
+    require_unscanned(state, known, "computed elsewhere")
     _require_inputs(state, stage, ())
     return moved(state, stage, None), ()

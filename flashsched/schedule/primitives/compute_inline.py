@@ -11,6 +11,7 @@ from flashsched.schedule.primitives.blocks import map_loads
 from flashsched.schedule.primitives.loops import require_no_init
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Expr, Var
 from flashsched.te.visit import substitute
@@ -46,6 +47,7 @@ def compute_inline(state: State, stage: str) -> Result:
     """
     known = state.stage(stage)
     require_plain_readers(state, known, "inlined")
+    require_unscanned(state, known, "inlined")
     require_no_init(state, known)
     if known.reduced:
         refuse(

@@ -7,6 +7,7 @@ from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
 from flashsched.schedule.primitives.loops import iterates, pragmas_of, renamed, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Var
@@ -79,6 +80,8 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
         )
     kinds = iterates(state, stage, outer.var) | iterates(state, stage, inner.var)
     if len(kinds) > 1:
+        require_ordered(state, stage, outer, f"fused with {second!r}")
+        require_ordered(state, stage, inner, f"fused with {first!r}")
         refuse(
             state,
             f"one of {first!r} and {second!r} runs over the output and the other over a reduction",

@@ -10,6 +10,7 @@ from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.marks import MARKS
 from flashsched.schedule.nest import find_block, path_to, replace_loop
+from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Binary, Var
 from flashsched.te.tensor import AxisKind
@@ -91,6 +92,7 @@ def require_count(state: State, what: str, value: int) -> int:
 
 def require_independent(state: State, stage: str, loop: For, name: str, kind: LoopKind) -> None:
     """Refuse a loop whose turns combine values into the same element, or write an element that another turn writes."""
+    require_ordered(state, stage, loop, kind.value if kind is not LoopKind.VECTORIZE else "vectorized")
     if AxisKind.REDUCE in iterates(state, stage, loop.var):
         refuse(
             state,

@@ -15,6 +15,7 @@ from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
 from flashsched.schedule.arguments import declare, require_arguments
 from flashsched.schedule.follow import require_sound_followers
 from flashsched.schedule.marks import require_sound_marks
+from flashsched.schedule.recurrence import require_recurrences
 from flashsched.schedule.state import State
 from flashsched.schedule.tensorized import require_tensorized
 from flashsched.schedule.threads import require_sound_threads
@@ -77,6 +78,7 @@ def _applied(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Re
         require_arguments(name, args)
         state, out = found.run(state, stage, **args)
         require_sound_threads(state)
+        require_recurrences(state)
     except ScheduleError as error:
         if error.step is None:
             error.step = step.text()

@@ -9,6 +9,7 @@ from flashsched.schedule.derive import rebuild_chain
 from flashsched.schedule.ir import For, LoopKind, Stmt
 from flashsched.schedule.nest import loop_chain
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
 
 __all__ = ["reorder"]
@@ -60,6 +61,9 @@ def reorder(state: State, stage: str, loops: list[str]) -> Result:
     chain = loop_chain(state.body, stage, known.loops)
     order = iter(nodes)
     wanted = [next(order) if any(loop is node for node in nodes) else loop for loop in chain]
+    for old, new in zip(chain, wanted, strict=True):
+        if old is not new:
+            require_ordered(state, stage, old, "put elsewhere")
     for loop in wanted[:-1]:
         if loop.kind is LoopKind.VECTORIZE:
             refuse(

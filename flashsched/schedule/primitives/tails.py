@@ -15,6 +15,7 @@ from flashsched.schedule.nest import add_guard, find_block, loop_ranges
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.loops import block_of, require_whole
 from flashsched.schedule.primitives.transform_layout import require_one_place_each
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var
@@ -47,6 +48,8 @@ def require_tail(state: State, stage: str, loop: For, name: str, tail: str, fact
         )
     if not ragged:
         return "guard"  # a condition that always holds
+    if tail in ("pad", "shift"):
+        require_unscanned(state, state.stage(stage), "padded" if tail == "pad" else "computed twice")
     if tail == "pad":
         _require_room(state, stage, loop, name)
     if tail == "shift":

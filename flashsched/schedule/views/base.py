@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flashsched.errors import UnknownNameError
 from flashsched.schedule.default import loop_names
-from flashsched.te.extern import ExternOp
+from flashsched.te.external import ExternOp
 from flashsched.te.tensor import Axis, ComputeOp
 
 if TYPE_CHECKING:
