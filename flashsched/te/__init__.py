@@ -21,6 +21,7 @@ from flashsched.te.foreign import (
     call_pure_extern,
     register_intrin,
 )
+from flashsched.te.formulas import mathematics, show
 from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.recurrence import ScanOp, scan
@@ -62,12 +63,14 @@ __all__ = [
     "const",
     "create_schedule",
     "extern",
+    "mathematics",
     "placeholder",
     "reduce_axis",
     "register_intrin",
     "same",
     "scan",
     "thread_axis",
+    "show",
     *_functions,
 ]
 
