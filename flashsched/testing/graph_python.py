@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.recurrence import ScanOp
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read, Reduce, Tensor, graph
 
 __all__ = ["graph_python", "identifier"]
@@ -34,8 +35,14 @@ def graph_python(outputs: Sequence[Tensor], reducers: Mapping[str, str] | None =
         reducers: what to write for a reducer that is none of te's own, by its name.
     """
     lines: list[str] = []
-    for op in graph(outputs):
-        if isinstance(op, PlaceholderOp):
+    ops = graph(outputs)
+    for part in (op for op in ops if isinstance(op, ScanOp)):
+        state = part.state
+        lines.append(f"{identifier(state.name)} = te.placeholder({state.shape}, {state.dtype!r}, {state.name!r})")
+    for op in ops:
+        if isinstance(op, ScanOp):
+            lines += _scan(op) if op.index == 0 else []
+        elif isinstance(op, PlaceholderOp):
             tensor = op.output(0)
             lines.append(f"{identifier(op.name)} = te.placeholder({op.shape}, {tensor.dtype!r}, {op.name!r})")
         elif isinstance(op, ComputeOp):
@@ -59,6 +66,17 @@ def _compute(op: ComputeOp, reducers: Mapping[str, str]) -> list[str]:
     shape = tuple(axis.extent for axis in op.axis)
     lines.append(f"{targets} = te.compute({shape}, lambda{parameters}: {result}, {op.name!r})")
     return lines
+
+
+def _scan(op: ScanOp) -> list[str]:
+    """The call that made the states of a recurrence, from its first."""
+    made = op.scan
+    init, update, states, outputs = (
+        ", ".join(identifier(tensor.name) for tensor in part)
+        for part in (made.init, made.update, made.states, [part.output(0) for part in made.parts])
+    )
+    comma = "," if len(made.parts) == 1 else ""
+    return [f"{outputs}{comma} = te.scan([{init}], [{update}], [{states}], name={made.name!r})"]
 
 
 def _reduction(op: ComputeOp, names: Mapping[Var, str], reducers: Mapping[str, str]) -> list[str]:

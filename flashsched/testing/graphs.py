@@ -21,6 +21,7 @@ from flashsched.te.evaluate import Array, run_graph
 from flashsched.te.expr import Binary, Expr, const
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, graph
 from flashsched.te.visit import walk
+from flashsched.testing.recurrences import recurrence
 
 __all__ = ["REDUCERS", "Graph", "graphs", "sum_and_least"]
 
@@ -107,7 +108,7 @@ class Graph:
 def graphs(draw: Draw, most_stages: int = 4) -> Graph:
     """A graph of up to *most_stages* stages: element-wise, broadcasts, reductions, stencils, gathers, casts."""
     exact = draw(st.integers(0, 3)) > 0
-    maker = _Maker(draw, exact)
+    maker = Maker(draw, exact)
     for _ in range(draw(st.integers(1, 3))):
         maker.placeholder()
     for _ in range(draw(st.integers(1, most_stages))):
@@ -118,7 +119,7 @@ def graphs(draw: Draw, most_stages: int = 4) -> Graph:
     return Graph(tuple(inputs), tuple(outputs), exact)
 
 
-class _Maker:
+class Maker:
     """Draws one tensor after another; each may read all before it."""
 
     def __init__(self, draw: Draw, exact: bool) -> None:
@@ -148,7 +149,8 @@ class _Maker:
 
     def stage(self) -> None:
         near = self.tensors[-1] if self.draw(st.booleans()) else self.one_of(*self.tensors)
-        kind = self.one_of(self.pointwise, self.pointwise, self.several, self.reduction, self.reduction, self.stencil)
+        kinds = [self.pointwise, self.pointwise, self.several, self.reduction, self.reduction, self.stencil]
+        kind = self.one_of(*kinds, self.scan)
         made = kind(near, f"S{len(self.tensors)}")
         self.tensors += made if isinstance(made, tuple) else (made,)
 
@@ -272,6 +274,9 @@ class _Maker:
 
         return te.compute(self.output_shape(near), body, name)
 
+    def scan(self, near: Tensor, name: str) -> Any:
+        return recurrence(self, near, name) if self.exact else self.pointwise(near, name)  # or errors would add up
+
     def stencil(self, near: Tensor, name: str) -> Any:
         """A sum over neighbours, with nothing (or a constant) beyond the border."""
         dtype = self.dtype()
@@ -282,6 +287,11 @@ class _Maker:
         dimension = self.draw(st.integers(0, near.ndim - 1))
         offsets = self.draw(st.lists(st.integers(-2, 2), min_size=1, max_size=3, unique=True))
         beyond = self.one_of(0, 1) if self.exact else 0.75
+        bounded = self.one_of(None, te.boundary.clamp, te.boundary.mirror, te.boundary.wrap, te.boundary.constant)
+        if bounded is te.boundary.constant:
+            bounded = lambda tensor: te.boundary.constant(tensor, const(beyond, tensor.dtype))  # noqa: E731
+        if 0 in near.shape or (dtypes.is_bool(near.dtype)) or not self.exact:
+            bounded = None
 
         def body(*axes: Axis) -> Expr:
             self.begin(axes)
@@ -289,6 +299,10 @@ class _Maker:
             for offset in offsets:
                 at = axes[dimension] + offset if offset else axes[dimension]
                 indices = [at if n == dimension else axis for n, axis in enumerate(axes)]
+                if bounded is not None:
+                    read = self.tame(bounded(near)[tuple(indices)], isinstance(near.op, PlaceholderOp), dtype)
+                    total = read if total is None else total + read
+                    continue
                 inside = te.all(at >= 0, at < near.shape[dimension])
                 read = self.tame(near[tuple(indices)], isinstance(near.op, PlaceholderOp), dtype)
                 term = te.select(inside, read, const(beyond, dtype))
