@@ -8,6 +8,7 @@ from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.loops import require_no_init
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 
 __all__ = ["double_buffer"]
@@ -60,6 +61,7 @@ def double_buffer(state: State, stage: str) -> Result:
     """
     known = state.stage(stage)
     require_no_init(state, known)
+    require_unscanned(state, known, "kept twice")
     if known.output:
         refuse(
             state,

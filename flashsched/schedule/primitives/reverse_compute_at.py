@@ -7,6 +7,7 @@ from flashsched.schedule.ir import block_loads
 from flashsched.schedule.primitives.compute_at import inside_of, moved, require_room
 from flashsched.schedule.primitives.loops import require_no_init
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 
 __all__ = ["reverse_compute_at"]
@@ -56,6 +57,8 @@ def reverse_compute_at(state: State, stage: str, at: list[str]) -> Result:
     """
     producer, loop = at
     known = state.stage(stage)
+    require_unscanned(state, known, "computed at a loop")
+    require_unscanned(state, state.stage(producer), "what a reader is computed at")
     require_no_init(state, known)
     target = state.loop(producer, loop)
     if producer == stage or not any(load.buffer in state.stages[producer].buffers for load in block_loads(known.block)):

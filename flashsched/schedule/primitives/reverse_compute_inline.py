@@ -14,6 +14,7 @@ from flashsched.schedule.primitives.compute_at import moved
 from flashsched.schedule.primitives.loops import require_whole
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Expr, Var
@@ -56,6 +57,7 @@ def reverse_compute_inline(state: State, stage: str) -> Result:
             or another stage is computed at one of its loops.
     """
     known = state.stage(stage)
+    require_unscanned(state, known, "folded into what it reads")
     require_whole(state, known, "reverse_compute_inline")
     require_plain_readers(state, known, "made part of another stage")
     if known.reduced:

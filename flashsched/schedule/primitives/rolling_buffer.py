@@ -8,6 +8,7 @@ from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.primitives.compute_at import moved
 from flashsched.schedule.primitives.loops import require_whole
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 
 __all__ = ["rolling_buffer"]
@@ -53,6 +54,7 @@ def rolling_buffer(state: State, stage: str) -> Result:
         DependenceError: the parts that the turns need do not overlap, or do not move by a constant in one dimension.
     """
     known = state.stage(stage)
+    require_unscanned(state, known, "kept in a window")
     require_whole(state, known, "rolling_buffer")
     if known.output:
         refuse(

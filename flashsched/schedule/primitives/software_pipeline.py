@@ -10,6 +10,7 @@ from flashsched.schedule.arguments import TensorName
 from flashsched.schedule.ir import Seq, blocks
 from flashsched.schedule.nest import replace_loop
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
 
 __all__ = ["MOST_STAGES", "software_pipeline", "unit_names"]
@@ -73,6 +74,7 @@ def software_pipeline(
         DependenceError: a piece would run before what it needs, or two share what outlives a turn.
     """
     node = state.loop(stage, loop)
+    require_ordered(state, stage, node, "pipelined")
     places = list(range(len(units))) if order is None else list(order)
     for what, numbers in (("stages", stages), ("order", places)):
         if len(numbers) != len(units):
