@@ -23,6 +23,7 @@ The tree::
     │   └── TraceError           a trace that can't be read, or does not replay here
     ├── LoweringError        a nest that cannot be lowered or compiled for this target
     ├── KernelError          a kernel called with arguments that it cannot take
+    │   └── WorkspaceError       a kernel that can't have the memory for what it computes on the way
     ├── DeviceError          an unknown device, or a spec that contradicts itself
     ├── TuneError            a tuning run that cannot start or go on
     │   └── Infeasible       a candidate that its own constraints rule out
@@ -61,6 +62,7 @@ __all__ = [
     "TraceError",
     "TuneError",
     "UnknownNameError",
+    "WorkspaceError",
     "did_you_mean",
     "user_line",
 ]
@@ -193,6 +195,10 @@ class LoweringError(FlashschedError, RuntimeError):
 
 class KernelError(FlashschedError, ValueError):
     """A kernel called with arguments that it cannot take safely."""
+
+
+class WorkspaceError(KernelError, MemoryError):
+    """A kernel that can't have the memory for what it computes on the way."""
 
 
 class DeviceError(FlashschedError, ValueError):

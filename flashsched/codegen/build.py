@@ -53,6 +53,7 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
     Arrays that are not contiguous get a variant of it, compiled when they first come.
     """
     from flashsched.codegen.emit import emit, entry_name
+    from flashsched.codegen.emit_storage import may_lack_memory
     from flashsched.codegen.jit import compile_module
     from flashsched.codegen.target import host_target
 
@@ -64,7 +65,16 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
         return build_program(_with_strides(program, strides), target)
 
     params = [_param(b, output=False) for b in program.params] + [_param(b, output=True) for b in program.outputs]
-    return Kernel(module, params, entry_name(program.name), specialize, externs)
+    return Kernel(
+        module,
+        params,
+        entry_name(program.name),
+        specialize,
+        externs,
+        scalars=program.scalars,
+        needs=program.needs,
+        may_lack_memory=may_lack_memory(program.body),
+    )
 
 
 def _param(buffer: Buffer, *, output: bool) -> Param:

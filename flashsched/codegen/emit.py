@@ -8,6 +8,7 @@ alone. `emit_expr` and the files below it write what a statement computes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from flashsched.codegen.emit_code import BITS, Code, Import, Module, Value, clean_name, literal
 from flashsched.codegen.emit_convert import register_type
@@ -15,7 +16,7 @@ from flashsched.codegen.emit_expr import Expressions
 from flashsched.codegen.emit_intrinsic import call_intrinsic, write_call
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_state import Lanes, Slot, State
-from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations
+from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations, may_lack_memory
 from flashsched.codegen.externs import extern_calls, symbol
 from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
@@ -37,8 +38,8 @@ from flashsched.schedule.ir import (
 )
 from flashsched.schedule.llvm_texts import llvm_text
 from flashsched.te import dtypes
-from flashsched.te.expr import Var
-from flashsched.te.simplify import bounds, prove
+from flashsched.te.expr import SizeVar, Var
+from flashsched.te.simplify import bounds, prove, within_loop
 
 __all__ = ["emit", "entry_name"]
 
@@ -61,8 +62,10 @@ def entry_name(name: str) -> str:
 def emit(program: Program, target: Target) -> str:
     """The LLVM text of *program*, a lowered nest, for *target*.
 
-    It defines ``void NAME(ptr, ptr, …)``, one pointer to the first element of each input, then of each output, and
-    `entry_name` says what NAME is. None of an output's memory may be shared with another argument.
+    It defines ``void NAME(ptr, ptr, …, i64, …)``, one pointer to the first element of each input, then of each output,
+    then the program's scalars; `entry_name` says what NAME is. Where `may_lack_memory`, a last pointer is to an i64
+    that is 0, and holds afterwards how many bytes could not be had, if the function had to give up. None of an output's
+    memory may be shared with another argument.
 
     Raises:
         LoweringError: the nest holds something that has no code, e.g. a block, or a vectorized loop of unknown length.
@@ -84,7 +87,14 @@ def emit(program: Program, target: Target) -> str:
         notes = buffer_notes(buffer, alignment, written=buffer in stored)
         state.slots[buffer] = Slot(pointer, alignment, notes=notes)
         params.append(f"ptr {notes} {pointer}")
-    writer = _Statements(state, name)
+    for scalar in program.scalars:
+        value = Value(f"%{clean_name(scalar.name).replace('.', '_')}_size", "i64")
+        state.variables[scalar] = value
+        params.append(f"i64 {value.text}")
+    may_lack = may_lack_memory(program.body)
+    if may_lack:
+        params.append("ptr %lacking")
+    writer = _Statements(state, name, "%lacking" if may_lack else None)
     try:
         writer.write(program.body)
     except RecursionError:
@@ -105,12 +115,14 @@ class _Statements:
     Args:
         state: where in the function code is written, and what is known there.
         name: the function's name.
+        lacking: where it says how many bytes could not be had; None where it never asks for any.
     """
 
-    def __init__(self, state: State, name: str) -> None:
+    def __init__(self, state: State, name: str, lacking: str | None) -> None:
         self.state, self.code, self.name = state, state.code, name
         self.expressions = Expressions(state)
-        self.storage = Storage(state)
+        self.storage = Storage(state, self.expressions.value, self._give_up)
+        self.lacking = lacking
         self._depth = 0  # of loops, in this function
         self._outlined = 0
         self._externs = 0
@@ -129,6 +141,11 @@ class _Statements:
                 self._loop(stmt)
             case If():
                 self._condition(stmt)
+            case Let() if isinstance(stmt.var, SizeVar):  # a size known better, or a part of one
+                value = self.expressions.value(stmt.value)
+                within = bounds(stmt.value, self.state.ranges)
+                with self.state.bound(stmt.var, value, within):
+                    self.write(stmt.body)
             case Let():
                 self.state.named[stmt.var] = self.expressions.value(stmt.value)
                 self.write(stmt.body)
@@ -166,6 +183,11 @@ class _Statements:
         self.storage.free_all()
         code.line("ret void")
         code.enter(after)
+
+    def _give_up(self, room: Value) -> None:
+        assert self.lacking is not None
+        self.code.line(f"store atomic i64 {room.text}, ptr {self.lacking} monotonic, align 8")
+        self.code.line("ret void")
 
     # -- conditions
 
@@ -213,17 +235,20 @@ class _Statements:
             self._serial(loop)
 
     def _serial(self, loop: For) -> None:
-        high = bounds(loop.extent, self.state.ranges)[1] - 1
         if loop.turns == 1:
-            with self.state.bound(loop.var, literal(0, "i64"), 0, 0):
+            with self.state.bound(loop.var, literal(0, "i64"), (0, 0)):
                 self.write(loop.body)
             return
         extent = self._extent(loop)
         self.code.comment(f"for {loop.var.name} in range({loop.extent})")
+        zero, within = literal(0, "i64"), self._within(loop)
         unroll = loop.notes.get("unroll_explicit") is False
-        self._counted(
-            loop.var, literal(0, "i64"), extent, loop.turns is None, (0, high), lambda: self.write(loop.body), unroll
-        )
+        self._counted(loop.var, zero, extent, loop.turns is None, within, lambda: self.write(loop.body), unroll)
+
+    def _within(self, loop: For) -> tuple[float, float]:
+        """The range of the loop's variable."""
+        high = bounds(loop.extent, self.state.ranges)[1] - 1
+        return (0, high) if high < inf else within_loop(self.state.ranges, loop.var, loop.extent)[loop.var]
 
     def _extent(self, loop: For) -> Value:
         extent = self.expressions.value(loop.extent)
@@ -259,7 +284,7 @@ class _Statements:
             following = f"%{code.fresh(hint)}"
             at = code.make(f"phi i64 [ {start.text}, %{before} ], [ {following}, %{latch} ]", "i64", 1, hint)
             self._depth += 1
-            with self.state.bound(var, at, *within):
+            with self.state.bound(var, at, within):
                 body()
             self._depth -= 1
             code.start(latch)
@@ -297,7 +322,7 @@ class _Statements:
 
     def _lanes(self, loop: For, base: Value, count: int, within: tuple[float, float]) -> None:
         if count == 1:
-            with self.state.bound(loop.var, base, *within):
+            with self.state.bound(loop.var, base, within):
                 self.write(loop.body)
             return
         with self.state.in_lanes(Lanes(loop.var, count, base), *within):
@@ -323,14 +348,14 @@ class _Statements:
         name = f"{self.name}.par{self._outlined}"
         self._outlined += 1
         inner = State(Code(self.code.module), outer=self.state, ranges=dict(self.state.ranges))
-        writer = _Statements(inner, name)
-        high = bounds(loop.extent, self.state.ranges)[1] - 1
+        lacking = "%lacking" if may_lack_memory(loop.body) else None
+        writer = _Statements(inner, name, lacking)
         begin, end = Value("%begin", "i64"), Value("%end", "i64")
         inner.code.comment(f"for {loop.var.name} in range({loop.extent}), the turns from begin to end")
         with writer.storage.hoisted(heap_allocations(loop.body)):
-            writer._counted(loop.var, begin, end, True, (0, high), lambda: writer.write(loop.body))
+            writer._counted(loop.var, begin, end, True, self._within(loop), lambda: writer.write(loop.body))
         module = self.code.module
-        unpack, context = Code(module), self.code.stack(8 * len(inner.captured), "context")
+        unpack, context = Code(module), self.code.stack(8 * (len(inner.captured) + 1), "context")
         params, passed = [], []
         for number, (what, param) in enumerate(inner.captured.items()):
             if isinstance(what, Var):
@@ -344,6 +369,12 @@ class _Statements:
             value = unpack.make(f"load {kind}, ptr {source.text}, align 8", kind)
             params.append(f"{kind}{notes} {param}")
             passed.append(f"{kind} {value.text}")
+        if lacking is not None:
+            place = self.code.make(f"getelementptr i8, ptr {context}, i64 {8 * len(params)}", "ptr")
+            self.code.line(f"store ptr {self.lacking}, ptr {place.text}, align 8")
+            source = unpack.make(f"getelementptr i8, ptr %context, i64 {8 * len(params)}", "ptr")
+            passed.append(f"ptr {unpack.make(f'load ptr, ptr {source.text}, align 8', 'ptr').text}")
+            params.append(f"ptr {lacking}")
         signature = ", ".join([*params, "i64 %begin", "i64 %end"])
         module.add(_function(f"internal void @{name}.body({signature})", "noinline nounwind", inner.code))
         unpack.line(f"call void @{name}.body({', '.join([*passed, 'i64 %begin', 'i64 %end'])})")
@@ -351,3 +382,17 @@ class _Statements:
         module.declare("fs_parallel_for", "void", ["ptr", "ptr", "i64"])
         self.code.comment(f"for {loop.var.name} in range({loop.extent}), in parallel")
         self.code.line(f"call void @fs_parallel_for(ptr @{name}, ptr {context}, i64 {extent.text})")
+        if lacking is not None:
+            self._stop_if_lacking()
+
+    def _stop_if_lacking(self) -> None:
+        """End this function too, where a part of it that ran in parallel gave up."""
+        code = self.code
+        room = code.make(f"load atomic i64, ptr {self.lacking} monotonic, align 8", "i64")
+        gave_up, done = code.fresh("gave_up"), code.fresh("done")
+        some = code.compare("icmp ne", room, literal(0, "i64"))
+        code.line(f"br i1 {some.text}, label %{gave_up}, label %{done}")
+        with code.branch():
+            code.enter(gave_up)
+            self.storage.give_up(room)
+        code.enter(done)

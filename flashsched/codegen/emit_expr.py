@@ -17,7 +17,7 @@ from flashsched.codegen.emit_state import State
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import Load
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, SizeVar, Var
 from flashsched.te.foreign import Foreign
 from flashsched.te.simplify import bounds, prove
 from flashsched.te.visit import walk
@@ -41,6 +41,7 @@ class Expressions:
         self._makers: dict[type[Expr], Callable[..., Value]] = {
             Const: lambda node: constant(node.value, node.dtype),
             Var: self._var,
+            SizeVar: self._var,
             Binary: self._binary,
             Compare: self._compare,
             Not: lambda node: emit_arith.negated(self.code, self.value(node.value)),

@@ -17,8 +17,9 @@ from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
 from flashsched.codegen.emit_state import Lanes, State
 from flashsched.schedule.ir import Buffer, Load, Prefetch, Store
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Const, Expr, Var
-from flashsched.te.simplify import bounds, linear
+from flashsched.te.expr import Binary, Compare, Const, Expr, Var
+from flashsched.te.simplify import bounds, linear, prove
+from flashsched.te.sizes import Shape, extent_expr
 
 __all__ = ["Affine", "Memory", "in_bounds"]
 
@@ -47,12 +48,21 @@ class Affine:
         self.vectors = [(value, f * factor) for value, f in self.vectors]
         self.lane, self.constant = self.lane * factor, self.constant * factor
 
+    def plus(self, other: Affine) -> None:
+        """Count all of *other* in."""
+        for text, factor in other.terms.items():
+            self.terms[text] = self.terms.get(text, 0) + factor
+        self.lane, self.constant = self.lane + other.lane, self.constant + other.constant
+        self.vectors += other.vectors
+
 
 def in_bounds(load: Load | Store, state: State) -> bool:
     """Whether the element exists in every turn and lane, whatever conditions stand around it."""
     for index, extent in zip(load.indices, load.buffer.shape, strict=True):
         low, high = bounds(index, state.ranges)
-        if low < 0 or high >= extent:
+        if low < 0 or (isinstance(extent, int) and high >= extent):
+            return False
+        if not isinstance(extent, int) and not prove(Compare("<", index, extent), state.ranges):
             return False
     return True
 
@@ -133,9 +143,12 @@ class Memory:
     def _offset(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Affine:
         """The element's place in memory, counted in elements."""
         total = Affine()
-        steps = zip(indices, buffer.element_strides, strict=True)
-        if not all(self._collect(index, stride, total) for index, stride in steps):
-            terms = [index * stride for index, stride in zip(indices, buffer.element_strides, strict=True)]
+        strides = buffer.element_strides
+        numbers = tuple(stride for stride in strides if isinstance(stride, int))
+        if len(numbers) < len(strides):
+            total = self._sized_offset(indices, strides)
+        elif not all(self._collect(index, stride, total) for index, stride in zip(indices, numbers, strict=True)):
+            terms = [index * stride for index, stride in zip(indices, numbers, strict=True)]
             total = self.affine(functools.reduce(operator.add, terms))
         copies = self._state.slot(buffer).copies
         if copies > 1:
@@ -143,6 +156,34 @@ class Memory:
             total.lane += 1
         total.terms = {text: factor for text, factor in total.terms.items() if factor}
         return total
+
+    def _sized_offset(self, indices: tuple[Expr, ...], strides: Shape) -> Affine:
+        """As `_offset`, where some *strides* are expressions of sizes: what they multiply is computed apart."""
+        total = Affine()
+        for index, stride in zip(indices, strides, strict=True):
+            part = self.affine(index)
+            form = linear(extent_expr(stride), self._state.ranges)
+            if form.is_constant():
+                part.scaled(form.constant)
+            else:
+                part = self._multiplied(part, self._evaluate(form.expr()))
+            total.plus(part)
+        return total
+
+    def _multiplied(self, form: Affine, by: Value) -> Affine:
+        """*form* times a scalar; what moved by an element a lane then moves by as much as the scalar says."""
+        code = self._state.code
+        result = Affine()
+        for text, factor in form.terms.items():
+            key = ("product", text, by.text)
+            product: Value | None = code.memo.get(key)
+            if product is None:
+                product = code.memo[key] = code.op("mul nsw", Value(text, "i64"), by)
+            result.add(product, factor)
+        result.add(by, form.constant)
+        vectors = [*form.vectors, (code.iota(self._lanes().width, "i64"), form.lane)] if form.lane else form.vectors
+        result.vectors = [(code.op("mul", value, by), factor) for value, factor in vectors]
+        return result
 
     # -- addresses
 

@@ -120,13 +120,18 @@ class State:
         return found
 
     @contextmanager
-    def bound(self, var: Var, value: Value, low: float, high: float) -> Iterator[None]:
-        """A stretch in which *var* is *value*, between *low* and *high*."""
-        self.variables[var], self.ranges[var] = value, (low, high)
+    def bound(self, var: Var, value: Value, within: tuple[float, float]) -> Iterator[None]:
+        """A stretch in which *var* is *value*, which lies *within* these bounds; a size may be known there anew."""
+        before = self.variables.get(var), self.ranges.get(var)
+        self.variables[var], self.ranges[var] = value, within
         try:
             yield
         finally:
             del self.variables[var], self.ranges[var]
+            if before[0] is not None:
+                self.variables[var] = before[0]
+            if before[1] is not None:
+                self.ranges[var] = before[1]
 
     @contextmanager
     def in_lanes(self, lanes: Lanes, low: float, high: float) -> Iterator[None]:

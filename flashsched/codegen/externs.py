@@ -22,6 +22,7 @@ from flashsched.schedule.ir import Buffer, Extern, Program, walk_stmt
 from flashsched.te.dtypes import bits, numpy_dtype
 from flashsched.te.evaluate import Array
 from flashsched.te.external import call_extern
+from flashsched.te.sizes import numbers
 
 __all__ = ["Externs", "extern_calls", "symbol"]
 
@@ -93,10 +94,11 @@ def _run(call: Extern, pointers: Any) -> None:
 def _view(buffer: Buffer, address: int | None) -> Array:
     """The memory of *buffer* as an array."""
     dtype, size = numpy_dtype(buffer.dtype), bits(buffer.dtype) // 8
-    if 0 in buffer.shape or address is None:
-        return np.empty(buffer.shape, dtype)
-    steps = list(zip(buffer.shape, buffer.element_strides, strict=True))
+    shape = numbers(buffer.shape, buffer.name)
+    if 0 in shape or address is None:
+        return np.empty(shape, dtype)
+    steps = list(zip(shape, numbers(buffer.element_strides, buffer.name), strict=True))
     below = sum((extent - 1) * stride for extent, stride in steps if stride < 0) * size
     above = sum((extent - 1) * stride for extent, stride in steps if stride > 0) * size
     memory: Any = (ctypes.c_char * (above - below + size)).from_address(address + below)
-    return np.ndarray(buffer.shape, dtype, memory, -below, tuple(stride * size for _, stride in steps))
+    return np.ndarray(shape, dtype, memory, -below, tuple(stride * size for _, stride in steps))

@@ -16,12 +16,16 @@ import numpy as np
 
 from flashsched.codegen.nest_python import Leaf, Translation, touched, translate
 from flashsched.codegen.passes.place_init import place_init
-from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Buffer, Iter, Program, Stmt, blocks, walk_stmt
+from flashsched.errors import LoweringError, ShapeError
+from flashsched.schedule.bound import Bound
+from flashsched.schedule.ir import Alloc, Buffer, Iter, Let, Program, Stmt, blocks, stmt_exprs, walk_stmt
 from flashsched.schedule.printer import nest_text
+from flashsched.te import dtypes
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array
+from flashsched.te.expr import Const, SizeVar
 from flashsched.te.external import call_extern
+from flashsched.te.sizes import infer_sizes, numbers, size_value, sizes_in
 from flashsched.te.tensor import AxisKind
 
 __all__ = ["InterpreterError", "interpret", "interpret_nest"]
@@ -47,6 +51,10 @@ def interpret(program: Program, inputs: Sequence[Array], *, check_races: bool = 
     if len(inputs) != len(params):
         names = ", ".join(buffer.name for buffer in params) or "nothing"
         raise InterpreterError(f"{program.name} takes {len(params)} arrays ({names}), and {len(inputs)} are given")
+    given = [(b.name, b.shape, array.shape) for b, array in zip(params, inputs, strict=True)]
+    for need in program.needs:
+        if size_value(need, infer_sizes(given)) < 0:
+            raise InterpreterError(f"a dimension of {program.name} is {need}, which is below 0 for these arrays")
     made = set(params) | set(outputs) | {node.buffer for node in walk_stmt(program.body) if isinstance(node, Alloc)}
     for buffer in touched(program.body) if next(blocks(program.body), None) is None else ():
         if buffer not in made:
@@ -73,6 +81,11 @@ def interpret_nest(
         InterpreterError: an array does not fit its buffer, the nest breaks a promise, or one of *outputs* is not
             written everywhere.
     """
+    sizes = _sizes_of(body, arrays, outputs)
+    if sizes:
+        bound = Bound({var: Const(number, dtypes.INDEX) for var, number in sizes.items()})
+        known = {bound.buffer(buffer): array for buffer, array in arrays.items()}
+        return interpret_nest(bound.stmt(body), known, [bound.buffer(b) for b in outputs], check_races=check_races)
     for buffer, array in arrays.items():
         if array.shape != buffer.shape or array.dtype != numpy_dtype(buffer.dtype):
             raise InterpreterError(
@@ -90,6 +103,20 @@ def interpret_nest(
     with np.errstate(all="ignore"):
         machine.run()
     return [machine.contents(buffer) for buffer in outputs]
+
+
+def _sizes_of(body: Stmt, arrays: Mapping[Buffer, Array], outputs: Sequence[Buffer]) -> dict[SizeVar, int]:
+    """The sizes that the nest speaks of, as the *arrays* tell them."""
+    held = (*arrays, *outputs, *touched(body), *(node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)))
+    shapes = (size for buffer in held for size in (*buffer.shape, *(buffer.strides or ())))
+    wanted = sizes_in((*shapes, *stmt_exprs(body)))
+    let = {node.var for node in walk_stmt(body) if isinstance(node, Let)}
+    needed = [size for size in wanted if size not in let]
+    try:
+        found = infer_sizes([(b.name, b.shape, a.shape) for b, a in arrays.items()], needed) if wanted else {}
+    except ShapeError as error:
+        raise InterpreterError(error.reason, hint=error.hint) from None
+    return found
 
 
 def _is_empty(item: Iter) -> bool:
@@ -137,16 +164,16 @@ class _Machine:
         values = self.memory[self.code.slot(buffer)]
         missing = [n for n, value in enumerate(values) if value is None]
         if missing:
-            at = [int(i) for i in np.unravel_index(missing[0], buffer.shape)]
+            at = [int(i) for i in np.unravel_index(missing[0], numbers(buffer.shape, buffer.name))]
             more = f", nor are {len(missing) - 1} other elements of it" if len(missing) > 1 else ""
             raise InterpreterError(f"{buffer.name}{at} is never written{more}")
-        return np.array(values, dtype=numpy_dtype(buffer.dtype)).reshape(buffer.shape)
+        return np.array(values, dtype=numpy_dtype(buffer.dtype)).reshape(numbers(buffer.shape, buffer.name))
 
     def extern(self, number: int) -> None:
         """Call a function with what lies in its buffers, and store what it makes of them."""
         call = self.code.externs[number]
         inputs = [self.contents(buffer) for buffer in call.inputs]
-        outputs = [np.zeros(buffer.shape, numpy_dtype(buffer.dtype)) for buffer in call.outputs]
+        outputs = [np.zeros(numbers(buffer.shape, buffer.name), numpy_dtype(buffer.dtype)) for buffer in call.outputs]
         call_extern(call.name, call.function, inputs, outputs)
         for buffer, array in zip(call.outputs, outputs, strict=True):
             self.memory[self.code.slot(buffer)] = list(array.reshape(-1))

@@ -8,19 +8,27 @@ is told in `arrays`, how text becomes machine code in `jit`.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flashsched.codegen.arrays import Array, borrow, element_strides, overlaps_itself, pointer
-from flashsched.errors import KernelError
+from flashsched.codegen.repeat import Timing, repeater, seconds_of
+from flashsched.codegen.signature import (
+    Fit,
+    Param,
+    Strides,
+    fit,
+    fit_shapes,
+    pattern,
+    scalar_values,
+    strides_of_arrays,
+)
+from flashsched.errors import KernelError, WorkspaceError
 from flashsched.te.dtypes import numpy_dtype
+from flashsched.te.expr import Expr, Var
 
 if TYPE_CHECKING:
     from flashsched.codegen.externs import Externs
@@ -29,63 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernel", "Param", "Strides", "Timing"]
 
-Strides = tuple[tuple[int, ...] | None, ...]
-"""For each parameter its strides in elements, or None where it is contiguous."""
-
-_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flag bits
 _SHARING_WORK = 100_000  # bound on NumPy's exact search for a shared element; beyond it, arrays count as overlapping
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One array that a kernel takes.
-
-    Attributes:
-        name: what messages call it.
-        shape: its exact shape; a size may be 0.
-        dtype: its element type's name, e.g. ``float32`` or ``bfloat16``.
-        is_output: whether the kernel writes it.
-        strides: how far apart its elements lie along each axis, in elements; None means contiguous, row by row.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    is_output: bool = False
-    strides: tuple[int, ...] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes from its first element to its last, were it contiguous."""
-        return math.prod(self.shape) * numpy_dtype(self.dtype).itemsize
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a kernel took.
-
-    Attributes:
-        times_s: seconds for one call, one figure for each sample.
-        calls: calls in a sample, over which its figure is the mean.
-    """
-
-    times_s: tuple[float, ...]
-    calls: int
-
-    @property
-    def median_s(self) -> float:
-        """The median sample, in seconds for one call."""
-        return statistics.median(self.times_s)
-
-    def __str__(self) -> str:
-        return f"{self.median_s * 1e6:.3g} us (median of {len(self.times_s)} samples of {self.calls} calls)"
+_MOST_FITS = 512  # choices of sizes that a kernel remembers
 
 
 class Kernel:
-    """A compiled function over arrays of fixed shapes.
+    """A compiled function over arrays, whose shapes are fixed but for the sizes that a call's arrays decide.
 
     ``f(a, b, c)`` fills the output ``c`` and returns it; ``f(a, b)`` returns a fresh one. Inputs come first, then
     outputs; several outputs are returned as a tuple. An array is anything in CPU memory that speaks the buffer
@@ -94,13 +51,19 @@ class Kernel:
     Args:
         module: the machine code; kept alive for as long as the kernel is.
         params: inputs, then outputs, in the order of the entry function's pointers.
-        name: the entry function, ``void name(ptr, ptr, ...)`` with one pointer for each parameter.
+        name: the entry function, ``void name(ptr, ptr, ..., i64, ...)`` with one pointer for each parameter, then
+            *scalars*, then, if it *may_lack_memory*, a pointer to where it says how many bytes it could not have.
         specialize: makes the kernel for arrays that are not contiguous, given the strides of each parameter; it is
             asked once for each combination. Without it, such arrays are refused.
         externs: the Python functions that the code calls.
+        scalars: sizes, found in the shapes of the arrays, and strides that are no numbers.
+        needs: expressions of sizes that must not be below 0.
+        may_lack_memory: whether the function asks for memory of its own.
 
     Raises:
         KernelError: on a call, for arguments that the kernel cannot take safely.
+        WorkspaceError: on a call, where the kernel can't have the memory for what it computes on the way; the outputs
+            then hold anything.
     """
 
     def __init__(
@@ -110,6 +73,10 @@ class Kernel:
         name: str,
         specialize: Callable[[Strides], Kernel] | None = None,
         externs: Externs | None = None,
+        *,
+        scalars: Sequence[Var] = (),
+        needs: Sequence[Expr] = (),
+        may_lack_memory: bool = False,
     ) -> None:
         self.module = module
         self.params = tuple(params)
@@ -117,14 +84,18 @@ class Kernel:
         self._inputs = sum(not param.is_output for param in self.params)
         if any(param.is_output for param in self.params[: self._inputs]):
             raise KernelError(f"kernel {name!r}: outputs come after inputs, got {', '.join(map(str, self.params))}")
-        self._entry: Any = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(self.params))(module.address(name))
-        self._slots = [(param.shape, numpy_dtype(param.dtype), _flags(param)) for param in self.params]
-        self._rivals = _rivals(self.params)
+        self._scalars, self._needs = tuple(scalars), tuple(needs)
+        kinds = [ctypes.c_void_p] * len(self.params) + [ctypes.c_int64] * len(self._scalars)
+        kinds += [ctypes.c_void_p] if may_lack_memory else []
+        self._entry: Any = ctypes.CFUNCTYPE(None, *kinds)(module.address(name))
+        self._may_lack_memory = may_lack_memory
+        self._fixed = None if self._scalars else fit(self.params, {})
+        self._fits: dict[tuple[Any, ...], Fit] = {}
         self._strides = tuple(param.strides for param in self.params)
         self._plain = not any(self._strides)
         self._specialize = specialize
         self._externs = externs if externs is not None and externs.symbols else None
-        self._variants: dict[Strides, Kernel] = {}
+        self._variants: dict[Any, Kernel] = {}
 
     @property
     def target(self) -> Target:
@@ -133,12 +104,13 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """Run the kernel; see the class."""
+        fit = self._fixed or self._fit_of(args)
         if len(args) == self._inputs:
-            args += self._fresh_outputs()
+            args += self._fresh_outputs(fit)
         elif len(args) != len(self.params):
             raise self._refusal(self._count_reason(len(args)))
         pointers = []
-        for (shape, dtype, flags), array in zip(self._slots, args, strict=True):
+        for (shape, dtype, flags), array in zip(fit.slots, args, strict=True):
             if (
                 type(array) is not np.ndarray
                 or array.shape != shape
@@ -148,16 +120,60 @@ class Kernel:
                 break
             pointers.append(pointer(array))
         else:
-            if self._plain and not self._meet(pointers):
-                self._entry(*pointers)
-                if self._externs is not None:
-                    self._externs.raise_pending()
+            if self._plain and not _meet(fit, pointers):
+                self._run(pointers, fit.sizes.values())
                 return self._returned(args)
-        kernel, arrays = self._examine(args)
-        kernel._entry(*map(pointer, arrays))
-        if kernel._externs is not None:
-            kernel._externs.raise_pending()
+        kernel, arrays = self._examine(args, fit)
+        kernel._run(map(pointer, arrays), kernel._scalar_values(fit, arrays))
         return self._returned(args)
+
+    def _run(self, pointers: Iterable[int], scalars: Iterable[int]) -> None:
+        if self._may_lack_memory:
+            lacking = ctypes.c_int64(0)
+            self._entry(*pointers, *scalars, ctypes.addressof(lacking))
+            if lacking.value:
+                raise self._lacks(lacking.value)
+        else:
+            self._entry(*pointers, *scalars)
+        if self._externs is not None:
+            self._externs.raise_pending()
+
+    def _lacks(self, size: int) -> WorkspaceError:
+        call = f"{self.name}({', '.join(param.name for param in self.params)})"
+        return WorkspaceError(
+            f"the kernel computes something on the way that needs {size} bytes, and they are not to be had",
+            step=call,
+            hint="compute that stage at a loop of its reader (compute_at), or pass smaller arrays",
+        )
+
+    def _scalar_values(self, fit: Fit, arrays: Sequence[Array]) -> list[int]:
+        return scalar_values(self._scalars, fit.sizes, self.params, arrays) if self._scalars else []
+
+    def _fit_of(self, args: Sequence[Any]) -> Fit:
+        """How arrays of the sizes of *args* must be.
+
+        Raises:
+            KernelError: an argument is no array, a size can't be told, or two contradict each other.
+        """
+        if len(args) not in (self._inputs, len(self.params)):
+            raise self._refusal(self._count_reason(len(args)))
+        shapes = []
+        for param, arg in zip(self.params, args, strict=False):
+            shape = getattr(arg, "shape", None)
+            shape = tuple(shape) if isinstance(shape, tuple | list) else self._borrowed(param, arg).shape
+            if len(shape) != len(param.shape):
+                raise self._refusal(f"{param.name!r} has shape {shape}, and the kernel takes {param}")
+            shapes.append(shape)
+        key = tuple(shapes)
+        found = self._fits.get(key)
+        if found is None:
+            if len(self._fits) >= _MOST_FITS:
+                self._fits.clear()
+            try:
+                found = self._fits[key] = fit_shapes(self.params, self._scalars, self._needs, shapes)
+            except KernelError as error:
+                raise self._refusal(error.reason, error.hint or "") from None
+        return found
 
     def time(self, *args: Any, repeat: int = 10, min_time: float = 2e-3) -> Timing:
         """Time the kernel on *args*, outputs given or not, after one call that warms the caches and the threads up.
@@ -184,22 +200,29 @@ class Kernel:
         Raises:
             KernelError: as for a call.
         """
+        fit = self._fixed or self._fit_of(args)
         if len(args) == self._inputs:
-            args += self._fresh_outputs()
+            args += self._fresh_outputs(fit)
         elif len(args) != len(self.params):
             raise self._refusal(self._count_reason(len(args)))
-        kernel, arrays = self._examine(args)
+        kernel, arrays = self._examine(args, fit)
         entry = kernel.module.address(kernel.name)
-        pointers = (ctypes.c_void_p * len(arrays))(*map(pointer, arrays))
-        repeat = _repeater(len(arrays), self.target)
+        lacking = ctypes.c_int64(0)
+        words = [*map(pointer, arrays), *kernel._scalar_values(fit, arrays)]
+        words += [ctypes.addressof(lacking)] if kernel._may_lack_memory else []
+        given = (ctypes.c_int64 * len(words))(*words)
+        scalars = len(kernel._scalars)
+        repeat = repeater(len(arrays), scalars, kernel._may_lack_memory, self.target)
 
         held = (kernel, arrays)  # code and data live as long as the function that has their addresses
 
         def run(calls: int) -> float:
             assert held
-            seconds = _seconds(repeat, entry, pointers, calls)
+            seconds = seconds_of(repeat, entry, given, calls)
             if kernel._externs is not None:
                 kernel._externs.raise_pending()
+            if lacking.value:
+                raise self._lacks(lacking.value)
             return seconds
 
         return run
@@ -216,9 +239,9 @@ class Kernel:
         inputs, outputs = self.params[: self._inputs], self.params[self._inputs :]
         return f"<Kernel {self.name}({', '.join(map(str, inputs))}) -> {', '.join(map(str, outputs))}>"
 
-    def _fresh_outputs(self) -> tuple[Array, ...]:
+    def _fresh_outputs(self, fit: Fit) -> tuple[Array, ...]:
         fresh = []
-        for param, (shape, dtype, _) in zip(self.params[self._inputs :], self._slots[self._inputs :], strict=True):
+        for param, (shape, dtype, _) in zip(self.params[self._inputs :], fit.slots[self._inputs :], strict=True):
             if param.strides is None:
                 fresh.append(np.empty(shape, dtype))
             else:
@@ -232,22 +255,15 @@ class Kernel:
         outputs = args[self._inputs :]
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _meet(self, pointers: list[int]) -> bool:
-        """Whether an output shares bytes with another array, all of them contiguous."""
-        for output, other, output_bytes, other_bytes in self._rivals:
-            if pointers[output] < pointers[other] + other_bytes and pointers[other] < pointers[output] + output_bytes:
-                return True
-        return False
-
-    def _examine(self, args: tuple[Any, ...]) -> tuple[Kernel, list[Array]]:
+    def _examine(self, args: tuple[Any, ...], fit: Fit) -> tuple[Kernel, list[Array]]:
         """The kernel for *args* and the arrays in them, every rule checked; the slow half of a call.
 
         Raises:
             KernelError: an argument breaks a rule; the message says which and what would be right.
         """
-        arrays = [self._array(param, arg) for param, arg in zip(self.params, args, strict=True)]
-        self._refuse_overlap(arrays)
-        strides = tuple(map(_strides, self.params, arrays))
+        arrays = [self._array(param, arg, fit) for param, arg in zip(fit.params, args, strict=True)]
+        self._refuse_overlap(arrays, fit)
+        strides = strides_of_arrays(fit.params, arrays, leave_open=bool(self._scalars))
         if strides == self._strides:
             return self, arrays
         wrong = next(i for i in range(len(strides)) if strides[i] != self._strides[i])
@@ -258,15 +274,19 @@ class Kernel:
                 + (f"strides {param.strides}" if param.strides is not None else "contiguous arrays"),
                 "" if param.strides is not None else f"pass np.ascontiguousarray({param.name})",
             )
-        if strides not in self._variants:
-            self._variants[strides] = self._specialize(strides)
-        return self._variants[strides], arrays
+        key = pattern(strides)
+        if key not in self._variants:
+            self._variants[key] = self._specialize(strides)
+        return self._variants[key], arrays
 
-    def _array(self, param: Param, arg: Any) -> Array:
+    def _borrowed(self, param: Param, arg: Any) -> Array:
         try:
-            array = borrow(arg)
+            return borrow(arg)
         except KernelError as error:
             raise self._refusal(f"{param.name!r} {error.reason}", error.hint or "") from None
+
+    def _array(self, param: Param, arg: Any, fit: Fit) -> Array:
+        array = self._borrowed(param, arg)
         dtype = numpy_dtype(param.dtype)
         if array.dtype != dtype:
             raise self._refusal(
@@ -275,7 +295,9 @@ class Kernel:
                 f"pass {param.name}.astype({param.dtype!r})" if not param.is_output else "",
             )
         if array.shape != param.shape:
-            raise self._refusal(f"{param.name!r} has shape {array.shape}, and the kernel takes {param.shape}")
+            raise self._refusal(
+                f"{param.name!r} has shape {array.shape}, and the kernel takes {self._said(param, fit)}"
+            )
         if param.is_output and not array.flags.writeable:
             raise self._refusal(f"{param.name!r} is an output, and the array is read-only")
         if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
@@ -288,8 +310,16 @@ class Kernel:
             )
         return array
 
-    def _refuse_overlap(self, arrays: list[Array]) -> None:
-        for output, other, _, _ in self._rivals:
+    def _said(self, param: Param, fit: Fit) -> str:
+        """The shape that *param* must have, and why."""
+        if not fit.sizes:
+            return str(param.shape)
+        declared = next(other for other in self.params if other.name == param.name)
+        sizes = ", ".join(f"{size.name} = {number}" for size, number in fit.sizes.items())
+        return f"{param.shape}, that is {declared} where {sizes}"
+
+    def _refuse_overlap(self, arrays: list[Array], fit: Fit) -> None:
+        for output, other, _, _ in fit.rivals:
             if not np.may_share_memory(arrays[output], arrays[other]):
                 continue
             try:
@@ -314,58 +344,9 @@ class Kernel:
         return KernelError(reason, step=call, hint=hint or None)
 
 
-def _flags(param: Param) -> int:
-    return (_CONTIGUOUS if param.strides is None else 0) | _ALIGNED | (_WRITEABLE if param.is_output else 0)
-
-
-def _strides(param: Param, array: Array) -> tuple[int, ...] | None:
-    """The strides of *array*, in elements, where they matter: None if it is contiguous and may be."""
-    if array.flags.c_contiguous and param.strides is None:
-        return None
-    strides = element_strides(array)
-    return param.strides if strides == param.strides else strides
-
-
-def _rivals(params: tuple[Param, ...]) -> list[tuple[int, int, int, int]]:
-    """Each output with each array that it must not share memory with: both their indexes, both their bytes."""
-    return [
-        (output, other, params[output].nbytes, params[other].nbytes)
-        for output in range(len(params))
-        for other in range(len(params))
-        if params[output].is_output and params[output].nbytes and params[other].nbytes
-        if other < output or (other > output and not params[other].is_output)
-    ]
-
-
-@functools.cache
-def _repeater(arity: int, target: Target) -> Any:
-    """A compiled loop that calls a kernel of *arity* pointers a number of times."""
-    from flashsched.codegen.jit import compile_module
-
-    load = "  %slot{0} = getelementptr ptr, ptr %arguments, i64 {0}\n  %a{0} = load ptr, ptr %slot{0}"
-    loads = "\n".join(load.format(i) for i in range(arity))
-    text = f"""
-define void @repeat(ptr %kernel, ptr %arguments, i64 %times) {{
-entry:
-{loads}
-  br label %loop
-loop:
-  %turn = phi i64 [ 0, %entry ], [ %next, %loop ]
-  call void %kernel({", ".join(f"ptr %a{i}" for i in range(arity))})
-  %next = add i64 %turn, 1
-  %more = icmp slt i64 %next, %times
-  br i1 %more, label %loop, label %done
-done:
-  ret void
-}}
-"""
-    module = compile_module(text, target)
-    run: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(module.address("repeat"))
-    run.module = module  # its code must live as long as the function that points at it
-    return run
-
-
-def _seconds(run: Any, entry: int, pointers: Any, calls: int) -> float:
-    start = time.perf_counter()
-    run(entry, pointers, calls)
-    return time.perf_counter() - start
+def _meet(fit: Fit, pointers: list[int]) -> bool:
+    """Whether an output shares bytes with another array, all of them contiguous."""
+    for output, other, output_bytes, other_bytes in fit.rivals:
+        if pointers[output] < pointers[other] + other_bytes and pointers[other] < pointers[output] + output_bytes:
+            return True
+    return False

@@ -26,6 +26,9 @@ from flashsched.codegen.passes.unroll_loops import unroll_loops
 from flashsched.errors import KernelError
 from flashsched.schedule.ir import Buffer, Program, Stmt
 from flashsched.schedule.schedule import Schedule
+from flashsched.schedule.state import State
+from flashsched.te.expr import Expr
+from flashsched.te.simplify import bounds
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
 __all__ = ["CPU_PASSES", "PASSES", "OnPass", "Pass", "lower", "program_of", "run_passes"]
@@ -111,9 +114,10 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
         for stage in state.stages.values()
         if stage.op is tensor.op
     }
+    needs = _needs(state)
     if args is None:
         all_outputs = tuple(outputs[id(tensor)] for tensor in schedule.outputs)
-        return Program(name, state.params, all_outputs, state.body, state.imports)
+        return Program(name, state.params, all_outputs, state.body, state.imports, needs)
     params: list[Buffer] = []
     outs: list[Buffer] = []
     for position, tensor in enumerate(args):
@@ -140,4 +144,14 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
             hint="name every input that is read and every output",
         )
-    return Program(name, tuple(params), tuple(outs), state.body, state.imports)
+    return Program(name, tuple(params), tuple(outs), state.body, state.imports, needs)
+
+
+def _needs(state: State) -> tuple[Expr, ...]:
+    """The dimensions of what is computed that are not certain to be at least 0, whatever the sizes are."""
+    found = {}
+    for stage in state.stages.values():
+        for axis in (*stage.op.axis, *stage.op.reduce_axis):
+            if not isinstance(axis.extent, int) and bounds(axis.extent, {})[0] < 0:
+                found[str(axis.extent)] = axis.extent
+    return tuple(found.values())

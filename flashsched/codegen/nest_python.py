@@ -36,6 +36,7 @@ from flashsched.schedule.ir import (
 from flashsched.schedule.nest import filled_together
 from flashsched.te import dtypes
 from flashsched.te.expr import Var, const
+from flashsched.te.sizes import numbers
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses, walk
 
@@ -74,7 +75,7 @@ class Translation:
 
     def size(self, buffer: Buffer) -> int:
         """How many elements *buffer* has."""
-        return math.prod(buffer.shape)
+        return math.prod(numbers(buffer.shape, buffer.name))
 
 
 def translate(body: Stmt, given: Sequence[Buffer], check_races: bool) -> Translation:
@@ -354,7 +355,7 @@ class _Writer(ExprWriter):
             inside = " and ".join(f"0 <= {i} < {extent}" for i, extent in zip(at, buffer.shape, strict=True))
             lines.append(f"if not ({inside}): outside({slot}, {verb!r}, {', '.join(at)})")
         element, step = [], 1
-        for i, extent in zip(reversed(at), reversed(buffer.shape), strict=True):
+        for i, extent in zip(reversed(at), reversed(numbers(buffer.shape, buffer.name)), strict=True):
             element.append(i if step == 1 else f"{i} * {step}")
             step *= extent
         return ", ".join(at), [*lines, f"e = {' + '.join(reversed(element)) or 0}"]

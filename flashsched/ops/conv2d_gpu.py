@@ -14,6 +14,7 @@ from flashsched.schedule.ir import Buffer, block_loads
 from flashsched.te import dtypes
 from flashsched.te.expr import Var
 from flashsched.te.simplify import bounds
+from flashsched.te.sizes import numbers
 from flashsched.te.tensor import Axis, Tensor
 
 __all__ = ["conv2d_gpu"]
@@ -40,7 +41,7 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     if len(out.shape) != 4 or len(sums.op.reduce_axis) != 3 or len(read) != 2 or any(len(b.shape) != 4 for b in read):
         raise Infeasible(f"{sums.name} is no convolution of images [N, C, H, W]")
     channels, height, width = out.shape[1:]
-    depth, window_h, window_w = (axis.extent for axis in sums.op.reduce_axis)
+    depth, window_h, window_w = (axis.count for axis in sums.op.reduce_axis)
     if not math.prod(out.shape) * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
 
@@ -62,7 +63,7 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
                     strict=True))  # fmt: skip
     elements = sum(_reach(s, sums, buffer, tile) for buffer in read)
     shared_bytes = elements * dtypes.bits(read[0].dtype) // 8
-    require_block(knobs, spec, threads[0] * threads[1], shared_bytes, math.prod(out.shape))
+    require_block(knobs, spec, threads[0] * threads[1], shared_bytes, math.prod(out.known_shape))
     knobs.require(thread_o * thread_w <= 64, f"{thread_o} x {thread_w} sums need more registers than a thread has")
 
     copies = [_staged(s, buffer, sums) for buffer in read]
@@ -107,7 +108,7 @@ def _reach(s: Schedule, sums: StageView, buffer: Buffer, tile: Mapping[Axis, int
     ranges: dict[Var, tuple[float, float]] = {axis: (0, extent - 1) for axis, extent in tile.items()}
     load = next(load for load in block_loads(s.state.stage(sums.name).block) if load.buffer is buffer)
     extents = []
-    for index, size in zip(load.indices, buffer.shape, strict=True):
+    for index, size in zip(load.indices, numbers(buffer.shape, buffer.name), strict=True):
         low, high = bounds(index, ranges)
         extents.append(int(min(high - low + 1, size)))
     return math.prod(extents)

@@ -21,7 +21,7 @@ def elementwise_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Dev
     unit = gpu_unit(spec)
     inline_elementwise(s)
     out = args[-1]
-    points = math.prod(out.shape)
+    points = math.prod(out.known_shape)
     if not out.shape or not points:
         return  # one element, or none: the plain nest will do
     widths = [n for n in (1, 2, 4, 8, 16) if n <= widest(out.dtype, points)]

@@ -45,10 +45,10 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     out = args[-1]
     if len(out.shape) != 2:
         raise Infeasible(f"{out.name} has {len(out.shape)} dimensions, and this template is for matrices")
-    rows, columns = out.shape
+    rows, columns = out.known_shape
     inline_elementwise(s)
     sums = sums_in_registers(s, out)
-    depth = sums.op.reduce_axis[0].extent
+    depth = sums.op.reduce_axis[0].count
     if not rows * columns * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
     (left, along_left), (right, along_right) = _sides(s, sums)

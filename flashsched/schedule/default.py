@@ -10,9 +10,11 @@ from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import Block, Buffer, Extern, For, Iter, Load, Seq, Stmt, Store, seq
 from flashsched.schedule.state import Stage, State
 from flashsched.te import dtypes
+from flashsched.te.binding import graph_sizes
 from flashsched.te.expr import Const, Expr, Var
 from flashsched.te.external import ExternOp
 from flashsched.te.recurrence import ScanOp, cycles
+from flashsched.te.sizes import Size, extent_expr
 from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Tensor, graph
 from flashsched.te.visit import rewrite, substitute
 
@@ -27,6 +29,7 @@ def default_state(outputs: Sequence[Tensor]) -> State:
     """
     from flashsched.schedule.recurrence import first_rows, require_scans_closed, with_recurrences  # built on this
 
+    _require_names(outputs)
     buffers: dict[int, Buffer] = {}
     stages: dict[str, Stage] = {}
     params: list[Buffer] = []
@@ -70,6 +73,17 @@ def default_state(outputs: Sequence[Tensor]) -> State:
         stages[name] = stage
     state = State(seq(nests) if nests else Seq(()), MappingProxyType(stages), tuple(params))
     return with_recurrences(state)
+
+
+def _require_names(outputs: Sequence[Tensor]) -> None:
+    """Refuse two sizes of one name, which no message and no trace could tell apart."""
+    names = [var.name for var in graph_sizes(outputs)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ArgumentError(
+            f"two sizes are called {twice!r}",
+            hint=f'make it once, {twice} = te.var("{twice}"), and use it wherever it stands',
+        )
 
 
 def stage_names(outputs: Sequence[Tensor]) -> list[tuple[Operation, str]]:
@@ -155,8 +169,8 @@ def loop_names(axes: Sequence[Axis]) -> list[str]:
 
 def root_nest(
     stage: Stage,
-    region: Mapping[Axis, tuple[Expr, int]] | None = None,
-    guards: Mapping[Axis, Sequence[tuple[str, int]]] | None = None,
+    region: Mapping[Axis, tuple[Expr, Size]] | None = None,
+    guards: Mapping[Axis, Sequence[tuple[str, Size]]] | None = None,
 ) -> tuple[Stmt, Stage]:
     """The nest of *stage* with one loop an axis, and the stage that knows these loops.
 
@@ -174,10 +188,10 @@ def root_nest(
         first, extent = (region or {}).get(axis, (Const(axis.begin, dtypes.INDEX), axis.extent))
         value: Expr = var if isinstance(first, Const) and first.value == 0 else first + var
         for op, limit in (guards or {}).get(axis, ()):
-            where.append(compare(op, value, Const(limit, dtypes.INDEX)))
+            where.append(compare(op, value, extent_expr(limit)))
         iters.append(replace(item, value=value))
         headers.append((var, extent))
     body: Stmt = replace(stage.block, iters=tuple(iters), where=tuple(where))
     for var, extent in reversed(headers):
-        body = For(var, Const(extent, dtypes.INDEX), body)
+        body = For(var, extent_expr(extent), body)
     return body, replace(stage, loops=MappingProxyType(loops), gone=MappingProxyType({}))

@@ -37,9 +37,10 @@ from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.rolling import require_window
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var
-from flashsched.te.simplify import Ranges, bounds, structural_key
+from flashsched.te.simplify import Ranges, prove, structural_key
+from flashsched.te.sizes import Size, extent_expr
 from flashsched.te.tensor import Axis, AxisKind
-from flashsched.te.visit import free_vars, uses
+from flashsched.te.visit import loop_vars, uses
 
 __all__ = ["derive", "detached", "in_shared", "rebuild_chain", "require_readers_inside"]
 
@@ -113,13 +114,12 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
     else:
         require_readers_inside(state, stage, (consumer, loop))
         spans, conditions = _part_that_is_read(state, stage, target, path)
-    wanted: dict[Axis, tuple[Expr, int]] = {}
-    guards: dict[Axis, list[tuple[str, int]]] = {}
+    wanted: dict[Axis, tuple[Expr, Size]] = {}
+    guards: dict[Axis, list[tuple[str, Size]]] = {}
     for axis, span in spans.items():
         wanted[axis] = (span.first, span.extent)
-        low, high = bounds(span.first, outer)
-        limits = [(">=", 0)] if low < 0 else []
-        if high + span.extent > axis.extent:
+        limits: list[tuple[str, Size]] = [] if prove(span.first >= 0, outer) else [(">=", 0)]
+        if not prove(span.first + span.extent <= extent_expr(axis.extent), outer):
             limits.append(("<", axis.extent))
         guards[axis] = limits
     nest, fresh = root_nest(stage, wanted, guards)
@@ -144,7 +144,7 @@ def _part_that_is_read(
     """What the nests in *target* read of *stage* in each turn, and the conditions under which they read at all."""
     found = [access for b in stage.buffers for access in accesses(target.body, b, writes=False, skip=stage.name)]
     threads = [node for node in path if isinstance(node, For) and node.kind.is_thread and in_shared(stage)]
-    together = tuple((node.var, node.turns) for node in threads)  # what all threads read is copied by them together
+    together = tuple((node.var, node.extent) for node in threads)  # what all threads read is copied by them together
     found = [replace(access, inner=(*together, *access.inner)) for access in found]
     outer = loop_ranges(path)
     points = {var: bounds for var, bounds in outer.items() if all(var is not node.var for node in threads)}
@@ -188,7 +188,7 @@ def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stm
 def _asked_under(body: Stmt, stage: Stage, points: Ranges) -> list[Expr]:
     """The conditions, known at these *points*, without which no block of *body* reads *stage*, so that it may rest."""
     readers = [b for b in blocks(body) if b.name != stage.name and reads(b, stage.buffers)]
-    tests = [{structural_key(w): w for w in (*b.where, *b.within) if free_vars(w) <= points.keys()} for b in readers]
+    tests = [{structural_key(w): w for w in (*b.where, *b.within) if loop_vars(w) <= points.keys()} for b in readers]
     return [w for key, w in tests[0].items() if all(key in other for other in tests[1:])] if tests else []
 
 

@@ -50,7 +50,10 @@ def _told(span: Span, loops: Mapping[Var, object], ranges: Ranges) -> list[tuple
         if read is None or read[0] not in loops:
             return None
         var, low, high = read
-        steps.append((abs(factor), var, low, high, min(high - 1, ranges[var][1]) // low))
+        last = min(high - 1, ranges[var][1])
+        steps.append((abs(factor), var, low, high, last // low if last < inf else inf))
+    if not isinstance(span.extent, int):
+        return [] if not steps else None
     reach: float = span.extent
     for factor, _, _, _, last in sorted(steps, key=lambda step: step[0]):
         if factor < reach:

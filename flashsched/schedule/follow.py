@@ -16,9 +16,11 @@ from flashsched.schedule.ir import Block, For, Stmt, block_loads, blocks
 from flashsched.schedule.nest import find_block, loop_ranges, path_to
 from flashsched.schedule.regions import Access, Span, region
 from flashsched.schedule.state import Stage, State, refuse
-from flashsched.te.expr import Expr, is_const
+from flashsched.te.expr import Expr, compare, is_const
+from flashsched.te.simplify import prove
+from flashsched.te.sizes import Size, extent_expr
 from flashsched.te.tensor import Axis, AxisKind
-from flashsched.te.visit import free_vars, uses
+from flashsched.te.visit import loop_vars, uses
 
 __all__ = ["part_that_follows", "require_sound_followers"]
 
@@ -58,11 +60,11 @@ def part_that_follows(
                 "choose a loop outside of the reduction, or reorder the reduction inside",
             )
     ranges = loop_ranges(list(path))
-    inner = tuple((n.var, n.turns) for n in find_block(target.body, owner.name) if isinstance(n, For))
+    inner = tuple((n.var, n.extent) for n in find_block(target.body, owner.name) if isinstance(n, For))
     written = tuple(item.value for item in bound.iters if item.kind is AxisKind.SPATIAL)
     shape = owner.buffers[0].shape
     spans = region([Access(written, inner)], shape, ranges)
-    rest = [w for w in bound.where if free_vars(w) <= ranges.keys()]
+    rest = [w for w in bound.where if loop_vars(w) <= ranges.keys()]
     if not disjoint(spans, turning(around, ranges, rest), ranges):
         no(
             f"the parts of {owner.name!r} that turns of {target.var.name!r} and the loops around it finish can't be "
@@ -74,7 +76,7 @@ def part_that_follows(
         if is_const(span.first, 0) and span.extent == size:
             continue
         axis = _axis_of(state, stage, owner, dimension)
-        if axis is None or wanted.get(axis, span) is not span or axis.extent > size:
+        if axis is None or wanted.get(axis, span) is not span or not _fits(axis, size):
             no(
                 f"{stage.name!r} does not read {owner.name!r} element by element in dimension {dimension}, so it would "
                 "need what other turns finish",
@@ -87,6 +89,10 @@ def part_that_follows(
             )
         wanted[axis] = span
     return wanted, rest
+
+
+def _fits(axis: Axis, size: Size) -> bool:
+    return prove(compare("<=", extent_expr(axis.extent), extent_expr(size)), {}) is True
 
 
 def _axis_of(state: State, stage: Stage, owner: Stage, dimension: int) -> Axis | None:

@@ -18,8 +18,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from flashsched.schedule.layout import IndexMap, strides_of
-from flashsched.te.expr import Const, Expr, Var
+from flashsched.schedule.buffer import SCOPES, Buffer
+from flashsched.te.expr import Const, Expr, SizeVar, Var
+from flashsched.te.sizes import Size, sizes_in
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
 
@@ -46,12 +47,10 @@ __all__ = [
     "own_exprs",
     "rewrite_stmt",
     "seq",
+    "stmt_exprs",
     "sub_stmts",
     "walk_stmt",
 ]
-
-SCOPES = ("global", "shared", "local")
-"""Where a buffer lives: memory that all see; a GPU block's shared memory; one thread's registers or stack."""
 
 
 class LoopKind(Enum):
@@ -83,38 +82,6 @@ class LoopKind(Enum):
     def is_concurrent(self) -> bool:
         """Whether the turns may run at the same time, in any order."""
         return self.is_block or self.is_thread or self is LoopKind.PARALLEL or self is LoopKind.VECTORIZE
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Buffer:
-    """Memory for one tensor, known by identity. Element ``i, j`` lies at ``i * strides[0] + j * strides[1]``.
-
-    *strides* count elements; None means row-major without gaps. *alignment*, in bytes, is promised of the first
-    element. The rest is for lowering. *layout* maps the nest's indices to those of the memory. *aligned* asks, by
-    ``(dimension, factor, offset)``, for strides that are *offset* modulo *factor*. *doubled* memory is filled a turn
-    ahead of its readers. *rolling* memory, ``(dimension, window)``, keeps the last *window* indices from turn to turn.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scope: str = "global"
-    strides: tuple[int, ...] | None = None
-    alignment: int = 0
-    layout: IndexMap | None = None
-    aligned: tuple[tuple[int, int, int], ...] = ()
-    doubled: bool = False
-    rolling: tuple[int, int] | None = None
-
-    @property
-    def element_strides(self) -> tuple[int, ...]:
-        """The strides, written out."""
-        if self.strides is not None:
-            return self.strides
-        return strides_of(self.shape)
-
-    def __repr__(self) -> str:
-        return f"Buffer({self.name}{list(self.shape)}, {self.dtype}, {self.scope})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -238,7 +205,7 @@ class Iter:
 
     var: Var
     begin: int
-    extent: int
+    extent: Size
     kind: AxisKind
     value: Expr
 
@@ -255,7 +222,8 @@ class Block(Stmt):
     Where one of *within*, which speaks of loop variables too, does not hold, the point is padding: a reduction combines
     nothing into it, and any other block stores 0.
 
-    The block of an *extern* stage has no iteration variables, and does that instead.
+    The block of an *extern* stage has no iteration variables, and does that instead. *notes* carry what primitives
+    leave for the passes, as those of a loop do.
     """
 
     name: str
@@ -265,6 +233,7 @@ class Block(Stmt):
     where: tuple[Expr, ...] = ()
     within: tuple[Expr, ...] = ()
     extern: Extern | None = None
+    notes: Mapping[str, Any] = field(default_factory=lambda: _NO_NOTES)
 
     @property
     def reduces(self) -> bool:
@@ -279,13 +248,33 @@ class Block(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A nest with the buffers that its caller passes: inputs, then outputs; *imports* names LLVM texts for it."""
+    """A nest with the buffers that its caller passes: inputs, then outputs; *imports* names LLVM texts for it.
+
+    *needs* are expressions of sizes that must not be below 0, or the program means nothing: the dimensions of what is
+    computed inside it.
+    """
 
     name: str
     params: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
     body: Stmt
     imports: tuple[str, ...] = ()
+    needs: tuple[Expr, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[SizeVar, ...]:
+        """The sizes that the program speaks of, in the order of its arrays' dimensions."""
+        given = [size for buffer in (*self.params, *self.outputs) for size in buffer.shape]
+        found = sizes_in((*given, *self.needs, *stmt_exprs(self.body)))
+        let = {node.var for node in walk_stmt(self.body) if isinstance(node, Let)}
+        known = set(sizes_in(given))
+        return tuple(size for size in found if size in known or size not in let)
+
+    @property
+    def scalars(self) -> tuple[Var, ...]:
+        """What the caller passes besides arrays: the sizes, then the strides that are no numbers."""
+        apart = (step for buffer in (*self.params, *self.outputs) for step in buffer.strides or ())
+        return (*self.sizes, *(step for step in apart if isinstance(step, Var)))
 
     def __str__(self) -> str:
         from flashsched.schedule.printer import program_text  # the printer is built on these nodes
@@ -369,6 +358,12 @@ def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
             pass
     new = change(stmt)
     return stmt if new is None else new
+
+
+def stmt_exprs(stmt: Stmt) -> Iterator[Expr]:
+    """All expressions in *stmt*: of loops, of stores, and what blocks compute."""
+    for node in walk_stmt(stmt):
+        yield from own_exprs(node)
 
 
 def _map_store(store: Store, change: Callable[[Expr], Expr]) -> Store:

@@ -6,13 +6,16 @@ import ast
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from flashsched.errors import ArgumentError, ExpressionError, LayoutError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, as_expr, binary
+from flashsched.te.limits import greatest
 from flashsched.te.printing import expr_text
-from flashsched.te.simplify import Ranges, bounds, simplify
+from flashsched.te.simplify import Linear, Ranges, bounds, linear, simplify, within_loop
+from flashsched.te.sizes import Shape, Size, as_size, extent_expr
 from flashsched.te.visit import substitute
 
 __all__ = ["IndexMap", "strides_of"]
@@ -38,10 +41,12 @@ class IndexMap:
         values = dict(zip(self.inputs, indices, strict=True))
         return tuple(simplify(substitute(e, values), ranges) for e in self.outputs)
 
-    def shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def shape(self, shape: Sequence[Size]) -> Shape:
         """The physical shape that holds a tensor of logical *shape*."""
-        ranges = {v: (0.0, max(n - 1, 0)) for v, n in zip(self.inputs, shape, strict=True)}
-        return tuple(int(bounds(simplify(e, ranges), ranges)[1]) + 1 for e in self.outputs)
+        ranges: dict[Var, tuple[float, float]] = {}
+        for var, size in zip(self.inputs, shape, strict=True):
+            ranges = within_loop(ranges, var, extent_expr(max(size, 1) if isinstance(size, int) else size))
+        return tuple(_reach(simplify(e, ranges), ranges) for e in self.outputs)
 
     @classmethod
     def of(cls, function: Callable[..., Any], rank: int) -> IndexMap:
@@ -92,7 +97,18 @@ class IndexMap:
             ) from None
 
 
-def strides_of(shape: Sequence[int], aligned: Iterable[tuple[int, int, int]] = ()) -> tuple[int, ...]:
+def _reach(expr: Expr, ranges: Ranges) -> Size:
+    """The elements of a dimension whose greatest index is *expr*'s greatest value."""
+    high = bounds(expr, ranges)[1]
+    if high < inf:
+        return int(high) + 1
+    last = greatest(linear(expr, ranges), ranges)
+    if last is None:
+        raise LayoutError(f"the memory's index {expr} has no bound", hint="use i, i // 8, i % 8 for an index i")
+    return as_size((last + Linear({}, 1)).expr())
+
+
+def strides_of(shape: Sequence[Size], aligned: Iterable[tuple[int, int, int]] = ()) -> Shape:
     """Row-major strides of *shape*, in elements, with the least gaps for which *aligned* holds.
 
     Each ``(dimension, factor, offset)`` of *aligned* asks that the dimension's stride be *offset* modulo *factor*.
@@ -101,13 +117,14 @@ def strides_of(shape: Sequence[int], aligned: Iterable[tuple[int, int, int]] = (
     ((8, 1), (9, 1))
     """
     wanted = {dimension: (factor, offset) for dimension, factor, offset in aligned}
-    strides: list[int] = []
-    step = 1
+    strides: list[Size] = []
+    step: Size = 1
     for dimension in reversed(range(len(shape))):
         factor, offset = wanted.get(dimension, (1, 0))
-        stride = step + (offset - step) % factor
+        stride = step + (offset - step) % factor if factor > 1 else step
         strides.append(stride)
-        step = stride * max(shape[dimension], 1)
+        size = shape[dimension]
+        step = as_size(stride * (max(size, 1) if isinstance(size, int) else size))
     return tuple(reversed(strides))
 
 

@@ -17,6 +17,7 @@ from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.rolling import require_turns
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
+from flashsched.te.sizes import is_static, numbers
 
 __all__ = ["LINE", "MARKS", "MOST_LINES", "lines_of", "require_sound_marks"]
 
@@ -146,7 +147,17 @@ def _require_prefetch(state: State, name: str, loop: For, path: tuple[Stmt, ...]
         )
     (buffer,) = read
     found = accesses(loop.body, buffer, writes=False)
-    lines = lines_of(region(found, buffer.shape, loop_ranges(list(path))), buffer)
+    spans = region(found, buffer.shape, loop_ranges(list(path)))
+    if not is_static([span.extent for span in spans]):
+        refuse(
+            state,
+            f"how much of {name!r} a turn of loop {loop.var.name!r} reads depends on a size, and prefetch asks for a "
+            "number of cache lines",
+            error=StructureError,
+            loop=loop.var,
+            hint="split by numbers, and prefetch at a loop further in",
+        )
+    lines = lines_of(spans, buffer)
     if lines > MOST_LINES:
         refuse(
             state,
@@ -163,5 +174,6 @@ def lines_of(spans: Sequence[Span], buffer: Buffer) -> int:
     if not spans:
         return 1
     per_line = max(1, LINE * 8 // dtypes.bits(buffer.dtype))
-    last = max(spans[-1].extent, 1)
-    return prod(span.extent for span in spans[:-1]) * (-(-(last - 1) // per_line) + 1)
+    extents = numbers([span.extent for span in spans], buffer.name)
+    last = max(extents[-1], 1)
+    return prod(extents[:-1]) * (-(-(last - 1) // per_line) + 1)

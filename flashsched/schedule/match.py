@@ -18,6 +18,7 @@ from flashsched.schedule.layout import strides_of
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Var, binary, is_const
 from flashsched.te.simplify import Ranges, linear, simplify
+from flashsched.te.sizes import Shape
 from flashsched.te.visit import free_vars, substitute
 
 __all__ = ["Bound", "Differs", "Match", "Piece", "join", "opened", "piece_of", "unify"]
@@ -249,7 +250,7 @@ class _Unifier:
                 )
 
 
-def physical(buffer: Buffer, indices: Sequence[Expr], ranges: Ranges) -> tuple[tuple[Expr, ...], tuple[int, ...]]:
+def physical(buffer: Buffer, indices: Sequence[Expr], ranges: Ranges) -> tuple[tuple[Expr, ...], Shape]:
     """*indices* in the order of memory, and how far apart the elements of each of these dimensions lie."""
     shape = buffer.shape if buffer.layout is None else buffer.layout.shape(buffer.shape)
     places = tuple(indices) if buffer.layout is None else buffer.layout.apply(indices, ranges)

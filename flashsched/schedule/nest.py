@@ -22,7 +22,7 @@ from flashsched.schedule.ir import (
     sub_stmts,
 )
 from flashsched.te.expr import Expr, Var
-from flashsched.te.simplify import Ranges, prove, simplify
+from flashsched.te.simplify import Ranges, prove, simplify, within_loop
 from flashsched.te.visit import substitute
 
 __all__ = [
@@ -68,12 +68,11 @@ def find_block(stmt: Stmt, name: str) -> list[Stmt]:
 
 
 def loop_ranges(path: list[Stmt]) -> dict[Var, tuple[float, float]]:
-    """The inclusive ranges of the loops on a way down (an extent that is no number bounds only from below)."""
+    """The inclusive ranges of the loops on a way down, and what follows for sizes from their running at all."""
     ranges: dict[Var, tuple[float, float]] = {}
     for node in path:
         if isinstance(node, For):
-            turns = node.turns
-            ranges[node.var] = (0, float("inf") if turns is None else turns - 1)
+            ranges = within_loop(ranges, node.var, node.extent)
     return ranges
 
 
@@ -146,8 +145,7 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
     """*stmt* with its index expressions simplified and its certain conditions gone, given the loops around it."""
     match stmt:
         case For():
-            turns = stmt.turns
-            inner = {**ranges, stmt.var: (0, float("inf") if turns is None else turns - 1)}
+            inner = within_loop(ranges, stmt.var, stmt.extent)
             return replace(stmt, extent=simplify(stmt.extent, ranges), body=simplified(stmt.body, inner))
         case Seq():
             return seq([simplified(inner, ranges) for inner in stmt.stmts])

@@ -32,7 +32,10 @@ _STEP = "  "
 def program_text(program: Program) -> str:
     """A lowered program with its signature."""
     params = ", ".join(
-        f"{b.name}: {b.dtype}{list(b.shape)}" for b in dict.fromkeys((*program.params, *program.outputs))
+        (
+            *(f"{b.name}: {b.dtype}{list(b.shape)}" for b in dict.fromkeys((*program.params, *program.outputs))),
+            *(f"{size.name}: size" for size in program.sizes),
+        )
     )
     return f"def {program.name}({params}):\n" + _indent(nest_text(program.body))
 

@@ -13,9 +13,13 @@ from math import inf
 
 from flashsched.schedule.ir import Alloc, Block, Buffer, Extern, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.te import dtypes
+from flashsched.te.bounds import UpTo, is_sized
 from flashsched.te.expr import Binary, Call, Const, Expr, Select, Var
 from flashsched.te.extremes import most
-from flashsched.te.simplify import Linear, Ranges, bounds, linear, simplify
+from flashsched.te.limits import greatest
+from flashsched.te.linear import factors, product
+from flashsched.te.simplify import Linear, Ranges, bounds, linear, prove, simplify, within_loop
+from flashsched.te.sizes import Size, as_size, extent_expr
 from flashsched.te.visit import substitute, uses, walk
 
 __all__ = ["Access", "Span", "accesses", "region"]
@@ -26,7 +30,7 @@ class Access:
     """One place where a buffer is read or written: its indices in loop variables, and the loops inside the piece."""
 
     indices: tuple[Expr, ...]
-    inner: tuple[tuple[Var, int | None], ...]
+    inner: tuple[tuple[Var, Expr], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Span:
     """``first <= index < first + extent`` in one dimension; *exact* where no bound had to be widened to all of it."""
 
     first: Expr
-    extent: int
+    extent: Size
     exact: bool = True
 
 
@@ -42,27 +46,27 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
     """All accesses to *buffer* in *stmt*, leaving out the block of the stage *skip*."""
     found: list[Access] = []
 
-    def loads(exprs: Iterable[Expr], inner: tuple[tuple[Var, int | None], ...], bound: dict[Var, Expr]) -> None:
+    def loads(exprs: Iterable[Expr], inner: tuple[tuple[Var, Expr], ...], bound: dict[Var, Expr]) -> None:
         for expr in exprs:
             for node in walk(expr):
                 if isinstance(node, Load) and node.buffer is buffer:
                     found.append(Access(tuple(substitute(i, bound) for i in node.indices), inner))
 
-    def stores(items: Sequence[Store], inner: tuple[tuple[Var, int | None], ...], bound: dict[Var, Expr]) -> None:
+    def stores(items: Sequence[Store], inner: tuple[tuple[Var, Expr], ...], bound: dict[Var, Expr]) -> None:
         for store in items:
             loads((*store.indices, store.value), inner, bound)
             if writes and store.buffer is buffer:
                 found.append(Access(tuple(substitute(i, bound) for i in store.indices), inner))
 
-    def whole(node: Extern, inner: tuple[tuple[Var, int | None], ...]) -> None:
+    def whole(node: Extern, inner: tuple[tuple[Var, Expr], ...]) -> None:
         if buffer in node.inputs or (writes and buffer in node.outputs):
             each = [Var(f"any{n}") for n in range(len(buffer.shape))]
-            found.append(Access(tuple(each), (*inner, *zip(each, buffer.shape, strict=True))))
+            found.append(Access(tuple(each), (*inner, *zip(each, map(extent_expr, buffer.shape), strict=True))))
 
-    def visit(node: Stmt, inner: tuple[tuple[Var, int | None], ...]) -> None:
+    def visit(node: Stmt, inner: tuple[tuple[Var, Expr], ...]) -> None:
         match node:
             case For():
-                visit(node.body, (*inner, (node.var, node.turns)))
+                visit(node.body, (*inner, (node.var, node.extent)))
             case Seq():
                 for child in node.stmts:
                     visit(child, inner)
@@ -108,9 +112,10 @@ def _symbolic(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | N
     if not any(uses(expr, var) for var in inner):
         return None if any(isinstance(node, Load) for node in walk(expr)) else (expr, expr)
     if isinstance(expr, Var):
-        first, last = inner[expr]
-        if last == inf:
-            return None
+        limits = inner[expr]
+        if isinstance(limits, UpTo):
+            return Const(0, dtypes.INDEX), limits.last.expr()
+        first, last = limits
         return Const(int(first), dtypes.INDEX), Const(int(last), dtypes.INDEX)
     if isinstance(expr, Select):  # either side, whatever the condition is
         return _hull("min", "max", _interval(expr.a, inner, outer), _interval(expr.b, inner, outer))
@@ -153,7 +158,9 @@ def _linear_interval(form: Linear, inner: Ranges, outer: Ranges) -> tuple[Expr, 
     high: Expr = low
     part: tuple[Expr, Expr] | None
     for atom, factor in form.terms.values():
-        if isinstance(atom, Binary) and atom.op in ("+", "-", "*"):
+        if isinstance(atom, Binary) and atom.op == "*":
+            part = _product_interval(atom, inner, outer)
+        elif isinstance(atom, Binary) and atom.op in ("+", "-"):
             part = None if any(uses(atom, var) for var in inner) else (atom, atom)
         else:
             part = _interval(atom, inner, outer)
@@ -165,7 +172,20 @@ def _linear_interval(form: Linear, inner: Ranges, outer: Ranges) -> tuple[Expr, 
     return low, high
 
 
-def region(found: Sequence[Access], shape: Sequence[int], outer: Ranges) -> list[Span]:
+def _product_interval(atom: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
+    """Bounds of a product of which one factor moves, and the others are sizes."""
+    if not any(uses(atom, var) for var in inner):
+        return None if any(isinstance(node, Load) for node in walk(atom)) else (atom, atom)
+    parts = factors(atom)
+    moving = [part for part in parts if not is_sized(part)]
+    part = _interval(moving[0], inner, outer) if len(moving) == 1 else None
+    if part is None or len(parts) == 1 or any(bounds(p, outer)[0] < 0 for p in parts if is_sized(p)):
+        return None
+    scale = product([other for other in parts if is_sized(other)])
+    return part[0] * scale, part[1] * scale
+
+
+def region(found: Sequence[Access], shape: Sequence[Size], outer: Ranges) -> list[Span]:
     """What *found* accesses together touch in each dimension of a buffer of *shape*; *outer* bounds the points."""
     spans: list[Span] = []
     for dimension, size in enumerate(shape):
@@ -182,11 +202,11 @@ def _outermost(op: str, a: Expr, b: Expr, outer: Ranges) -> Expr:
     return b if most(above - below, outer) <= 0 else Binary(op, a, b)
 
 
-def _union(found: Sequence[Access], dimension: int, size: int, outer: Ranges) -> Span | None:
+def _union(found: Sequence[Access], dimension: int, size: Size, outer: Ranges) -> Span | None:
     low: Expr | None = None
     high: Expr | None = None
     for access in found:
-        inner = {var: (0.0, inf if turns is None else max(turns - 1, 0)) for var, turns in access.inner}
+        inner = _ranges(access.inner)
         part = _interval(simplify(access.indices[dimension], {**outer, **inner}), inner, outer)
         if part is None:
             return None
@@ -196,8 +216,36 @@ def _union(found: Sequence[Access], dimension: int, size: int, outer: Ranges) ->
         return Span(Const(0, dtypes.INDEX), 0)
     low, high = simplify(low, outer), simplify(high, outer)
     extent = most(high - low, outer) + 1
-    if extent == inf or extent >= size:
+    if extent == inf or not isinstance(size, int):
+        return _sized_span(low, high, size, outer)
+    if extent >= size:
         first, last = bounds(low, outer)[0], bounds(high, outer)[1]
-        whole = extent != inf and first >= 0 and last < size
+        whole = first >= 0 and last < size
         return Span(Const(0, dtypes.INDEX), size) if whole else None
     return Span(low, int(extent))
+
+
+def _sized_span(low: Expr, high: Expr, size: Size, outer: Ranges) -> Span | None:
+    """The span from *low* to *high* where the dimension's *size*, or their distance, is no number; None for all."""
+    number = most(high - low, outer)
+    last = Linear({}, int(number)) if number < inf else greatest(linear(high - low, outer), outer)
+    if last is None:
+        return None
+    extent = as_size((last + Linear({}, 1)).expr())
+    if isinstance(size, int) and not isinstance(extent, int):
+        return None
+    if prove(extent_expr(extent) >= extent_expr(size), outer):
+        whole = prove(low >= 0, outer) and prove(high < extent_expr(size), outer)
+        return Span(Const(0, dtypes.INDEX), size) if whole else None
+    return Span(low, extent)
+
+
+def _ranges(loops: Iterable[tuple[Var, Expr]]) -> dict[Var, tuple[float, float]]:
+    """The ranges of *loops*; one that never runs counts as run once."""
+    ranges: dict[Var, tuple[float, float]] = {}
+    for var, extent in loops:
+        if isinstance(extent, Const):
+            ranges[var] = (0.0, max(extent.value - 1.0, 0.0))
+        else:
+            ranges[var] = within_loop(ranges, var, extent)[var]
+    return ranges

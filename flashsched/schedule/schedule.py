@@ -5,7 +5,7 @@ It turns handles into names, calls the primitive, and keeps the trace; all that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flashsched.errors import ArgumentError, OutputError, TraceError, UnknownNameError
@@ -17,6 +17,8 @@ from flashsched.schedule.python_text import to_python
 from flashsched.schedule.state import State
 from flashsched.schedule.trace import Step, Trace
 from flashsched.schedule.views import Loop, LoopLike, StageView
+from flashsched.te.binding import bound_graph, check_sizes
+from flashsched.te.expr import SizeVar
 from flashsched.te.tensor import Operation, PlaceholderOp, Tensor
 
 __all__ = ["Loop", "Schedule", "StageView", "create_schedule"]
@@ -83,6 +85,31 @@ class Schedule:
         twin = object.__new__(Schedule)
         twin.__dict__.update(self.__dict__)
         return twin
+
+    def bind_sizes(self, sizes: Mapping[SizeVar, int]) -> Schedule:
+        """The schedule of the program in which *sizes* are numbers, after the same steps.
+
+        >>> from flashsched import te
+        >>> n = te.var("n")
+        >>> A = te.placeholder((n,), name="A")
+        >>> C = te.compute((n,), lambda i: A[i] + 1, name="C")
+        >>> s = te.create_schedule(C)
+        >>> s[C].split("i", factor=4)
+        (C.i.o, C.i.i)
+        >>> print(s.bind_sizes({n: 8}))
+        for i.o in range(2):
+          for i.i in range(4):
+            C(i=i.o * 4 + i.i):
+              C[i] = A[i] + 1.0
+
+        Its tensors are new: take them from its ``inputs`` and ``outputs``.
+
+        Raises:
+            ShapeError: a key is no size, or a number is none; a dimension would be below 0.
+            ScheduleError: a step is refused for these sizes.
+        """
+        made = bound_graph(self._outputs, check_sizes(sizes))
+        return Schedule([made[id(tensor)] for tensor in self._outputs]).replay(self._trace)
 
     def to_python(self) -> str:
         """The program that makes this schedule, as a person would have written it."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flashsched.te import boundary
-from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const, same
+from flashsched.te.binding import bind_sizes
+from flashsched.te.declare import compute, placeholder, reduce_axis, size_var, var
+from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, SizeVar, Var, const, same
 from flashsched.te.expr import logical_and as all
 from flashsched.te.expr import logical_or as any
 from flashsched.te.external import ExternOp, extern
@@ -26,7 +28,7 @@ from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.recurrence import ScanOp, scan
 from flashsched.te.reducers import argmax, argmin
-from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, compute, placeholder, reduce_axis
+from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor
 from flashsched.te.threads import ThreadAxis, thread_axis
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ __all__ = [
     "PlaceholderOp",
     "ScanOp",
     "Select",
+    "SizeVar",
     "Tensor",
     "ThreadAxis",
     "Var",
@@ -54,6 +57,7 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "bind_sizes",
     "boundary",
     "call_extern",
     "call_intrin",
@@ -69,8 +73,10 @@ __all__ = [
     "register_intrin",
     "same",
     "scan",
-    "thread_axis",
     "show",
+    "size_var",
+    "thread_axis",
+    "var",
     *_functions,
 ]
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DtypeError, ExpressionError, ReducerError, ShapeError
 from flashsched.te import dtypes
+from flashsched.te.binding import bound_graph, graph_sizes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.external import ExternOp, run_extern
 from flashsched.te.foreign import Foreign
 from flashsched.te.recurrence import Scan, ScanOp, cycles
+from flashsched.te.sizes import infer_sizes, numbers
 from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
 
 __all__ = ["Array", "Load", "call_function", "check_reducer", "evaluate", "run_graph"]
@@ -126,13 +128,20 @@ def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumula
 
     Args:
         outputs: the tensors wanted.
-        feeds: an array a placeholder.
+        feeds: an array a placeholder; their shapes say what the sizes of the program are.
         accumulate: compute floats in this dtype instead of each tensor's own (``"float64"`` gives a reference for
             tolerances), the outputs too; integers and bools keep theirs.
 
     Raises:
-        ExpressionError: a placeholder has no array, or one of another shape or dtype; a tensor is read out of bounds.
+        ExpressionError: a placeholder has no array, or one of another shape or dtype; a tensor is read out of bounds; a
+            size can't be told from the arrays, or they contradict each other.
     """
+    sizes = graph_sizes(outputs)
+    if sizes:  # the program for the sizes of these arrays is one without sizes
+        known = infer_sizes([(t.name, t.shape, array.shape) for t, array in feeds.items()], sizes)
+        twins = bound_graph(outputs, known)
+        bound = {twins.get(id(tensor), tensor): array for tensor, array in feeds.items()}
+        return run_graph([twins[id(tensor)] for tensor in outputs], bound, accumulate)
     values: dict[int, Array] = {}
 
     def load(node: Expr, indices: list[Array], mask: Array | None) -> Array:
@@ -188,12 +197,12 @@ def _fed(tensor: Tensor, feeds: Mapping[Tensor, Array]) -> Array:
 def _run_scan(scan: Scan, values: dict[int, Array], load: Load, floats: str | None) -> None:
     """Enter the states of *scan* into *values*, computed one row after another."""
     for part, state, init in zip(scan.parts, scan.states, scan.init, strict=True):
-        rows = np.zeros(state.shape, _dtype(state.dtype, floats))
+        rows = np.zeros(state.known_shape, _dtype(state.dtype, floats))
         rows[: scan.rows] = values[id(init)]
         values[id(state)] = values[id(part.output(0))] = rows
     for op in scan.cycle:
-        values |= {id(t): np.zeros(t.shape, _dtype(t.dtype, floats)) for t in op.outputs}
-    for time in range(scan.rows, scan.states[0].shape[0]):
+        values |= {id(t): np.zeros(t.known_shape, _dtype(t.dtype, floats)) for t in op.outputs}
+    for time in range(scan.rows, scan.states[0].known_shape[0]):
         for op in scan.cycle:
             for tensor, row in zip(op.outputs, _run_op(op, load, floats, slice(time, time + 1)), strict=True):
                 values[id(tensor)][time] = row[0]
@@ -203,9 +212,10 @@ def _run_scan(scan: Scan, values: dict[int, Array], load: Load, floats: str | No
 
 def _run_op(op: ComputeOp, load: Load, floats: str | None, rows: slice | None = None) -> list[Array]:
     """The outputs of *op*, or *rows* of them."""
-    rank, shape = len(op.axis), tuple(axis.extent for axis in op.axis)
     axes = [*op.axis, *op.reduce_axis]
-    reduced = math.prod(axis.extent for axis in op.reduce_axis)
+    counts = numbers([axis.extent for axis in axes], f"evaluating {op.name}")
+    rank, shape = len(op.axis), counts[: len(op.axis)]
+    reduced = math.prod(counts[rank:])
     first = 0 if rows is None else rows.start
     if rows is not None:
         shape = (rows.stop - rows.start, *shape[1:])
@@ -219,7 +229,7 @@ def _run_op(op: ComputeOp, load: Load, floats: str | None, rows: slice | None = 
     for piece in pieces:
         env: dict[Var, Array] = {}
         for position, axis in enumerate(axes):
-            low, high = axis.begin, axis.begin + axis.extent
+            low, high = axis.begin, axis.begin + counts[position]
             if position == 0 and piece:
                 low, high = first + piece[0].start, first + piece[0].stop
             env[axis] = np.arange(low, high).reshape([-1 if n == position else 1 for n in range(len(axes))])

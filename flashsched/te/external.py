@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DtypeError, ExpressionError, KernelError, ShapeError, user_line
 from flashsched.te import dtypes
+from flashsched.te.sizes import numbers
 from flashsched.te.tensor import Axis, Operation, Tensor
 
 __all__ = ["ExternOp", "call_extern", "extern", "function_name", "run_extern"]
@@ -92,7 +93,8 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
         A `Tensor`, or a tuple of them if a list of shapes was given.
 
     Raises:
-        ShapeError: *shape* is neither one shape nor a list of them, or the number of dtypes is another.
+        ShapeError: *shape* is neither one shape nor a list of them, or the number of dtypes is another; a shape is not
+            made of numbers.
         DtypeError: there is no such dtype, or none was given and the inputs have several.
         ExpressionError: *fcompute* can't be called, or an input is no tensor.
     """
@@ -101,6 +103,7 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
     for item in reads:
         if not isinstance(item, Tensor):
             raise ExpressionError(f"{name}: {item!r} is no tensor", where=where, hint="name the tensors that are read")
+        numbers(item.shape, f"extern stage {name}, which reads {item.name},")
     if not callable(fcompute):
         raise ExpressionError(f"{name}: {fcompute!r} can't be called", where=where)
     several = isinstance(shape, list) and bool(shape) and all(isinstance(part, tuple | list) for part in shape)
@@ -161,7 +164,7 @@ def run_extern(op: ExternOp, inputs: Sequence[NDArray[Any]], floats: str | None 
     given = [
         np.array(array, dtypes.numpy_dtype(tensor.dtype)) for array, tensor in zip(inputs, op.arguments, strict=True)
     ]
-    outputs = [np.empty(tensor.shape, dtypes.numpy_dtype(tensor.dtype)) for tensor in op.outputs]
+    outputs = [np.empty(tensor.known_shape, dtypes.numpy_dtype(tensor.dtype)) for tensor in op.outputs]
     call_extern(op.name, op.function, given, outputs)
     if floats is None:
         return outputs

@@ -1,4 +1,4 @@
-"""Tensors and the operations that make them: `placeholder` and `compute`.
+"""Tensors and the operations that make them; `flashsched.te.declare` is how a person declares them.
 
 A `Tensor` is an output of an `Operation`; the graph of a program is held by the ``inputs`` of its operations, and is
 never changed by a schedule.
@@ -6,16 +6,16 @@ never changed by a schedule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from flashsched.errors import AxisError, DtypeError, ShapeError, user_line
+from flashsched.errors import DtypeError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
-from flashsched.te.parameters import axis_names
-from flashsched.te.visit import free_vars, walk
+from flashsched.te.sizes import numbers
+from flashsched.te.visit import walk
 
 __all__ = [
     "Axis",
@@ -27,10 +27,7 @@ __all__ = [
     "Reduce",
     "Reducer",
     "Tensor",
-    "compute",
     "graph",
-    "placeholder",
-    "reduce_axis",
 ]
 
 
@@ -46,9 +43,18 @@ class AxisKind(Enum):
 class Axis(Var):
     """A variable with a range, ``begin <= axis < begin + extent``; usable as an index and as a handle in a schedule."""
 
-    extent: int = 0
+    extent: int | Expr = 0
     kind: AxisKind = AxisKind.SPATIAL
     begin: int = 0
+
+    @property
+    def count(self) -> int:
+        """The extent, which must be a number.
+
+        Raises:
+            ShapeError: it speaks of sizes.
+        """
+        return numbers((self.extent,), f"what is asked of axis {self.name}")[0]
 
     def __repr__(self) -> str:
         return f"{self.name} in {self.begin}..{self.begin + self.extent}"
@@ -82,13 +88,22 @@ class Tensor:
 
     op: Operation
     index: int
-    shape: tuple[int, ...]
+    shape: tuple[int | Expr, ...]
     dtype: str
 
     @property
     def name(self) -> str:
         """The operation's name, numbered where it has several outputs."""
         return self.op.name if len(self.op.outputs) == 1 else f"{self.op.name}.v{self.index}"
+
+    @property
+    def known_shape(self) -> tuple[int, ...]:
+        """The shape, which must be numbers.
+
+        Raises:
+            ShapeError: it speaks of sizes.
+        """
+        return numbers(self.shape, f"what is asked of {self.name}")
 
     @property
     def ndim(self) -> int:
@@ -162,7 +177,7 @@ def read(tensor: Tensor, indices: Sequence[Any]) -> Expr:
         expr = as_expr(index, dtypes.INDEX)
         if not dtypes.is_int(expr.dtype):
             raise DtypeError(f"{shown}: index {position} is {expr.dtype}, not an integer", hint="cast it")
-        if isinstance(expr, Const) and not 0 <= expr.value < size:
+        if isinstance(expr, Const) and isinstance(size, int) and not 0 <= expr.value < size:
             raise ShapeError(
                 f"{shown}: index {position} is {expr.value}, and the dimension has {size} elements",
                 hint="indices count from 0, and none from the end",
@@ -217,7 +232,7 @@ class PlaceholderOp(Operation):
     """A tensor that the caller passes in; or the state of a *scan*, which stands for rows that are computed."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | Expr, ...]
     dtype: str
     where: str = ""
     scan: Any = None
@@ -264,129 +279,6 @@ class ComputeOp(Operation):
                 if isinstance(node, Read):
                     found.setdefault(id(node.tensor), node.tensor)
         return tuple(found.values())
-
-
-def _shape(shape: Any) -> tuple[int, ...]:
-    items = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    sizes = []
-    for size in items:
-        if isinstance(size, Const):
-            size = size.value
-        if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
-            raise ShapeError(
-                f"a shape is made of integers from 0 up, and {size!r} in {items} is none",
-                hint="give each dimension its number of elements: (64, 32)",
-            )
-        sizes.append(int(size))
-    return tuple(sizes)
-
-
-def placeholder(shape: Any, dtype: Any = "float32", name: str = "placeholder") -> Tensor:
-    """A tensor that the caller passes in.
-
-    Raises:
-        ExpressionError: *shape* is not made of integers >= 0, or there is no such *dtype*.
-    """
-    return PlaceholderOp(name, _shape(shape), dtypes.check_dtype(dtype), user_line()).output(0)
-
-
-def reduce_axis(dom: Any, name: str = "k") -> Axis:
-    """An axis to reduce over, for ``dom = (begin, end)``.
-
-    Raises:
-        ExpressionError: the range is not two integers with ``begin <= end``.
-    """
-    try:
-        begin, end = (int(as_expr(bound, dtypes.INDEX).value) for bound in dom)  # type: ignore[attr-defined]
-    except (TypeError, ValueError, AttributeError):
-        raise ShapeError(
-            f"reduce_axis({dom!r}): the range is a pair (begin, end) of integers", hint="te.reduce_axis((0, n))"
-        ) from None
-    if end < begin:
-        raise ShapeError(f"reduce_axis({dom!r}): the end comes before the begin", hint="an empty one is (0, 0)")
-    return Axis(name, dtypes.INDEX, end - begin, AxisKind.REDUCE, begin)
-
-
-def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> Any:
-    """A tensor whose element at ``indices`` is ``fcompute(*indices)``.
-
-    Args:
-        shape: the extent of each dimension; ``()`` for a single value.
-        fcompute: takes one index a dimension and returns an expression, or a tuple of them for several outputs.
-        name: the stage's name in a schedule.
-
-    Returns:
-        A `Tensor`, or a tuple of them if *fcompute* returns a tuple.
-
-    Raises:
-        ExpressionError: the function's parameters do not fit the shape; an expression is none, or uses an axis
-            that is not its own; a reduction stands inside a larger expression.
-    """
-    where = user_line()
-    extents = _shape(shape)
-    names = axis_names(fcompute, len(extents))
-    axes = tuple(Axis(n, dtypes.INDEX, extent) for n, extent in zip(names, extents, strict=True))
-    result = fcompute(*axes)
-    several = isinstance(result, tuple | list)
-    body = tuple(as_expr(value) for value in result) if several else (as_expr(result),)
-    if not body:
-        raise ShapeError(f"{name}: the function returned no expression", where=where, hint="return one at least")
-    _check_body(name, body, axes, where)
-    op = ComputeOp(name, axes, body, where)
-    return op.outputs if several else op.output(0)
-
-
-def _check_body(name: str, body: tuple[Expr, ...], axes: tuple[Axis, ...], where: str) -> None:
-    reductions = [value for value in body if isinstance(value, Reduce)]
-    for value in body:
-        for node in walk(value):
-            if isinstance(node, Reduce) and node is not value:
-                raise AxisError(
-                    f"{name}: a reduction must be the whole expression, and here it is a part",
-                    shown=f"{name} = {value}    <-- {node}",
-                    where=where,
-                    hint="compute the reduction in a te.compute of its own, and use that tensor here",
-                )
-    if reductions and len(reductions) != len(body):
-        raise AxisError(
-            f"{name}: some outputs are reductions and some are not",
-            where=where,
-            hint="compute them in two te.compute: outputs of one share all their loops",
-        )
-    for other in reductions[1:]:
-        first = reductions[0]
-        if other.reducer is not first.reducer or other.axes != first.axes or other.values != first.values:
-            raise AxisError(
-                f"{name}: several outputs of a reduction must come from one reducer over the same axes",
-                where=where,
-                hint="declare a tuple reducer with te.comm_reducer, and call it once",
-            )
-    if reductions and [value.index for value in reductions] != list(range(len(reductions[0].values))):
-        raise AxisError(
-            f"{name}: the reducer gives {len(reductions[0].values)} values, and all are kept, in their order; "
-            f"here are numbers {', '.join(str(value.index) for value in reductions)}",
-            where=where,
-            hint="return the tuple that the reducer returned, as it is",
-        )
-    allowed = {*axes, *(reductions[0].axes if reductions else ())}
-    for value in body:
-        for var in free_vars(value):
-            if not isinstance(var, Axis):
-                raise AxisError(
-                    f"{name}: variable {var.name!r} has no value; only axes may be used",
-                    shown=f"{name} = {value}",
-                    where=where,
-                    hint="use the parameters of the function, te.reduce_axis, or a te.placeholder(()) for a value",
-                )
-            if var not in allowed:
-                reduce = var.kind is AxisKind.REDUCE
-                kind = "te.sum or another reducer" if reduce else "the compute it belongs to"
-                raise AxisError(
-                    f"{name}: axis {var.name!r} is used outside {kind}",
-                    shown=f"{name} = {value}",
-                    where=where,
-                    hint=f"te.sum(..., axis={var.name})" if reduce else "use the parameters of this function",
-                )
 
 
 def graph(outputs: Sequence[Tensor]) -> list[Operation]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from flashsched.te.expr import Expr, Var
+from flashsched.te.expr import Expr, SizeVar, Var
 
-__all__ = ["free_vars", "rewrite", "substitute", "uses", "walk"]
+__all__ = ["free_vars", "loop_vars", "rewrite", "substitute", "uses", "walk"]
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
@@ -39,6 +39,11 @@ def substitute(expr: Expr, values: Mapping[Var, Expr]) -> Expr:
 def free_vars(expr: Expr) -> set[Var]:
     """The variables that occur in *expr*."""
     return {node for node in walk(expr) if isinstance(node, Var)}
+
+
+def loop_vars(expr: Expr) -> set[Var]:
+    """The variables that occur in *expr* and are no sizes, which have a value anywhere."""
+    return {node for node in walk(expr) if isinstance(node, Var) and not isinstance(node, SizeVar)}
 
 
 def uses(expr: Expr, var: Var) -> bool:

@@ -29,15 +29,16 @@ def whole_numbers(schedule: Schedule, seed: int = 0) -> dict[Tensor, Array]:
     for tensor in schedule.inputs:
         low, high = (0, 2) if dtypes.is_bool(tensor.dtype) else (-3, 4)
         low = 0 if dtypes.is_unsigned(tensor.dtype) else low
-        found[tensor] = np.asarray(rng.integers(low, high, tensor.shape)).astype(dtypes.numpy_dtype(tensor.dtype))
+        found[tensor] = np.asarray(rng.integers(low, high, tensor.known_shape)).astype(dtypes.numpy_dtype(tensor.dtype))
     return found
 
 
 def garbage(tensor: Tensor) -> Array:
     """An array for an output that holds nonsense, so that an element nobody writes is seen."""
     dtype = dtypes.numpy_dtype(tensor.dtype)
-    bits = np.full(int(np.prod(tensor.shape)) * dtype.itemsize, 1 if dtypes.is_bool(tensor.dtype) else 0xA7, "uint8")
-    return bits.view(dtype).reshape(tensor.shape)
+    shape = tensor.known_shape
+    bits = np.full(int(np.prod(shape)) * dtype.itemsize, 1 if dtypes.is_bool(tensor.dtype) else 0xA7, "uint8")
+    return bits.view(dtype).reshape(shape)
 
 
 def check_meaning(schedule: Schedule, *, compiled: bool = False, seed: int = 0) -> None:

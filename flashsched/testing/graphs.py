@@ -64,11 +64,11 @@ class Graph:
         for tensor in self.inputs:
             dtype = dtypes.numpy_dtype(tensor.dtype)
             if not self.exact:
-                found[tensor] = rng.uniform(0.5, 2.0, tensor.shape).astype(dtype)
+                found[tensor] = rng.uniform(0.5, 2.0, tensor.known_shape).astype(dtype)
                 continue
             low, high = (0, 2) if dtypes.is_bool(tensor.dtype) else (-4, 5)
             low = 0 if dtypes.is_unsigned(tensor.dtype) else low
-            found[tensor] = rng.integers(low, high, tensor.shape).astype(dtype)
+            found[tensor] = rng.integers(low, high, tensor.known_shape).astype(dtype)
         return found
 
     def check(self, found: Sequence[Array], feeds: Mapping[Tensor, Array]) -> None:
@@ -96,7 +96,7 @@ class Graph:
         operations, epsilon = 0, 0.0
         for op in graph(self.outputs):
             if isinstance(op, ComputeOp):
-                operations += math.prod(axis.extent for axis in op.reduce_axis)
+                operations += math.prod(axis.count for axis in op.reduce_axis)
                 for node in (node for value in op.body for node in walk(value)):
                     operations += 1
                     if dtypes.is_float(node.dtype):
@@ -183,9 +183,10 @@ class Maker:
 
     def element(self, tensor: Tensor, dtype: str) -> Expr:
         """An element of *tensor* as *dtype*, small enough to be computed with."""
-        if any(size == 0 for size in tensor.shape) and not (self.empty and self.axes):
+        shape = tensor.known_shape
+        if any(size == 0 for size in shape) and not (self.empty and self.axes):
             return const(3, dtype)
-        indices = [self.index(size) for size in tensor.shape]
+        indices = [self.index(size) for size in shape]
         tables = [t for t in self.tensors if t.dtype in ("int32", "int64", "int8") and t.ndim == 1 and t.shape[0]]
         if tables and indices and tensor.shape[0] and self.draw(st.integers(0, 7)) == 0:  # an index read from memory
             table = self.one_of(*tables)
@@ -251,7 +252,7 @@ class Maker:
         return condition
 
     def output_shape(self, near: Tensor) -> tuple[int, ...]:
-        return near.shape if self.draw(st.integers(0, 2)) else self.shape(self.one_of(0, 1, 2, 3))
+        return near.known_shape if self.draw(st.integers(0, 2)) else self.shape(self.one_of(0, 1, 2, 3))
 
     def pointwise(self, near: Tensor, name: str) -> Any:
         dtype = self.dtype()

@@ -18,6 +18,7 @@ from flashsched.ops.operator import KnobsLike, Template
 from flashsched.schedule import Schedule, Trace, create_schedule
 from flashsched.schedule.default import loop_names
 from flashsched.te import dtypes
+from flashsched.te.binding import graph_sizes
 from flashsched.te.expr import Binary, Call, Compare, Expr, Select, Var
 from flashsched.te.external import ExternOp
 from flashsched.te.printing import expr_text
@@ -72,7 +73,7 @@ class Task:
         self._resizable = True
         self._remember(args)
         if shape is None and not self.shape:
-            self.shape = args[-1].shape
+            self.shape = args[-1].known_shape
 
     @classmethod
     def from_te(
@@ -91,7 +92,7 @@ class Task:
             reference: ``reference(*inputs)`` in NumPy; without it the default nest is the reference.
 
         Raises:
-            TuneError: *args* are not all inputs of the graph and then its output.
+            TuneError: *args* are not all inputs of the graph and then its output, or speak of sizes.
         """
         task = object.__new__(cls)
         fixed = list(args)
@@ -103,10 +104,17 @@ class Task:
         for op in graph(fixed[-1:]):
             if isinstance(op, PlaceholderOp) and not any(op is tensor.op for tensor in fixed):
                 raise TuneError(f"Task.from_te is not given {op.name}, an input of {fixed[-1].name}")
+        sizes = graph_sizes(fixed)
+        if sizes:
+            names = ", ".join(size.name for size in sizes)
+            raise TuneError(
+                f"a task is tuned for sizes that are numbers, and {name!r} speaks of {names}",
+                hint=f"te.bind_sizes(args, {{{sizes[0].name}: 512}}) gives the program for those sizes",
+            )
         task.operator = Operator(name, lambda: fixed, (), dtypes.DTYPES, reference)
         templates = template if isinstance(template, Mapping) else {} if template is None else {"cpu": template}
         task.operator.templates.update(templates)
-        task.op, task.dtype, task.shape, task.options = name, fixed[-1].dtype, fixed[-1].shape, {}
+        task.op, task.dtype, task.shape, task.options = name, fixed[-1].dtype, fixed[-1].known_shape, {}
         task._resizable = False
         task._remember(fixed)
         return task
@@ -196,12 +204,12 @@ class Task:
         for tensor in self.args()[:-1]:
             dtype = dtypes.numpy_dtype(tensor.dtype)
             if dtypes.is_float(tensor.dtype):
-                made.append(rng.standard_normal(tensor.shape, dtype=np.float32).astype(dtype))
+                made.append(rng.standard_normal(tensor.known_shape, dtype=np.float32).astype(dtype))
             elif dtypes.is_bool(tensor.dtype):
-                made.append(rng.integers(0, 2, tensor.shape).astype(dtype))
+                made.append(rng.integers(0, 2, tensor.known_shape).astype(dtype))
             else:
                 low = 0 if dtypes.is_unsigned(tensor.dtype) else -9
-                made.append(rng.integers(low, 10, tensor.shape).astype(dtype))
+                made.append(rng.integers(low, 10, tensor.known_shape).astype(dtype))
         return made
 
     def to_json(self) -> dict[str, Any]:
@@ -220,7 +228,7 @@ class Task:
 
 def _bytes(tensor: Tensor) -> int:
     size = dtypes.bits(tensor.dtype) // 8
-    for extent in tensor.shape:
+    for extent in tensor.known_shape:
         size *= extent
     return size
 
@@ -269,7 +277,7 @@ def _flops(args: Sequence[Tensor]) -> int:
         if isinstance(op, ComputeOp):
             points = 1
             for axis in (*op.axis, *op.reduce_axis):
-                points *= axis.extent
+                points *= axis.count
             total += points * sum(_operations(value) for value in op.body[:1])
     return total
 

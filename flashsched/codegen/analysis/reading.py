@@ -33,6 +33,7 @@ from flashsched.schedule.nest import filled_together
 from flashsched.schedule.state import State
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
+from flashsched.te.sizes import numbers, sizes_in
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
 
@@ -183,7 +184,10 @@ def turns(loop: For) -> int:
         LoweringError: it is known at run time only.
     """
     if loop.turns is None:
-        raise LoweringError(f"loop {loop.var.name!r} has {loop.extent} turns, and only numbers can be measured")
+        raise LoweringError(
+            f"loop {loop.var.name!r} has {loop.extent} turns, and only numbers can be measured",
+            hint="bind the sizes: s.bind_sizes({n: 512}) is the schedule of the program for that size",
+        )
     return loop.turns
 
 
@@ -205,6 +209,14 @@ def read_nests(state: State) -> list[Nest]:
         LoweringError: a loop's length is not a number.
     """
     roots = state.body.stmts if isinstance(state.body, Seq) else (state.body,)
+    speaks = sizes_in(
+        size for b in (*state.params, *(b for s in state.stages.values() for b in s.buffers)) for size in b.shape
+    )
+    if speaks:
+        raise LoweringError(
+            f"the schedule holds for any {', '.join(size.name for size in speaks)}, and only numbers can be measured",
+            hint=f"s.bind_sizes({{{speaks[0].name}: 512}}) is the schedule of the program for that size",
+        )
     given = {*state.params, *(b for stage in state.stages.values() if stage.output for b in stage.buffers)}
     found: list[tuple[Stmt, dict[Var, int], list[tuple[Site, list[_Raw]]]]] = []
     users: dict[Buffer, set[int]] = {}
@@ -278,7 +290,7 @@ def _site(
     reduces = frozenset(v for item in block.iters if item.kind is AxisKind.REDUCE for v in bound[item.var].vars)
     loops = tuple(loop for loop in path if turns(loop) > 1)
     work = count(block.stores)
-    domain = prod(item.extent for item in block.iters)
+    domain = prod(numbers([item.extent for item in block.iters], block.name))
     known = [(loops_of, part) for loops_of, part in guards if part < 1.0]
     return Site(block.name, loops, [], work, known, reduces, domain), raws
 
@@ -344,7 +356,9 @@ def _placed(
     place = _Place(buffer, gone, low, extents)
     physical = buffer.layout.shape(shape) if buffer.layout is not None else tuple(shape)
     strides = buffer.strides if buffer.strides is not None and kept else strides_of(physical, buffer.aligned)
-    return Memory(buffer, physical, strides, kept, given, tuple(outside)), place
+    return Memory(
+        buffer, numbers(physical, buffer.name), numbers(strides, buffer.name), kept, given, tuple(outside)
+    ), place
 
 
 def _common(uses: Sequence[_Raw]) -> tuple[For, ...]:

@@ -111,7 +111,7 @@ def _threads(around: list[Stmt]) -> list[For]:
 def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tuple[Stmt, Buffer | None]:
     outer = loop_ranges(around)
     threads = _threads(around) if together else []
-    found = [replace(a, inner=(*((t.var, t.turns) for t in threads), *a.inner)) for a in accesses(stmt, buffer)]
+    found = [replace(a, inner=(*((t.var, t.extent) for t in threads), *a.inner)) for a in accesses(stmt, buffer)]
     points = {var: limits for var, limits in outer.items() if all(var is not node.var for node in threads)}
     spans = region(found, buffer.shape, points)
     shape = tuple(span.extent for span in spans)

@@ -10,8 +10,8 @@ from flashsched.codegen.passes.guards import conjuncts, guarded
 from flashsched.codegen.passes.tidy import tidy_under
 from flashsched.schedule.ir import Alloc, For, If, Let, Seq, Stmt, seq
 from flashsched.te.expr import Expr, Var
-from flashsched.te.simplify import Linear, Ranges, at_most_zero, below
-from flashsched.te.visit import free_vars
+from flashsched.te.simplify import Linear, Ranges, at_most_zero, below, within_loop
+from flashsched.te.visit import free_vars, loop_vars
 
 __all__ = ["cut_tails"]
 
@@ -52,7 +52,7 @@ def cut_tails(body: Stmt) -> Stmt:
 def _visit(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
     match stmt:
         case For():
-            inner = {**ranges, stmt.var: (0.0, inf if stmt.turns is None else stmt.turns - 1.0)}
+            inner = within_loop(ranges, stmt.var, stmt.extent)
             return replace(stmt, body=_cut(stmt.body, inner, facts, stmt.var))
         case Seq():
             return seq([_visit(child, ranges, facts) for child in stmt.stmts])
@@ -103,7 +103,7 @@ def _conditions(stmt: Stmt, inside: Mapping[Var, _Inner]) -> Iterator[tuple[Expr
     """Each condition in *stmt*, with the loops between."""
     match stmt:
         case For():
-            span = (0.0, inf if stmt.turns is None else stmt.turns - 1.0)
+            span = within_loop({}, stmt.var, stmt.extent)[stmt.var]
             yield from _conditions(stmt.body, {**inside, stmt.var: _Inner(span, stmt.notes.get("tail") == "cut")})
         case Seq():
             for child in stmt.stmts:
@@ -121,7 +121,7 @@ def _conditions(stmt: Stmt, inside: Mapping[Var, _Inner]) -> Iterator[tuple[Expr
 
 def _parted(form: Linear, known: Mapping[Var, object]) -> tuple[Linear, Linear]:
     """The part of *form* that speaks only of *known* variables (with the constant), and the rest."""
-    outer = {key: term for key, term in form.terms.items() if free_vars(term[0]) <= known.keys()}
+    outer = {key: term for key, term in form.terms.items() if loop_vars(term[0]) <= known.keys()}
     inner = {key: term for key, term in form.terms.items() if key not in outer}
     return Linear(outer, form.constant), Linear(inner, 0)
 

@@ -25,6 +25,7 @@ from flashsched.schedule.regions import Span, accesses, region
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var, compare
 from flashsched.te.simplify import Ranges, simplify
+from flashsched.te.sizes import extent_expr, is_static, numbers
 from flashsched.te.visit import substitute, walk
 
 __all__ = ["place_prefetches"]
@@ -75,7 +76,7 @@ def _placed(loop: For, ranges: Ranges) -> Stmt:
             spans = region(accesses(loop.body, buffer, writes=False), buffer.shape, ranges)
             spans = [replace(span, first=substitute(span.first, {loop.var: ahead})) for span in spans]
             last = ranges[loop.var][1] - offset  # the last turn that has one so far ahead
-            if last >= 0:
+            if last >= 0 and is_static([span.extent for span in spans]):
                 lines = _lines(spans, buffer, {**ranges, loop.var: (0, last)})
                 wanted.append(If(compare("<", ahead, loop.extent), lines))
     return replace(loop, body=seq([*wanted, loop.body])) if wanted else loop
@@ -98,13 +99,14 @@ def _lines(spans: list[Span], buffer: Buffer, ranges: Ranges) -> Stmt:
     loops: list[tuple[Var, int]] = []
     indices: list[Expr] = []
     inner = dict(ranges)
-    for number, (span, size) in enumerate(zip(spans, buffer.shape, strict=True)):
+    extents = numbers([span.extent for span in spans], buffer.name)
+    for number, (span, extent, size) in enumerate(zip(spans, extents, buffer.shape, strict=True)):
         var, last = Var(f"line{number}"), number == len(spans) - 1
-        turns = -(-(max(span.extent, 1) - 1) // per_line) + 1 if last else span.extent
+        turns = -(-(max(extent, 1) - 1) // per_line) + 1 if last else extent
         loops.append((var, turns))
         inner[var] = (0, turns - 1)
-        step: Expr = Binary("min", var * per_line, _index(span.extent - 1)) if last else var
-        inside = Binary("max", Binary("min", span.first + step, _index(size - 1)), _index(0))
+        step: Expr = Binary("min", var * per_line, _index(extent - 1)) if last else var
+        inside = Binary("max", Binary("min", span.first + step, extent_expr(size) - 1), _index(0))
         indices.append(simplify(inside, inner))
     nest: Stmt = Prefetch(buffer, tuple(indices))
     for var, turns in reversed(loops):

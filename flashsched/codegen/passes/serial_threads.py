@@ -28,6 +28,7 @@ from flashsched.schedule.ir import (
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr
+from flashsched.te.sizes import Size, as_size
 from flashsched.te.visit import rewrite, uses
 
 __all__ = ["serial_threads"]
@@ -161,13 +162,14 @@ def _widened(alloc: Alloc, own: tuple[For, ...]) -> tuple[Buffer, Stmt]:
         shape.append(loop.turns)
     if any(isinstance(node, Extern) and old in (*node.inputs, *node.outputs) for node in walk_stmt(alloc.body)):
         raise LoweringError(f"{old.name} is each thread's own, and an extern call takes all of a buffer as one array")
-    step = 1
+    step: Size = 1
     for extent, stride in zip(old.shape, old.element_strides, strict=True):
-        step = max(step, extent * stride)
+        room = as_size(extent * stride)  # of a thread; dimensions that are sizes lie one inside the other
+        step = max(step, room) if isinstance(step, int) and isinstance(room, int) else step if step != 1 else room
     strides = list(old.element_strides)
     for extent in reversed(shape):
         strides.insert(0, step)
-        step *= max(extent, 1)
+        step = as_size(step * max(extent, 1))
     wide = replace(old, shape=(*shape, *old.shape), strides=tuple(strides) if old.strides is not None else None)
     mine = tuple(loop.var for loop in own)
 

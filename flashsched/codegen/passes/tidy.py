@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
 
 from flashsched.codegen.passes.guards import conjuncts, guarded
 from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Seq, Stmt, Store, seq
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
-from flashsched.te.expr import Compare, Const, Expr, Var
-from flashsched.te.simplify import Ranges, linear, prove, simplify
+from flashsched.te.expr import Compare, Const, Expr, SizeVar, Var
+from flashsched.te.simplify import Ranges, linear, prove, simplify, within_loop
 
 __all__ = ["EMPTY", "tidy", "tidy_under"]
 
@@ -42,7 +41,11 @@ def tidy_under(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
             body = tidy_under(stmt.body, ranges, facts)
             return EMPTY if _is_empty(body) else replace(stmt, body=body)
         case Let():
-            return Let(stmt.var, simplify(stmt.value, ranges, facts), tidy_under(stmt.body, ranges, facts))
+            value = simplify(stmt.value, ranges, facts)
+            known = value.value if isinstance(value, Const) and isinstance(stmt.var, SizeVar) else None
+            inner = ranges if known is None else {**ranges, stmt.var: (known, known)}
+            body = tidy_under(stmt.body, inner, facts)
+            return EMPTY if _is_empty(body) else Let(stmt.var, value, body)
         case If():
             return _if(stmt, ranges, facts)
         case Store():
@@ -67,7 +70,7 @@ def _for(node: For, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
         return EMPTY
     if turns == 1 and not (node.kind.is_block or node.kind.is_thread or node.kind is LoopKind.TENSORIZE):
         return tidy_under(substituted(node.body, {node.var: Const(0, dtypes.INDEX)}), ranges, facts)
-    inner = {**ranges, node.var: (0.0, inf if turns is None else turns - 1.0)}
+    inner = within_loop(ranges, node.var, node.extent)
     body = tidy_under(node.body, inner, facts)
     if _is_empty(body):
         return EMPTY

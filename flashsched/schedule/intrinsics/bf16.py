@@ -10,8 +10,8 @@ rounding of another order, and where values are smaller than 2**-126.
 from __future__ import annotations
 
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
+from flashsched.te.declare import compute, placeholder, reduce_axis
 from flashsched.te.functions import sum as te_sum
-from flashsched.te.tensor import compute, placeholder, reduce_axis
 
 __all__ = ["BF16_DOT"]
 

@@ -7,8 +7,9 @@ without fused multiply-add; on one that has it, plain loops are compiled to the 
 from __future__ import annotations
 
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
+from flashsched.te.declare import compute, placeholder, reduce_axis
 from flashsched.te.functions import sum as te_sum
-from flashsched.te.tensor import Tensor, compute, placeholder, reduce_axis
+from flashsched.te.tensor import Tensor
 
 __all__ = ["FMA"]
 

@@ -7,8 +7,8 @@ loops give. Weights lie packed: 4 values of the reduction for each of 16 columns
 from __future__ import annotations
 
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
+from flashsched.te.declare import compute, placeholder, reduce_axis
 from flashsched.te.functions import sum as te_sum
-from flashsched.te.tensor import compute, placeholder, reduce_axis
 
 __all__ = ["VNNI_DOT"]
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from flashsched.errors import StructureError, UnknownNameError, did_you_mean
 from flashsched.schedule.derive import derive, in_shared
 from flashsched.schedule.ir import For, LoopKind, blocks, walk_stmt
-from flashsched.schedule.primitives.loops import loops_around, require_independent, require_serial, set_kind
+from flashsched.schedule.primitives.loops import (
+    loops_around,
+    require_independent,
+    require_number,
+    require_serial,
+    set_kind,
+)
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
+from flashsched.te.expr import same
 
 __all__ = ["bind"]
 
@@ -58,16 +65,18 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
     kind = _AXES[axis]
     require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")
     require_independent(state, stage, node, loop, kind)
+    if kind.is_thread:
+        require_number(state, node, loop, "bound to the threads of a block")
     around = loops_around(state, node)
     root = around[0] if around else node
     for found in walk_stmt(root):
-        if isinstance(found, For) and found.kind is kind and found.turns != node.turns:
+        if isinstance(found, For) and found.kind is kind and not same(found.extent, node.extent):
             refuse(
                 state,
-                f"loop {found.var.name!r} is bound to {axis} with {found.turns} turns, and {loop!r} has {node.turns}",
+                f"loop {found.var.name!r} is bound to {axis} with {found.extent} turns, and {loop!r} has {node.extent}",
                 error=StructureError,
                 loop=found.var,
-                hint=f"split {loop!r} so that one part has {found.turns} turns, and bind that part",
+                hint=f"split {loop!r} so that one part has {found.extent} turns, and bind that part",
             )
     state = set_kind(state, node, kind)
     inside = {block.name for block in blocks(node.body)} - {stage} if kind.is_thread else set()

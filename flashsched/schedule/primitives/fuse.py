@@ -9,8 +9,8 @@ from flashsched.schedule.primitives.loops import iterates, pragmas_of, renamed, 
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
-from flashsched.te import dtypes
-from flashsched.te.expr import Const, Var
+from flashsched.te.expr import Var, is_const
+from flashsched.te.simplify import simplify
 
 __all__ = ["fuse"]
 
@@ -92,9 +92,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
     known = state.stage(stage)
     name = known.unused_name(f"{first}.{second}")
     var = Var(name)
-    n, m = outer.turns, inner.turns
-    assert n is not None
-    assert m is not None
+    m = inner.extent
     around = loop_ranges(path_to(state.body, lambda node: node is outer)[:-1])
 
     said = {key: value for key, value in outer.notes.items() if key.startswith("@")}  # what `annotate` put there
@@ -102,9 +100,10 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
 
     def rewrite(_: For) -> Stmt:
         body = substituted(
-            inner.body, {outer.var: var // m, inner.var: var % m} if m else {outer.var: var, inner.var: var}
+            inner.body,
+            {outer.var: var, inner.var: var} if is_const(m, 0) else {outer.var: var // m, inner.var: var % m},
         )
-        whole = For(var, Const(n * m, dtypes.INDEX), body, notes=notes)
+        whole = For(var, simplify(outer.extent * m), body, notes=notes)
         return simplified(whole, around)
 
     state = state.with_body(replace_loop(state.body, outer.var, rewrite))

@@ -26,6 +26,7 @@ __all__ = [
     "require_count",
     "require_independent",
     "require_no_init",
+    "require_number",
     "require_serial",
     "require_whole",
     "require_unmarked",
@@ -88,6 +89,18 @@ def require_count(state: State, what: str, value: int) -> int:
     if value < 1:
         refuse(state, f"{what} must be at least 1, got {value}", error=ArgumentError, hint=f"it counts turns: {what}=4")
     return value
+
+
+def require_number(state: State, loop: For, name: str, verb: str) -> None:
+    """Refuse a loop whose extent is known only when the kernel is called."""
+    if loop.turns is None:
+        refuse(
+            state,
+            f"loop {name!r} has {loop.extent} turns, and only a loop whose turns are a number can be {verb}",
+            error=StructureError,
+            loop=loop.var,
+            hint=f"split it by a number first, and take the inner loop: split({name!r}, factor=8)",
+        )
 
 
 def require_independent(state: State, stage: str, loop: For, name: str, kind: LoopKind) -> None:

@@ -17,6 +17,7 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Binary, Expr, Select, Var, logical_and
+from flashsched.te.sizes import Size
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp, Read, Reduce, Reducer
 from flashsched.te.visit import free_vars, rewrite, substitute
 
@@ -264,7 +265,5 @@ def _in_order(state: State, stage: str, wanted: list[str]) -> State:
     return derive(state.with_stage(replace(known, steps=(*known.steps, last))), stage)
 
 
-def _extent(node: For) -> int:
-    turns = node.turns
-    assert turns is not None
-    return turns
+def _extent(node: For) -> Size:
+    return node.extent if node.turns is None else node.turns

@@ -12,7 +12,8 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.primitives.tails import require_tail, room_for_padding, tail_body, tail_index
 from flashsched.schedule.state import State, refuse
 from flashsched.te import dtypes
-from flashsched.te.expr import Const, Var, compare
+from flashsched.te.expr import Const, Expr, Var, compare, is_const
+from flashsched.te.simplify import prove, simplify
 
 __all__ = ["split"]
 
@@ -64,20 +65,19 @@ def split(
         ScheduleError: *loop* is absent or not serial; neither or both of *factor* and *nparts* are given, or below 1.
         ArgumentError: there is no such *tail*, or fewer than *factor* turns to shift a tile into.
         OutputError: an output would be padded.
-        StructureError: a loop would be padded that is only a part of its axis.
+        StructureError: a loop would be padded that is only a part of its axis; or padded or shifted where its turns are
+            no number.
         DependenceError: a reduction would be shifted, and compute some points twice.
     """
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "split", f"split first, then mark '{loop}.i'")
     require_unmarked(state, node, loop, "split")
-    turns = node.turns
-    assert turns is not None
     if factor is not None and nparts is None:
-        inner_turns = require_count(state, "factor", factor)
-        outer_turns = -(-turns // inner_turns)
+        inner_turns: Expr = Const(require_count(state, "factor", factor), dtypes.INDEX)
+        outer_turns = _parts(node.extent, factor)
     elif nparts is not None and factor is None:
-        outer_turns = require_count(state, "nparts", nparts)
-        inner_turns = -(-turns // outer_turns)
+        outer_turns = Const(require_count(state, "nparts", nparts), dtypes.INDEX)
+        inner_turns = _parts(node.extent, nparts)
     else:
         refuse(
             state,
@@ -86,7 +86,7 @@ def split(
             loop=node.var,
             hint="factor=4 makes inner loops of 4 turns, nparts=4 an outer loop of 4",
         )
-    ragged = outer_turns * inner_turns != turns
+    ragged = prove(compare("==", outer_turns * inner_turns, node.extent), {}) is not True
     tail = require_tail(state, stage, node, loop, tail, inner_turns, ragged=ragged)
     known = state.stage(stage)
     names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
@@ -95,13 +95,13 @@ def split(
     around = loop_ranges(path_to(state.body, lambda n: n is node)[:-1])
 
     def rewrite(old: For) -> Stmt:
-        factor = max(inner_turns, 1)  # an empty loop stays what both parts run over
-        index = tail_index(tail, outer, inner, factor, turns)
+        step = Const(1, dtypes.INDEX) if is_const(inner_turns, 0) else inner_turns  # an empty loop: what both run over
+        index = tail_index(tail, outer, inner, step, node.extent)
         body = substituted(old.body, {old.var: index})
         if ragged:
-            body = tail_body(state, stage, old, body, compare("<", index, Const(turns, dtypes.INDEX)), tail)
-        tiled = For(inner, Const(inner_turns, dtypes.INDEX), body, notes=MappingProxyType(notes))
-        whole = For(outer, Const(outer_turns, dtypes.INDEX), tiled, notes=old.notes)
+            body = tail_body(state, stage, old, body, compare("<", index, node.extent), tail)
+        tiled = For(inner, inner_turns, body, notes=MappingProxyType(notes))
+        whole = For(outer, outer_turns, tiled, notes=old.notes)
         return simplified(whole, around)
 
     state = state.with_body(replace_loop(state.body, node.var, rewrite))
@@ -111,3 +111,8 @@ def split(
     if tail == "pad":
         state = room_for_padding(state, stage, (outer, inner), loop)
     return state, names
+
+
+def _parts(turns: Expr, size: int) -> Expr:
+    """How many parts of *size* turns, the last perhaps not full, *turns* are."""
+    return simplify((turns + (size - 1)) // size)

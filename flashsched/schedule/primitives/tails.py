@@ -17,9 +17,9 @@ from flashsched.schedule.primitives.loops import block_of, require_whole
 from flashsched.schedule.primitives.transform_layout import require_one_place_each
 from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
-from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var
-from flashsched.te.simplify import bounds
+from flashsched.te.simplify import bounds, simplify
+from flashsched.te.sizes import numbers
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import free_vars, uses
 
@@ -29,14 +29,17 @@ TAILS = ("guard", "cut", "mask", "pad", "shift")
 """The strategies: a condition (as lowering likes it, cut out of full tiles, kept as a mask), more memory, overlap."""
 
 
-def require_tail(state: State, stage: str, loop: For, name: str, tail: str, factor: int, *, ragged: bool) -> str:
+_DONE = {"pad": "padded", "shift": "shifted"}
+
+
+def require_tail(state: State, stage: str, loop: For, name: str, tail: str, factor: Expr, *, ragged: bool) -> str:
     """The strategy for *loop*, split by *factor*: *tail*, which must be sound, where the last tile is *ragged*.
 
     Raises:
         ArgumentError: there is no such strategy, or the loop is too short to be shifted.
         DependenceError: the points of the stage may not be computed twice, which ``"shift"`` does.
         OutputError: ``"pad"`` would write beyond what the caller passes.
-        StructureError: ``"pad"`` would write what another turn of a loop around has computed.
+        StructureError: ``"pad"`` would write what another turn of a loop around has computed; the turns are no number.
     """
     if tail not in TAILS:
         refuse(
@@ -50,6 +53,14 @@ def require_tail(state: State, stage: str, loop: For, name: str, tail: str, fact
         return "guard"  # a condition that always holds
     if tail in ("pad", "shift"):
         require_unscanned(state, state.stage(stage), "padded" if tail == "pad" else "computed twice")
+    if tail in ("pad", "shift") and not (isinstance(factor, Const) and isinstance(loop.extent, Const)):
+        refuse(
+            state,
+            f"loop {name!r} has {loop.extent} turns, and a tail can be {_DONE[tail]} only where its length is a number",
+            error=StructureError,
+            loop=loop.var,
+            hint="use tail='cut', 'mask' or 'guard'",
+        )
     if tail == "pad":
         _require_room(state, stage, loop, name)
     if tail == "shift":
@@ -83,7 +94,7 @@ def _require_room(state: State, stage: str, loop: For, name: str) -> None:
             )
 
 
-def _require_twice(state: State, stage: str, loop: For, name: str, factor: int) -> None:
+def _require_twice(state: State, stage: str, loop: For, name: str, factor: Expr) -> None:
     block = block_of(state, stage)
     if block.reduces or any(load.buffer in state.stage(stage).buffers for load in block_loads(block)):
         refuse(
@@ -93,7 +104,7 @@ def _require_twice(state: State, stage: str, loop: For, name: str, factor: int) 
             loop=loop.var,
             hint="use tail='cut' or 'guard'; or let cache_write take the sum, and shift the loops that copy it",
         )
-    if loop.turns is not None and loop.turns < factor:
+    if loop.turns is not None and isinstance(factor, Const) and loop.turns < factor.value:
         refuse(
             state,
             f"loop {name!r} has {loop.turns} turns, and a tile of {factor} can't be shifted into them",
@@ -103,11 +114,11 @@ def _require_twice(state: State, stage: str, loop: For, name: str, factor: int) 
         )
 
 
-def tail_index(tail: str, outer: Expr, inner: Expr, factor: int, turns: int) -> Expr:
+def tail_index(tail: str, outer: Expr, inner: Expr, factor: Expr, turns: Expr) -> Expr:
     """The turn of the loop that was, made of the two that are now."""
     first = outer * factor
     if tail == "shift":
-        first = Binary("min", first, Const(turns - factor, dtypes.INDEX))
+        first = Binary("min", first, simplify(turns - factor))
     return first + inner
 
 
@@ -157,7 +168,7 @@ def room_for_padding(state: State, stage: str, loops: tuple[Var, ...], name: str
                     block=stage,
                     hint="use tail='guard' or 'cut'",
                 )
-            iters[number] = replace(item, extent=max(item.extent, int(last) + 1 - item.begin))
+            iters[number] = replace(item, extent=max(numbers((item.extent,), name)[0], int(last) + 1 - item.begin))
     wide = replace(block, iters=tuple(iters))
     state = state.with_body(rewrite_stmt(state.body, lambda node: wide if node is block else None))
     shape = tuple(item.extent for item in iters if item.kind is AxisKind.SPATIAL)

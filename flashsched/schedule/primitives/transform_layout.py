@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from flashsched.errors import ArgumentError, LayoutError, OutputError, StructureError
 from flashsched.schedule.disjoint import digit
@@ -12,6 +13,7 @@ from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Var, is_const
+from flashsched.te.sizes import Shape
 
 __all__ = ["require_one_place_each", "transform_layout"]
 
@@ -68,7 +70,7 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
     return state, ()
 
 
-def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tuple[int, ...]) -> None:
+def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: Shape) -> None:
     """Refuse a map whose outputs are not the digits of each index in some mixed radix, every digit once."""
     digits: dict[Var, list[tuple[int, float]]] = {var: [] for var in layout.inputs}
     for expr in layout.outputs:
@@ -89,11 +91,12 @@ def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: tu
             if low != reach:
                 break
             reach = high
-        if reach < extent or len({low for low, _ in found}) != len(found):
+        enough = inf if not isinstance(extent, int) else extent
+        if reach < enough or len({low for low, _ in found}) != len(found):
             refuse(
                 state,
                 f"the layout {layout} does not give each element of {stage!r} a place of its own: "
-                f"{var.name} takes {extent} values, and its parts tell {int(min(reach, extent))} apart",
+                f"{var.name} takes {extent} values, and its parts tell {int(min(reach, enough))} apart",
                 error=LayoutError,
                 hint=f"{var.name} // c and {var.name} % c with one c keep all of it",
             )

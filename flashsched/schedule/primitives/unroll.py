@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashsched.errors import LimitError
 from flashsched.schedule.ir import LoopKind
-from flashsched.schedule.primitives.loops import require_serial, set_kind
+from flashsched.schedule.primitives.loops import require_number, require_serial, set_kind
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 
@@ -36,10 +36,12 @@ def unroll(state: State, stage: str, loop: str) -> Result:
           C[i] = A[i] + 1.0
 
     Raises:
-        ScheduleError: *loop* is absent, has a kind already, or has more than `MOST_TURNS` turns.
+        ScheduleError: *loop* is absent, has a kind already, or has more than `MOST_TURNS` turns, or as many as a size
+            says.
     """
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "unrolled", "a loop has one kind; undo the other or split the loop")
+    require_number(state, node, loop, "unrolled")
     if node.turns is not None and node.turns > MOST_TURNS:
         refuse(
             state,

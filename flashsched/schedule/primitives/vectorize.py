@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from flashsched.errors import LimitError, StructureError
 from flashsched.schedule.ir import For, LoopKind
-from flashsched.schedule.primitives.loops import loops_inside, require_independent, require_serial, set_kind
+from flashsched.schedule.primitives.loops import (
+    loops_inside,
+    require_independent,
+    require_number,
+    require_serial,
+    set_kind,
+)
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 
@@ -35,7 +41,7 @@ def vectorize(state: State, stage: str, loop: str) -> Result:
 
     Raises:
         ScheduleError: *loop* is absent, has a kind already, runs over a reduction, is not innermost, or has more than
-            `MOST_LANES` turns.
+            `MOST_LANES` turns, or as many as a size says.
     """
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "vectorized", "a loop has one kind; split it to give each part its own")
@@ -49,6 +55,7 @@ def vectorize(state: State, stage: str, loop: str) -> Result:
             loop=node.var,
             hint=f"reorder so that {loop!r} comes last",
         )
+    require_number(state, node, loop, "vectorized")
     if node.turns is not None and node.turns > MOST_LANES:
         refuse(
             state,
