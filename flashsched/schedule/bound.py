@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from flashsched.schedule.ir import Alloc, Block, Buffer, Let, Load, Program, Stmt, Store, map_exprs, rewrite_stmt
+from flashsched.schedule.ir import (
+    Alloc,
+    Block,
+    Buffer,
+    Let,
+    Load,
+    Prefetch,
+    Program,
+    Stmt,
+    Store,
+    map_exprs,
+    rewrite_stmt,
+)
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, SizeVar, Var
 from flashsched.te.sizes import Shape, Size, Sizes, as_size
@@ -59,8 +71,8 @@ class Bound:
 
         def change(node: Stmt) -> Stmt | None:
             match node:
-                case Store():
-                    return Store(self.buffer(node.buffer), node.indices, node.value)
+                case Store() | Prefetch():
+                    return replace(node, buffer=self.buffer(node.buffer))
                 case Alloc():
                     return Alloc(self.buffer(node.buffer), node.body)
                 case Block():

@@ -17,6 +17,7 @@ from flashsched.schedule.schedule import Schedule, create_schedule
 from flashsched.schedule.trace import Trace
 from flashsched.te import dtypes
 from flashsched.te.evaluate import Array, run_graph
+from flashsched.te.sizes import Sizes, size_value
 from flashsched.te.tensor import Tensor, graph
 
 __all__ = ["check_meaning", "check_round_trip", "garbage", "whole_numbers"]
@@ -33,10 +34,10 @@ def whole_numbers(schedule: Schedule, seed: int = 0) -> dict[Tensor, Array]:
     return found
 
 
-def garbage(tensor: Tensor) -> Array:
+def garbage(tensor: Tensor, sizes: Sizes | None = None) -> Array:
     """An array for an output that holds nonsense, so that an element nobody writes is seen."""
     dtype = dtypes.numpy_dtype(tensor.dtype)
-    shape = tensor.known_shape
+    shape = tuple(size_value(size, sizes or {}) for size in tensor.shape)
     bits = np.full(int(np.prod(shape)) * dtype.itemsize, 1 if dtypes.is_bool(tensor.dtype) else 0xA7, "uint8")
     return bits.view(dtype).reshape(shape)
 

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from flashsched import te
 from flashsched.te import dtypes
 from flashsched.te.evaluate import Array, run_graph
-from flashsched.te.expr import Binary, Expr, const
+from flashsched.te.expr import Binary, Expr, SizeVar, const
+from flashsched.te.simplify import bounds
+from flashsched.te.sizes import Shape, Size, Sizes, as_size, extent_expr, is_static, size_value, sizes_in
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, graph
 from flashsched.te.visit import walk
 from flashsched.testing.recurrences import recurrence
 
-__all__ = ["REDUCERS", "Graph", "graphs", "sum_and_least"]
+__all__ = ["REDUCERS", "Graph", "graphs", "some_sizes", "sum_and_least"]
 
 Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -32,16 +34,18 @@ _MOST_ELEMENTS = 500  # of one tensor
 _MOST_REDUCED = 60  # points that are combined into one element
 _WHOLE = ("float32", "float32", "float64", "int32", "int32", "int64", "int16", "int8", "uint8", "bool")
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
+_LARGEST = 11  # of a size that is known only when the inputs are
 _LIMIT = 8  # what a whole number read from a stage is clipped to, before floats are made of it
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A drawn program: *outputs* of *inputs* (in the order in which a kernel takes them)."""
+    """A drawn program: *outputs* of *inputs* (in the order in which a kernel takes them), for any *sizes*."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     exact: bool
+    sizes: tuple[SizeVar, ...] = ()
 
     def __repr__(self) -> str:
         lines = []
@@ -57,18 +61,19 @@ class Graph:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # what hypothesis shows of a failing example
         printer.text(repr(self))
 
-    def feeds(self, seed: int = 0) -> dict[Tensor, Array]:
-        """Random arrays for the inputs."""
+    def feeds(self, seed: int = 0, sizes: Sizes | None = None) -> dict[Tensor, Array]:
+        """Random arrays for the inputs, for these *sizes*."""
         rng = np.random.default_rng(seed)
         found: dict[Tensor, Array] = {}
         for tensor in self.inputs:
             dtype = dtypes.numpy_dtype(tensor.dtype)
+            shape = tuple(size_value(size, sizes or {}) for size in tensor.shape)
             if not self.exact:
-                found[tensor] = rng.uniform(0.5, 2.0, tensor.known_shape).astype(dtype)
+                found[tensor] = rng.uniform(0.5, 2.0, shape).astype(dtype)
                 continue
             low, high = (0, 2) if dtypes.is_bool(tensor.dtype) else (-4, 5)
             low = 0 if dtypes.is_unsigned(tensor.dtype) else low
-            found[tensor] = rng.integers(low, high, tensor.known_shape).astype(dtype)
+            found[tensor] = rng.integers(low, high, shape).astype(dtype)
         return found
 
     def check(self, found: Sequence[Array], feeds: Mapping[Tensor, Array]) -> None:
@@ -80,7 +85,7 @@ class Graph:
         wanted = run_graph(self.outputs, feeds, None if self.exact else "float64")
         for tensor, ours, reference in zip(self.outputs, found, wanted, strict=True):
             assert ours.dtype == dtypes.numpy_dtype(tensor.dtype), f"{tensor.name} is {ours.dtype}"
-            assert ours.shape == tensor.shape, f"{tensor.name} has shape {ours.shape}"
+            assert ours.shape == reference.shape, f"{tensor.name} has shape {ours.shape}"
             if self.exact:
                 np.testing.assert_array_equal(ours, reference, err_msg=tensor.name)
             else:
@@ -96,7 +101,7 @@ class Graph:
         operations, epsilon = 0, 0.0
         for op in graph(self.outputs):
             if isinstance(op, ComputeOp):
-                operations += math.prod(axis.count for axis in op.reduce_axis)
+                operations += math.prod(_most(axis.extent) for axis in op.reduce_axis)
                 for node in (node for value in op.body for node in walk(value)):
                     operations += 1
                     if dtypes.is_float(node.dtype):
@@ -104,11 +109,25 @@ class Graph:
         return 2 * operations * epsilon
 
 
+def some_sizes(drawn: Graph) -> st.SearchStrategy[dict[SizeVar, int]]:
+    """Numbers for the sizes of a graph."""
+    return st.fixed_dictionaries({size: st.sampled_from((0, 1, 2, 3, 5, 7, 8, _LARGEST)) for size in drawn.sizes})
+
+
+def _most(size: Size) -> int:
+    """What *size* is at most."""
+    return size_value(size, dict.fromkeys(sizes_in((size,)), _LARGEST))
+
+
 @st.composite
-def graphs(draw: Draw, most_stages: int = 4) -> Graph:
-    """A graph of up to *most_stages* stages: element-wise, broadcasts, reductions, stencils, gathers, casts."""
+def graphs(draw: Draw, most_stages: int = 4, sized: bool = False) -> Graph:
+    """A graph of up to *most_stages* stages: element-wise, broadcasts, reductions, stencils, gathers, casts.
+
+    Where they may be *sized*, one in four speaks of sizes that are known only when its inputs are.
+    """
     exact = draw(st.integers(0, 3)) > 0
-    maker = Maker(draw, exact)
+    names = draw(st.sampled_from(("", "", "", "", "", "", "n", "nm"))) if sized else ""
+    maker = Maker(draw, exact, tuple(te.var(name) for name in names))
     for _ in range(draw(st.integers(1, 3))):
         maker.placeholder()
     for _ in range(draw(st.integers(1, most_stages))):
@@ -116,15 +135,18 @@ def graphs(draw: Draw, most_stages: int = 4) -> Graph:
     made = [tensor for tensor in maker.tensors if isinstance(tensor.op, ComputeOp)]
     outputs = [made[-1], *(tensor for tensor in made[:-1] if draw(st.integers(0, 4)) == 0)]
     inputs = [op.output(0) for op in graph(outputs) if isinstance(op, PlaceholderOp)]
-    return Graph(tuple(inputs), tuple(outputs), exact)
+    if maker.sizes and maker.tensors[0] not in inputs:
+        inputs.insert(0, maker.tensors[0])  # which says what the sizes are
+    return Graph(tuple(inputs), tuple(outputs), exact, maker.sizes)
 
 
 class Maker:
     """Draws one tensor after another; each may read all before it."""
 
-    def __init__(self, draw: Draw, exact: bool) -> None:
+    def __init__(self, draw: Draw, exact: bool, sizes: tuple[SizeVar, ...]) -> None:
         self.draw = draw
         self.exact = exact
+        self.sizes = sizes
         self.tensors: list[Tensor] = []
         self.axes: tuple[Axis, ...] = ()  # those of the stage that is being drawn
         self.empty = False  # whether it has no points at all, so that nothing is read
@@ -132,19 +154,28 @@ class Maker:
     def one_of(self, *items: Any) -> Any:
         return self.draw(st.sampled_from(items))
 
-    def shape(self, rank: int) -> tuple[int, ...]:
-        sizes: list[int] = []
+    def size(self) -> Size:
+        """The extent of a dimension: a number, or something of the graph's sizes."""
+        if self.sizes and self.draw(st.booleans()):
+            var = self.one_of(*self.sizes)
+            chosen: Size = self.one_of(var, var, var, var + 1, 2 * var)
+            return chosen
+        return 0 if self.draw(st.integers(0, 24)) == 0 else int(self.one_of(*_SIZES))
+
+    def shape(self, rank: int) -> Shape:
+        sizes: list[Size] = []
         for _ in range(rank):
-            room = _MOST_ELEMENTS // max(1, math.prod(sizes))
-            size = 0 if self.draw(st.integers(0, 24)) == 0 else self.one_of(*_SIZES)
-            sizes.append(size if size <= room else 1)
+            room = _MOST_ELEMENTS // max(1, math.prod(map(_most, sizes)))
+            size = self.size()
+            sizes.append(size if _most(size) <= room else 1)
         return tuple(sizes)
 
     def dtype(self) -> str:
         return str(self.one_of(*(_WHOLE if self.exact else _FLOATS)))
 
     def placeholder(self) -> None:
-        shape = self.shape(self.one_of(0, 1, 1, 2, 2, 3, 4))
+        first = self.sizes and not self.tensors
+        shape = self.sizes if first else self.shape(self.one_of(0, 1, 1, 2, 2, 3, 4))
         self.tensors.append(te.placeholder(shape, self.dtype(), f"P{len(self.tensors)}"))
 
     def stage(self) -> None:
@@ -158,14 +189,31 @@ class Maker:
 
     def begin(self, axes: Sequence[Axis]) -> None:
         self.axes = tuple(axes)
-        self.empty = any(axis.extent == 0 for axis in axes)
+        self.empty = any(isinstance(axis.extent, int) and axis.extent == 0 for axis in axes)
+
+    def sized_index(self, size: Size) -> tuple[Expr, bool]:
+        """An index that lies in ``0 .. size - 1`` at each point of the stage, and whether it does even if *size* is 0.
+
+        As `index`, where *size* or the extent of an axis may be no number.
+        """
+        last = extent_expr(size) - 1
+        forms = [(const(0, dtypes.INDEX), False), (last, False)] if not isinstance(size, int) or size else []
+        for axis in self.axes:
+            offset = axis - axis.begin if axis.begin else axis
+            room = as_size(extent_expr(size) - axis.extent)
+            if bounds(extent_expr(room), {})[0] >= 0:
+                forms += [(offset, True)] * 6 + [(last - offset, True), (offset + room, True)]
+            if not isinstance(size, int) or size:
+                forms += [(te.clip(offset - 1, 0, last), False), (offset % size, False)]
+        expr, safe = self.one_of(*forms)
+        return expr, safe or isinstance(size, int)
 
     def index(self, size: int) -> Expr:
         """An index that lies in ``0 .. size - 1`` at each point of the stage."""
         forms: list[Expr] = [const(self.draw(st.integers(0, size - 1)), dtypes.INDEX)] if size else []
         for axis in self.axes:
             offset = axis - axis.begin if axis.begin else axis
-            last = axis.extent - 1
+            last = axis.count - 1
             if self.empty or last < size:
                 forms += [offset] * 4
             if last < size and size:
@@ -174,7 +222,7 @@ class Maker:
                 forms += [offset + (size - 1 - last)]
             if size:
                 forms += [offset % size, te.minimum(offset, size - 1)]
-                divisor = -(-axis.extent // size)
+                divisor = -(-axis.count // size)
                 forms += [offset // divisor] if divisor > 1 else []
             if last > 0 and (stride := (size - 1) // last) > 1:
                 forms.append(offset * stride)
@@ -183,15 +231,24 @@ class Maker:
 
     def element(self, tensor: Tensor, dtype: str) -> Expr:
         """An element of *tensor* as *dtype*, small enough to be computed with."""
-        shape = tensor.known_shape
-        if any(size == 0 for size in shape) and not (self.empty and self.axes):
+        first = isinstance(tensor.op, PlaceholderOp)
+        if any(isinstance(size, int) and size == 0 for size in tensor.shape) and not (self.empty and self.axes):
             return const(3, dtype)
-        indices = [self.index(size) for size in shape]
-        tables = [t for t in self.tensors if t.dtype in ("int32", "int64", "int8") and t.ndim == 1 and t.shape[0]]
+        if not is_static((*tensor.shape, *(axis.extent for axis in self.axes))):
+            if self.empty:
+                return const(3, dtype)
+            found = [self.sized_index(size) for size in tensor.shape]
+            value = tensor[tuple(index for index, _ in found)]
+            tests = [size > 0 for size, (_, safe) in zip(tensor.shape, found, strict=True) if not safe]
+            return self.tame(te.select(te.all(*tests), value, const(1, value.dtype)) if tests else value, first, dtype)
+        indices = [self.index(size) for size in tensor.known_shape]
+        tables = [
+            t for t in self.tensors if t.dtype in ("int32", "int64", "int8") and t.ndim == 1 and t.shape[0] in _SIZES
+        ]
         if tables and indices and tensor.shape[0] and self.draw(st.integers(0, 7)) == 0:  # an index read from memory
             table = self.one_of(*tables)
-            indices[0] = te.clip(table[self.index(table.shape[0])], 0, min(tensor.shape[0] - 1, 100))
-        return self.tame(tensor[tuple(indices)], isinstance(tensor.op, PlaceholderOp), dtype)
+            indices[0] = te.clip(table[self.index(table.known_shape[0])], 0, min(tensor.known_shape[0] - 1, 100))
+        return self.tame(tensor[tuple(indices)], first, dtype)
 
     def tame(self, value: Expr, first: bool, dtype: str) -> Expr:
         """*value* as *dtype*, whole and small where that is a float, or near 1 in a graph that is not exact."""
@@ -247,12 +304,14 @@ class Maker:
         if not self.axes:
             return const(self.draw(st.booleans()))
         axis = self.one_of(*self.axes)
-        bound = axis.begin + self.draw(st.integers(0, axis.extent))
+        extent = axis.extent
+        within = self.draw(st.integers(0, extent)) if isinstance(extent, int) else extent - self.draw(st.integers(0, 2))
+        bound = axis.begin + within
         condition: Expr = self.one_of(axis < bound, axis >= bound, axis % 2 == 0, te.all(axis >= 1, axis < bound))
         return condition
 
-    def output_shape(self, near: Tensor) -> tuple[int, ...]:
-        return near.known_shape if self.draw(st.integers(0, 2)) else self.shape(self.one_of(0, 1, 2, 3))
+    def output_shape(self, near: Tensor) -> Shape:
+        return near.shape if self.draw(st.integers(0, 2)) else self.shape(self.one_of(0, 1, 2, 3))
 
     def pointwise(self, near: Tensor, name: str) -> Any:
         dtype = self.dtype()
@@ -317,9 +376,9 @@ class Maker:
         dtype = self.dtype() if self.exact else str(self.one_of("float32", "float64"))
         axes, points = [], 1
         for number in range(self.one_of(1, 1, 2)):
-            size = 0 if self.draw(st.integers(0, 24)) == 0 else self.one_of(*_SIZES)
-            size = size if points * size <= _MOST_REDUCED else 1
-            points *= max(size, 1)
+            size = self.size()
+            size = size if points * _most(size) <= _MOST_REDUCED else 1
+            points *= max(_most(size), 1)
             begin = self.one_of(0, 0, 0, 1, 3, -2)
             axes.append(te.reduce_axis((begin, begin + size), f"k{number}"))
         reducers = ["min", "max"]
@@ -328,7 +387,7 @@ class Maker:
         if dtypes.is_int(dtype):
             reducers += ["prod"]
         reducer = self.one_of(*reducers)
-        if not self.exact and any(axis.extent == 0 for axis in axes):
+        if not self.exact and any(not isinstance(axis.extent, int) or axis.extent == 0 for axis in axes):
             reducer = "sum"  # whose identity a later stage may read
         tuples = self.exact and not dtypes.is_bool(dtype) and self.draw(st.integers(0, 5)) == 0
 

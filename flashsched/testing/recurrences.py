@@ -46,7 +46,7 @@ def recurrence(maker: Maker, near: Tensor, name: str) -> Any:
     def further(*axes: Axis) -> Expr:
         value = earlier(*axes)
         if between is not None and 0 not in between.shape and not maker.empty:
-            value = value + maker.tame(between[axes[0], maker.index(between.shape[1])], False, dtype)
+            value = value + maker.tame(between[axes[0], maker.index(between.known_shape[1])], False, dtype)
         chosen: Expr = maker.one_of(
             value, te.maximum(value, maker.value(near, dtype)), value + maker.element(near, dtype)
         )

@@ -29,6 +29,7 @@ CPU_PRIMITIVES = (
 )  # fmt: skip
 """What is drawn from, the more often the more can go wrong with it."""
 
+_LONGEST = 22  # turns of a loop that depend on a size
 _MOST_POINTS = 50_000  # a few tenths of a second in the interpreter
 
 GPU_PRIMITIVES = (*CPU_PRIMITIVES, "bind", "bind", "bind")
@@ -72,5 +73,5 @@ def take_step(draw: Draw, schedule: Schedule, primitive: str) -> bool:
 def _points(stmt: Stmt, turns: int = 1) -> int:
     """How often blocks are run, whatever their conditions say."""
     if isinstance(stmt, For):
-        turns *= stmt.turns or 0
+        turns *= _LONGEST if stmt.turns is None else stmt.turns
     return turns if isinstance(stmt, Block) else sum(_points(inner, turns) for inner in sub_stmts(stmt))

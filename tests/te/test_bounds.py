@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.te.expr import Compare, Const, Expr, SizeVar, Var
-from flashsched.te.extremes import most
+from flashsched.te.limits import greatest
 from flashsched.te.linear import Linear
 from flashsched.te.simplify import bounds, linear, prove, simplify, within_loop
 from flashsched.te.visit import substitute
@@ -76,10 +76,10 @@ def test_forms(expr: Expr, loops: tuple[Var, ...], text: str) -> None:
 
 
 def test_the_greatest_value_in_terms_of_sizes() -> None:
-    last = most(linear(i * m + j, inside(i, j)), inside(i, j))
+    last = greatest(linear(i * m + j, inside(i, j)), inside(i, j))
     assert last is not None
     assert str((last + Linear({}, 1)).expr()) == "m * n"
-    assert most(linear(i * j), {}) is None
+    assert greatest(linear(i * j), {}) is None
 
 
 def _index(leaves: list[Expr]) -> st.SearchStrategy[Expr]:
