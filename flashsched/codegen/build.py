@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from flashsched.errors import DeviceError
 from flashsched.schedule.external import with_buffers
 from flashsched.schedule.ir import Buffer, Program
 from flashsched.schedule.schedule import Schedule
+from flashsched.te.expr import SizeVar
 from flashsched.te.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ __all__ = ["build", "build_program"]
 
 
 def build(
-    schedule: Schedule, args: Sequence[Tensor] | None = None, target: str = "cpu", name: str = "kernel"
+    schedule: Schedule,
+    args: Sequence[Tensor] | None = None,
+    target: str = "cpu",
+    name: str = "kernel",
+    *,
+    specialize: Sequence[Mapping[SizeVar, int]] = (),
 ) -> Kernel:
     """Compile *schedule* into a kernel for this machine.
 
@@ -33,6 +39,8 @@ def build(
         target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets). A nest for a GPU
             runs here, too: its blocks in parallel, the threads of a block one after another.
         name: the kernel's name.
+        specialize: choices of sizes, ``[{n: 512}, {n: 1024}]``, for which the kernel gets code of its own, in which
+            they are numbers. A call takes the first that fits, else the code for any size.
 
     Raises:
         KernelError: *args* leaves out an input or an output, or names something that is neither.
@@ -44,7 +52,7 @@ def build(
             f"kernels are compiled for 'cpu', not for {target!r}",
             hint="fs.simulate(schedule, device=...) tells how a device that is not here would run it",
         )
-    return build_program(lower(schedule, args, name, passes=CPU_PASSES))
+    return build_program(lower(schedule, args, name, passes=CPU_PASSES, specialize=specialize))
 
 
 def build_program(program: Program, target: Target | None = None) -> Kernel:

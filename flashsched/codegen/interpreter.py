@@ -116,6 +116,9 @@ def _sizes_of(body: Stmt, arrays: Mapping[Buffer, Array], outputs: Sequence[Buff
         found = infer_sizes([(b.name, b.shape, a.shape) for b, a in arrays.items()], needed) if wanted else {}
     except ShapeError as error:
         raise InterpreterError(error.reason, hint=error.hint) from None
+    for node in walk_stmt(body):  # the parts of sizes that specialized nests speak of
+        if isinstance(node, Let) and isinstance(node.var, SizeVar) and node.var not in found:
+            found[node.var] = size_value(node.value, found)
     return found
 
 

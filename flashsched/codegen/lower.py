@@ -7,7 +7,7 @@ computes; ask `lower` to show each by giving it *on_pass*.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from flashsched.codegen.passes.allocate import allocate
@@ -21,13 +21,15 @@ from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
 from flashsched.codegen.passes.serial_threads import serial_threads
 from flashsched.codegen.passes.settle_tensorized import settle_tensorized
+from flashsched.codegen.passes.specialize_sizes import specialize_sizes, where_sizes_are
 from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
-from flashsched.errors import KernelError
+from flashsched.errors import KernelError, ShapeError
 from flashsched.schedule.ir import Buffer, Program, Stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.schedule.state import State
-from flashsched.te.expr import Expr
+from flashsched.te.binding import check_sizes
+from flashsched.te.expr import Expr, SizeVar
 from flashsched.te.simplify import bounds
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
@@ -39,6 +41,7 @@ OnPass: TypeAlias = Callable[[str, Program, float], None]
 Pass: TypeAlias = tuple[str, Callable[[Stmt, frozenset[Buffer]], Stmt]]
 
 PASSES: tuple[Pass, ...] = (
+    ("specialize_sizes", specialize_sizes),
     ("place_init", lambda body, given: place_init(body)),
     ("open_blocks", lambda body, given: open_blocks(body)),
     ("allocate", allocate),
@@ -67,6 +70,7 @@ def lower(
     name: str = "kernel",
     on_pass: OnPass | None = None,
     passes: Sequence[Pass] = PASSES,
+    specialize: Sequence[Mapping[SizeVar, int]] = (),
 ) -> Program:
     """The program of *schedule* after all passes.
 
@@ -77,12 +81,29 @@ def lower(
         name: the program's name.
         on_pass: called after each pass.
         passes: what to run: `CPU_PASSES` for a nest that a CPU is to run.
+        specialize: choices of sizes for which the program gets a copy of its own, where they are numbers.
 
     Raises:
         KernelError: *args* leaves out an input or an output, or names something that is neither or one thing twice.
         LoweringError: the nest is too large to lower.
+        ShapeError: a choice names something else than a size of the program, or gives it no number.
     """
-    return run_passes(program_of(schedule, args, name), passes, on_pass)
+    program = program_of(schedule, args, name)
+    given = (*program.params, *program.outputs)
+    general = program.body
+    if specialize:
+        program = program.with_body(specialize_sizes(general, given))
+    for sizes in reversed(specialize):
+        chosen = check_sizes(sizes)
+        unknown = [size.name for size in chosen if size not in program.sizes]
+        if unknown or not chosen:
+            raise ShapeError(
+                f"specialize names {', '.join(unknown) or 'no size'}, and the sizes of the program are "
+                f"{', '.join(size.name for size in program.sizes) or 'none'}",
+                hint="specialize=[{n: 512}, {n: 1024}]",
+            )
+        program = program.with_body(where_sizes_are(program.body, general, chosen, given))
+    return run_passes(program, passes, on_pass)
 
 
 def run_passes(program: Program, passes: Sequence[Pass] = PASSES, on_pass: OnPass | None = None) -> Program:

@@ -135,6 +135,7 @@ def _write_block(block: Block, pad: str, names: Mapping[Var, str], lines: list[s
     remark = f"  # reduces {', '.join(reduced)}" if reduced else ""
     ordered = [item.var.name for item in block.iters if item.kind is AxisKind.ORDERED]
     remark += f"  # {', '.join(ordered)} in order" if ordered else ""
+    remark += "".join(f"  # specialize {condition}" for condition in block.notes.get("specialize", ()))
     lines.append(f"{pad}{block.name}({bound}):{remark}{arrow}")
     if block.where:
         lines.append(f"{pad}{_STEP}where {' and '.join(expr_text(w, names) for w in block.where)}")

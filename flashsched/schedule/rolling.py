@@ -48,7 +48,9 @@ def require_window(state: State, stage: Stage, loop: For, spans: Sequence[Span],
             step = -1  # not a constant one
         if step < 0:
             _refuse(state, stage, loop, f"begins at {span.first} in dimension {dimension}, and does not move on evenly")
-        if step:
+        if step and not isinstance(span.extent, int):
+            _refuse(state, stage, loop, f"has {span.extent} elements in dimension {dimension}, which is no number")
+        if step and isinstance(span.extent, int):
             moving.append(Window(dimension, span.extent, step, loop.var))
     if len(moving) != 1:
         _refuse(state, stage, loop, f"moves in {len(moving)} dimensions, and a window moves in one")

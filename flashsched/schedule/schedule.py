@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flashsched.errors import ArgumentError, OutputError, TraceError, UnknownNameError
+from flashsched.schedule.conditions import names_in
 from flashsched.schedule.default import default_state, stage_names
 from flashsched.schedule.ir import Stmt
 from flashsched.schedule.primitives import apply
@@ -102,14 +103,17 @@ class Schedule:
             C(i=i.o * 4 + i.i):
               C[i] = A[i] + 1.0
 
-        Its tensors are new: take them from its ``inputs`` and ``outputs``.
+        What was specialized for sizes that are numbers now is left out. Its tensors are new: take them from its
+        ``inputs`` and ``outputs``.
 
         Raises:
             ShapeError: a key is no size, or a number is none; a dimension would be below 0.
             ScheduleError: a step is refused for these sizes.
         """
         made = bound_graph(self._outputs, check_sizes(sizes))
-        return Schedule([made[id(tensor)] for tensor in self._outputs]).replay(self._trace)
+        bound = {size.name for size in sizes}
+        steps = [s for s in self._trace if s.primitive != "specialize" or not bound & {*names_in(s.args["condition"])}]
+        return Schedule([made[id(tensor)] for tensor in self._outputs]).replay(Trace(tuple(steps)))
 
     def to_python(self) -> str:
         """The program that makes this schedule, as a person would have written it."""

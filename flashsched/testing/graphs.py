@@ -335,7 +335,7 @@ class Maker:
         return te.compute(self.output_shape(near), body, name)
 
     def scan(self, near: Tensor, name: str) -> Any:
-        return recurrence(self, near, name) if self.exact else self.pointwise(near, name)  # or errors would add up
+        return recurrence(self, near, name) if self.exact and not self.sizes else self.pointwise(near, name)
 
     def stencil(self, near: Tensor, name: str) -> Any:
         """A sum over neighbours, with nothing (or a constant) beyond the border."""

@@ -23,7 +23,7 @@ CPU_PRIMITIVES = (
     "rfactor", "rfactor", "decompose_reduction", "reverse_compute_at", "reverse_compute_at", "reverse_compute_inline",
     "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "loop_partition", "peel",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
-    "double_buffer", "double_buffer",
+    "double_buffer", "double_buffer", "specialize",
     "prefetch", "rolling_buffer", "rolling_buffer", "set_scope",
     "software_pipeline", "software_pipeline", "storage_align", "transform_layout",
 )  # fmt: skip

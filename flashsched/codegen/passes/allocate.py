@@ -23,7 +23,8 @@ from flashsched.schedule.ir import (
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together, loop_ranges
 from flashsched.schedule.regions import Span, accesses, region
-from flashsched.te.expr import Expr, is_const
+from flashsched.te.bounds import is_sized
+from flashsched.te.expr import Expr, SizeVar, is_const
 from flashsched.te.simplify import Ranges, simplify
 from flashsched.te.visit import rewrite, walk
 
@@ -75,6 +76,10 @@ def _touches(stmt: Stmt, buffer: Buffer) -> bool:
     return buffer in _uses(stmt)
 
 
+def _touches_other(stmt: If, buffer: Buffer) -> bool:
+    return stmt.otherwise is not None and _touches(stmt.otherwise, buffer)
+
+
 def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tuple[Stmt, Buffer | None]:
     """*stmt* with *buffer* placed in it, and the memory that is to be allocated further out, if it is."""
     match stmt:
@@ -97,6 +102,16 @@ def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tu
                 return seq((*stmt.stmts[:first], inner, *stmt.stmts[first + 1 :])), waiting
             rest, waiting = _allocated(seq(stmt.stmts[first:]), buffer, around, together)
             return seq((*stmt.stmts[:first], rest)), waiting
+        case If() if is_sized(stmt.condition) and not (_touches(stmt.then, buffer) and _touches_other(stmt, buffer)):
+            if _touches(stmt.then, buffer):
+                then, waiting = _place(stmt.then, buffer, around, together)
+                return replace(stmt, then=then), waiting
+            assert stmt.otherwise is not None
+            otherwise, waiting = _place(stmt.otherwise, buffer, around, together)
+            return replace(stmt, otherwise=otherwise), waiting
+        case Let() if isinstance(stmt.var, SizeVar):
+            inner, waiting = _place(stmt.body, buffer, around, together)
+            return replace(stmt, body=inner), waiting
         case If() | Let() | Store():
             pass
         case _:

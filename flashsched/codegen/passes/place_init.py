@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from flashsched.schedule.intrinsic import find_intrinsic
-from flashsched.schedule.ir import Alloc, Block, For, If, LoopKind, Seq, Stmt, seq
+from flashsched.schedule.ir import Alloc, Block, For, If, Let, LoopKind, Seq, Stmt, seq
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var
@@ -51,7 +51,7 @@ def place_init(body: Stmt) -> Stmt:
         match node:
             case Seq():
                 return seq([visit(inner, around) for inner in node.stmts])
-            case Alloc():
+            case Alloc() | Let():
                 return replace(node, body=visit(node.body, around))
             case If():
                 otherwise = None if node.otherwise is None else visit(node.otherwise, around)

@@ -24,6 +24,7 @@ from flashsched.schedule.primitives.rfactor import rfactor
 from flashsched.schedule.primitives.rolling_buffer import rolling_buffer
 from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.software_pipeline import software_pipeline
+from flashsched.schedule.primitives.specialize import specialize
 from flashsched.schedule.primitives.split import split
 from flashsched.schedule.primitives.storage_align import storage_align
 from flashsched.schedule.primitives.tensorize import tensorize
@@ -61,6 +62,7 @@ __all__ = [
     "rolling_buffer",
     "set_scope",
     "software_pipeline",
+    "specialize",
     "split",
     "storage_align",
     "tensorize",

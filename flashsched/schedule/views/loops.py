@@ -8,6 +8,7 @@ from flashsched.schedule.intrinsic import Intrinsic
 from flashsched.schedule.llvm_texts import PREFIX, remember_llvm
 from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.views.base import Loop, LoopLike, StageHandle
+from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 from flashsched.te.threads import ThreadAxis
 
@@ -90,6 +91,11 @@ class LoopPrimitives(StageHandle):
         """Do *factor* turns of *loop* together in the innermost loop; returns (outer, the one that is unrolled)."""
         outer, inner = self._apply("unroll_and_jam", loop=self._loop(loop), factor=factor, tail=tail)
         return outer, inner
+
+    def specialize(self, *conditions: Expr | str) -> None:
+        """Give the nest of this stage code of its own for sizes for which a condition, ``n % 16 == 0``, holds."""
+        for condition in conditions:
+            self._apply("specialize", condition=str(condition))
 
     def unroll(self, loop: LoopLike) -> None:
         """Write the turns of *loop* out one after another."""

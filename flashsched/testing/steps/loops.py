@@ -6,8 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from flashsched import te
 from flashsched.schedule.ir import LoopKind
 from flashsched.schedule.primitives.software_pipeline import unit_names
+from flashsched.schedule.primitives.specialize import sizes_of
 from flashsched.schedule.primitives.tails import TAILS
 from flashsched.schedule.schedule import Schedule
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, one_loop
@@ -123,7 +125,18 @@ def _pragma(draw: Draw, schedule: Schedule) -> Arguments:
     return drawn[0], {**drawn[1], "key": asked[0], "value": asked[1]}
 
 
+def _specialize(draw: Draw, schedule: Schedule) -> Arguments:
+    drawn, sizes = one_loop(draw, schedule), sizes_of(schedule.state)
+    if drawn is None or not sizes:
+        return None
+    size = draw(st.sampled_from(sizes))
+    number = draw(st.integers(1, 8))
+    forms = [size == number, size % number == 0, size >= number, te.all(size % 2 == 0, size < 8)]
+    return drawn[0], {"condition": str(draw(st.sampled_from(range(4)).map(lambda n: forms[n])))}
+
+
 ARGUMENTS: dict[str, Drawer] = {
+    "specialize": _specialize,
     "split": _split,
     "software_pipeline": _software_pipeline,
     "tile": _tile,
