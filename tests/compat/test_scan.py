@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flashsched import te as our_te
 from flashsched.compat import tvm
 from flashsched.compat.tvm import te
 from flashsched.errors import AxisError, ScheduleError
 
 M, N = 9, 21
 RNG = np.random.default_rng(0)
-pytestmark = pytest.mark.skipif(not hasattr(our_te, "scan"), reason="te.scan is not there")
 
 
 def cumulative(stages: int) -> tuple[Any, Any, list[Any], Any]:
