@@ -39,6 +39,9 @@ def test_the_cumulative_sum() -> None:
     s[s_init].split(s_init.op.axis[1], factor=4)
     xo, xi = s[s_update].split(s_update.op.axis[1], factor=4)
     s[s_update].vectorize(xi)
+    assert isinstance(s_scan.op, te.ScanOp)
+    assert s_scan.op.tag == ""
+    assert {t.name for t in s_scan.op.input_tensors} == {"s_init", "s_update"}
     assert s_scan.op.scan_axis.dom.extent.value == M - 1
     assert xo.dom.extent.value == 6
     assert "in order" in str(s)

@@ -7,7 +7,7 @@ from typing import NoReturn
 from flashsched.compat.tvm.te.axes import IterVar
 from flashsched.compat.tvm.te.extern import extern
 from flashsched.compat.tvm.te.intrin import TensorIntrin, decl_tensor_intrin
-from flashsched.compat.tvm.te.operation import ComputeOp, ExternOp, Operation, PlaceholderOp
+from flashsched.compat.tvm.te.operation import ComputeOp, ExternOp, Operation, PlaceholderOp, ScanOp
 from flashsched.compat.tvm.te.reducers import comm_reducer, max, min, prod, sum
 from flashsched.compat.tvm.te.scan import scan
 from flashsched.compat.tvm.te.schedule import Schedule, create_schedule
@@ -31,6 +31,7 @@ __all__ = [
     "IterVar",
     "Operation",
     "PlaceholderOp",
+    "ScanOp",
     "Schedule",
     "Stage",
     "Tensor",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flashsched.te import ExternOp as OurExternOp
+from flashsched.te.recurrence import ScanOp as OurScanOp
 from flashsched.te.tensor import ComputeOp as OurComputeOp
 from flashsched.te.tensor import Operation
 from flashsched.te.tensor import PlaceholderOp as OurPlaceholderOp
 
-__all__ = ["ComputeOp", "ExternOp", "Operation", "PlaceholderOp", "adopt_operation"]
+__all__ = ["ComputeOp", "ExternOp", "Operation", "PlaceholderOp", "ScanOp", "adopt_operation"]
 
 
 class _Attributes:
@@ -45,7 +46,16 @@ class ExternOp(_Attributes, OurExternOp):
     """Tensors that are computed outside of te."""
 
 
-_KINDS: dict[type, type] = {OurPlaceholderOp: PlaceholderOp, OurComputeOp: ComputeOp, OurExternOp: ExternOp}
+class ScanOp(_Attributes, OurScanOp):
+    """Rows that are computed one after another."""
+
+
+_KINDS: dict[type, type] = {
+    OurPlaceholderOp: PlaceholderOp,
+    OurComputeOp: ComputeOp,
+    OurExternOp: ExternOp,
+    OurScanOp: ScanOp,
+}
 
 
 def adopt_operation(op: Operation) -> None:
