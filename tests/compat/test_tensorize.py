@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flashsched import te as our_te
 from flashsched.compat import tvm
 from flashsched.compat.tvm import te
 from flashsched.compat.tvm.contrib import cc, clang, utils
@@ -15,7 +14,6 @@ from flashsched.errors import ExpressionError, MatchError
 
 N, M, L, FACTOR = 24, 32, 16, 16
 RNG = np.random.default_rng(0)
-pytestmark = pytest.mark.skipif(not hasattr(our_te, "var"), reason="te.var is not there")
 
 GEMV = """
 define i32 @gemv_update(ptr %cc, ptr %aa, ptr %bb, i32 %m, i32 %l, i32 %stride) {

@@ -50,7 +50,7 @@ def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:
             )
         code, _ = object_cache.object_code(module.ir_text, module.target)
         files[f"{number}.o"], files[f"{number}.ll"] = code, module.ir_text.encode()
-        known = {key: getattr(kernel, f"_{key}") for key in _ASKED if hasattr(kernel, f"_{key}")}
+        known = {key: getattr(kernel, f"_{key}") for key in _ASKED}
         index.append(
             {
                 "name": name,
