@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flashsched.codegen.externs import Externs
 from flashsched.codegen.kernel import Kernel, Param, Strides
-from flashsched.codegen.lower import CPU_PASSES, lower
+from flashsched.codegen.lower import CPU_PASSES, lower, program_of, run_passes
 from flashsched.errors import DeviceError
 from flashsched.schedule.external import with_buffers
 from flashsched.schedule.ir import Buffer, Program
@@ -29,6 +29,7 @@ def build(
     name: str = "kernel",
     *,
     specialize: Sequence[Mapping[SizeVar, int]] = (),
+    check_bounds: bool = False,
 ) -> Kernel:
     """Compile *schedule* into a kernel for this machine.
 
@@ -41,6 +42,8 @@ def build(
         name: the kernel's name.
         specialize: choices of sizes, ``[{n: 512}, {n: 1024}]``, for which the kernel gets code of its own, in which
             they are numbers. A call takes the first that fits, else the code for any size.
+        check_bounds: look at each index that is read from memory (``A[B[i]]``), and raise a KernelError when the kernel
+            is done if one lay outside. Without it such an index is trusted: one outside reads memory that is not A's.
 
     Raises:
         KernelError: *args* leaves out an input or an output, or names something that is neither.
@@ -52,7 +55,15 @@ def build(
             f"kernels are compiled for 'cpu', not for {target!r}",
             hint="fs.simulate(schedule, device=...) tells how a device that is not here would run it",
         )
-    return build_program(lower(schedule, args, name, passes=CPU_PASSES, specialize=specialize))
+    if not check_bounds:
+        return build_program(lower(schedule, args, name, passes=CPU_PASSES, specialize=specialize))
+    from flashsched.codegen.checked import CheckedKernel, with_checks
+
+    plain = [title for title, _ in CPU_PASSES].index("open_blocks") + 1
+    program, sites = with_checks(run_passes(program_of(schedule, args, name), CPU_PASSES[:plain]))
+    program = run_passes(program, CPU_PASSES[plain:])
+    kernel = build_program(program)
+    return CheckedKernel(kernel, sites) if sites else build_program(lower(schedule, args, name, passes=CPU_PASSES))
 
 
 def build_program(program: Program, target: Target | None = None) -> Kernel:

@@ -311,7 +311,7 @@ def atom_bounds(atom: Expr, ranges: Ranges) -> tuple[float, float]:
     if dtypes.is_int(atom.dtype) and dtypes.bits(atom.dtype) < 64:
         return dtypes.min_value(atom.dtype), dtypes.max_value(atom.dtype)
     if isinstance(atom, Cast) and dtypes.is_int(atom.value.dtype) and dtypes.bits(atom.value.dtype) < 64:
-        return dtypes.min_value(atom.value.dtype), dtypes.max_value(atom.value.dtype)
+        return bounds(atom.value, ranges)
     return -inf, inf
 
 

@@ -1,0 +1,157 @@
+"""Kernels that look at each index read from memory, as in ``A[B[i], j]``, before they use it.
+
+All other indices are proven or guarded when a schedule is made; one that is data can be anything, and a plain kernel
+trusts it. A checked one reads element 0 where an index lies outside, notes it, and raises when it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from flashsched.codegen.kernel import Kernel, Param
+from flashsched.errors import KernelError, LoweringError
+from flashsched.schedule.ir import (
+    Alloc,
+    Buffer,
+    For,
+    If,
+    Let,
+    Load,
+    LoopKind,
+    Program,
+    Seq,
+    Stmt,
+    Store,
+    seq,
+)
+from flashsched.schedule.nest import loop_ranges
+from flashsched.te import dtypes
+from flashsched.te.dtypes import numpy_dtype
+from flashsched.te.expr import Binary, Const, Expr, Not, Select, compare, logical_and
+from flashsched.te.simplify import Ranges, bounds
+from flashsched.te.visit import walk
+
+__all__ = ["CheckedKernel", "Site", "with_checks"]
+
+_INSIDE = -(2**63)  # what the report holds of an index that was always inside
+
+
+@dataclass(frozen=True)
+class Site:
+    """An index that comes from memory: dimension *dimension* of *tensor*, which has *size* elements."""
+
+    tensor: str
+    dimension: int
+    size: int
+    text: str
+
+
+def with_checks(program: Program) -> tuple[Program, tuple[Site, ...]]:
+    """*program*, a nest of plain stores, with checks that write to a last output, an element for each `Site`.
+
+    Vector loops become serial ones, so that each point is looked at by itself.
+    """
+    sizes = [size for buffer in (*program.params, *program.outputs) for size in buffer.shape]
+    if not all(isinstance(size, int) for size in sizes):
+        raise LoweringError("check_bounds takes sizes that are numbers", hint="build it for one choice of sizes")
+    counted = _Checks(Buffer("out_of_range", (0,), dtypes.INDEX))
+    counted.stmt(program.body, {})
+    report = Buffer("out_of_range", (len(counted.sites),), dtypes.INDEX)
+    body = _Checks(report).stmt(program.body, {})
+    return replace(program, body=body, outputs=(*program.outputs, report)), tuple(counted.sites)
+
+
+class _Checks:
+    def __init__(self, report: Buffer) -> None:
+        self.report = report
+        self.sites: list[Site] = []
+        self.pending: list[Stmt] = []
+        self.ranges: Ranges = {}
+
+    def stmt(self, stmt: Stmt, ranges: Mapping[Any, tuple[float, float]]) -> Stmt:
+        match stmt:
+            case For():
+                kind = LoopKind.SERIAL if stmt.kind is LoopKind.VECTORIZE else stmt.kind
+                return replace(stmt, kind=kind, body=self.stmt(stmt.body, {**ranges, **loop_ranges([stmt])}))
+            case Seq():
+                return seq([self.stmt(inner, ranges) for inner in stmt.stmts])
+            case Alloc():
+                return replace(stmt, body=self.stmt(stmt.body, ranges))
+            case If():
+                otherwise = None if stmt.otherwise is None else self.stmt(stmt.otherwise, ranges)
+                (condition,), checks = self.exprs((stmt.condition,), ranges)
+                return seq([*checks, If(condition, self.stmt(stmt.then, ranges), otherwise)])
+            case Let():
+                (value,), checks = self.exprs((stmt.value,), ranges)
+                return seq([*checks, Let(stmt.var, value, self.stmt(stmt.body, ranges))])
+            case Store():
+                (*indices, value), checks = self.exprs((*stmt.indices, stmt.value), ranges)
+                return seq([*checks, Store(stmt.buffer, tuple(indices), value)])
+            case _:
+                return stmt
+
+    def exprs(self, exprs: Sequence[Expr], ranges: Ranges) -> tuple[list[Expr], list[Stmt]]:
+        """*exprs* with safe indices, and the checks that come before them."""
+        self.pending, self.ranges = [], ranges
+        return [self.expr(expr, ()) for expr in exprs], self.pending
+
+    def expr(self, expr: Expr, under: tuple[Expr, ...]) -> Expr:
+        """*expr* with safe indices, where it is computed *under* these conditions only."""
+        match expr:
+            case Select():
+                test = self.expr(expr.condition, under)
+                return Select(test, self.expr(expr.a, (*under, test)), self.expr(expr.b, (*under, Not(test))))
+            case Binary(op="and" | "or"):
+                left = self.expr(expr.a, under)
+                return Binary(expr.op, left, self.expr(expr.b, (*under, left if expr.op == "and" else Not(left))))
+            case Load():
+                pairs = zip(expr.indices, expr.buffer.shape, strict=True)
+                return Load(expr.buffer, tuple(self.index(expr, n, i, s, under) for n, (i, s) in enumerate(pairs)))
+            case _:
+                children = [self.expr(child, under) for child in expr.children]
+                return expr.rebuild(children) if children else expr
+
+    def index(self, load: Load, number: int, index: Expr, size: Any, under: tuple[Expr, ...]) -> Expr:
+        if not any(isinstance(node, Load) for node in walk(index)):
+            return index
+        safe = self.expr(index, under)
+        low, high = bounds(safe, self.ranges)
+        if low >= 0 and high < size:
+            return safe
+        inside = logical_and(compare(">=", safe, 0), compare("<", safe, size))
+        place = Const(len(self.sites), dtypes.INDEX)
+        self.sites.append(Site(load.buffer.name, number, size, str(load)))
+        self.pending.append(If(logical_and(*under, Not(inside)), Store(self.report, (place,), safe)))
+        return Select(inside, safe, Const(0, dtypes.INDEX))
+
+
+class CheckedKernel(Kernel):
+    """A kernel that raises where an index read from memory lay outside; the outputs then hold nothing that counts."""
+
+    def __init__(self, kernel: Kernel, sites: tuple[Site, ...]) -> None:
+        self.__dict__.update(kernel.__dict__)
+        self.sites = sites
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the kernel; see the class."""
+        if len(args) == self._inputs:
+            args += tuple(np.empty(_numbers(p), numpy_dtype(p.dtype)) for p in self.params[self._inputs : -1])
+        report = np.full(len(self.sites), _INSIDE, np.int64)
+        *outputs, _ = super().__call__(*args, report)
+        for site, index in zip(self.sites, report.tolist(), strict=True):
+            if index != _INSIDE:
+                raise KernelError(
+                    f"an index read from memory is {index}, and dimension {site.dimension} of {site.tensor} has "
+                    f"{site.size} elements",
+                    step=f"{self.name}: {site.text}",
+                    hint="correct the data, or hold the index inside: te.clip(index, 0, n - 1)",
+                )
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _numbers(param: Param) -> tuple[int, ...]:
+    return tuple(size for size in param.shape if isinstance(size, int))
