@@ -28,6 +28,7 @@ from flashsched.errors import KernelError, ShapeError
 from flashsched.schedule.ir import Buffer, Program, Stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.schedule.state import State
+from flashsched.schedule.stores import with_stores
 from flashsched.te.binding import check_sizes
 from flashsched.te.expr import Expr, SizeVar
 from flashsched.te.simplify import bounds
@@ -138,7 +139,7 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
     needs = _needs(state)
     if args is None:
         all_outputs = tuple(outputs[id(tensor)] for tensor in schedule.outputs)
-        return Program(name, state.params, all_outputs, state.body, state.imports, needs)
+        return Program(name, state.params, all_outputs, with_stores(state), state.imports, needs)
     params: list[Buffer] = []
     outs: list[Buffer] = []
     for position, tensor in enumerate(args):
@@ -165,7 +166,7 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
             hint="name every input that is read and every output",
         )
-    return Program(name, tuple(params), tuple(outs), state.body, state.imports, needs)
+    return Program(name, tuple(params), tuple(outs), with_stores(state), state.imports, needs)
 
 
 def _needs(state: State) -> tuple[Expr, ...]:

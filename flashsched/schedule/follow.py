@@ -7,12 +7,12 @@ reduction. Each point is then computed once, since the producer computes each of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from flashsched.errors import DependenceError
 from flashsched.schedule.disjoint import disjoint, turning
-from flashsched.schedule.ir import Block, For, Stmt, block_loads, blocks
+from flashsched.schedule.ir import Block, Buffer, For, Stmt, block_loads, blocks
 from flashsched.schedule.nest import find_block, loop_ranges, path_to
 from flashsched.schedule.regions import Access, Span, region
 from flashsched.schedule.state import Stage, State, refuse
@@ -59,6 +59,9 @@ def part_that_follows(
                 "before its last turn",
                 "choose a loop outside of the reduction, or reorder the reduction inside",
             )
+    idle = next((loop for loop in around if loop.turns == 0), None)
+    if idle is not None and 0 not in [axis.extent for axis in stage.spatial]:
+        no(f"loop {idle.var.name!r} has no turns, and {stage.name!r} would never be computed", "choose a loop outside")
     ranges = loop_ranges(list(path))
     inner = tuple((n.var, n.extent) for n in find_block(target.body, owner.name) if isinstance(n, For))
     written = tuple(item.value for item in bound.iters if item.kind is AxisKind.SPATIAL)
@@ -103,44 +106,49 @@ def _axis_of(state: State, stage: Stage, owner: Stage, dimension: int) -> Axis |
 
 
 def require_sound_followers(state: State) -> None:
-    """Refuse a nest in which a follower reads, or is read, before all of that is there.
+    """Refuse a nest with followers in which something is read before all of it is there.
 
     Raises:
         DependenceError: that is so.
     """
-    for stage in state.stages.values():
-        if stage.follows:
-            _require_order(state, stage)
-
-
-def _require_order(state: State, stage: Stage) -> None:
-    assert stage.attach is not None
-    way = path_to(state.body, lambda node: isinstance(node, Block) and node.name == stage.name)
-    nest = next(node for node in way if isinstance(node, For))
-    inside = {block.name for block in blocks(nest)}
+    followers = [stage for stage in state.stages.values() if stage.follows]
+    if not followers:
+        return
     order = [block.name for block in blocks(state.body)]
     first = {name: position for position, name in reversed(list(enumerate(order)))}
     last = {name: position for position, name in enumerate(order)}
-    loads = {load.buffer for load in block_loads(stage.block)}
-    for other in state.stages.values():
-        if other.name not in first or other.name == stage.name or stage.name == other.init_of:
+    there = [stage for stage in state.stages.values() if stage.name in first]
+    loads = {stage.name: {load.buffer for load in block_loads(stage.block)} for stage in there}
+    for reader in there:
+        for read in there:
+            other = read is not reader and read.init_of is None
+            if other and last[read.name] > first[reader.name] and loads[reader.name] & {*read.buffers}:
+                _refuse_order(state, reader.name, read.name)
+    for stage in followers:
+        _require_apart(state, stage, there, loads)
+
+
+def _require_apart(state: State, stage: Stage, there: Sequence[Stage], loads: Mapping[str, set[Buffer]]) -> None:
+    """Refuse reads between the follower *stage* and others in the same loops, but for what serves or follows it."""
+    assert stage.attach is not None
+    way = path_to(state.body, lambda node: isinstance(node, Block) and node.name == stage.name)
+    inside = {block.name for block in blocks(next(node for node in way if isinstance(node, For)))}
+    for other in there:
+        if other.name not in inside or other.name == stage.name or stage.name == other.init_of:
             continue
-        if loads & {*other.buffers} and other.init_of is None:
-            served = other.attach is not None and not other.follows
-            late = other.name in inside and other.name != stage.attach[0] and not served
-            if late or last[other.name] > first[stage.name]:
-                _refuse_order(state, stage.name, other.name, "compute that one first, or leave this one where it was")
-        if any(load.buffer in stage.buffers for load in block_loads(other.block)):
-            led = other.follows and other.attach is not None and other.attach[0] == stage.name
-            if first[other.name] < last[stage.name] or (other.name in inside and not led):
-                _refuse_order(state, other.name, stage.name, f"move {other.name!r} out of these loops, or follow")
+        served = stage.attach[0] in (other.name, other.init_of) or (other.attach is not None and not other.follows)
+        if loads[stage.name] & {*other.buffers} and not served:
+            _refuse_order(state, stage.name, other.name)
+        led = other.follows and other.attach is not None and other.attach[0] == stage.name
+        if loads[other.name] & {*stage.buffers} and not led:
+            _refuse_order(state, other.name, stage.name)
 
 
-def _refuse_order(state: State, reader: str, read: str, hint: str) -> NoReturn:
+def _refuse_order(state: State, reader: str, read: str) -> NoReturn:
     refuse(
         state,
         f"{reader!r} reads {read!r}, and not all that it reads is computed before",
         error=DependenceError,
         block=reader,
-        hint=hint,
+        hint=f"move {reader!r} behind the loops that {read!r} stands in, or the stage that follows there",
     )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import isfinite
 from typing import Any, TypeAlias
 
 from flashsched.schedule.arguments import Kind, arguments_of
@@ -208,7 +209,7 @@ def _literal(value: Any) -> str:
     """*value* as it is written in a program."""
     if isinstance(value, str) and '"' not in value and "\\" not in value and value.isprintable():
         return f'"{value}"'
-    return repr(value)
+    return f'float("{value}")' if isinstance(value, float) and not isfinite(value) else repr(value)
 
 
 def _underscored(name: str) -> str:

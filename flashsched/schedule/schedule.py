@@ -11,11 +11,13 @@ from typing import Any
 from flashsched.errors import ArgumentError, OutputError, TraceError, UnknownNameError
 from flashsched.schedule.conditions import names_in
 from flashsched.schedule.default import default_state, stage_names
+from flashsched.schedule.group import Group, between
 from flashsched.schedule.ir import Stmt
 from flashsched.schedule.primitives import apply
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.python_text import to_python
 from flashsched.schedule.state import State
+from flashsched.schedule.stores import with_stores
 from flashsched.schedule.trace import Step, Trace
 from flashsched.schedule.views import Loop, LoopLike, StageView
 from flashsched.te.binding import bound_graph, check_sizes
@@ -68,7 +70,7 @@ class Schedule:
         return [StageView(self, name) for name, stage in self._state.stages.items() if not stage.inlined]
 
     def __str__(self) -> str:
-        return nest_text(self._state.body)
+        return nest_text(with_stores(self._state))
 
     def __repr__(self) -> str:
         return f"<Schedule of {', '.join(t.name for t in self._outputs)}, {len(self._trace)} steps>"
@@ -162,6 +164,46 @@ class Schedule:
         view = self[tensor]
         args = {"loop": view._loop(loop), "factor_axis": factor_axis}
         return self.tensors(self.apply("rfactor", view.name, args if factor_axis else {"loop": args["loop"]})[0])
+
+    def reindex(self, reader: Tensor | str, tensor: Tensor | str) -> Tensor:
+        """Let *reader* read a copy of *tensor* that has a dimension for each axis of its own; returns the copy."""
+        (name,) = self.apply("reindex", self._stage_name(reader), {"tensor": self._tensor_name(tensor)})
+        return self._state.stages[name].op.output(0)
+
+    def pad_einsum(self, tensor: Tensor | str, padding: Sequence[int]) -> Any:
+        """Compute a product of tensors over multiples of *padding*; returns it and the copies of factors, if any."""
+        names = self.apply("pad_einsum", self._stage_name(tensor), {"padding": list(padding)})
+        made = tuple(self._state.stages[name].op.output(0) for name in names)
+        return made[0] if len(made) == 1 else made
+
+    def create_group(
+        self, outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], include_inputs: bool = False
+    ) -> Group:
+        """The stages that compute *outputs* from *inputs*, as a group that moves together.
+
+        >>> from flashsched import te
+        >>> A = te.placeholder((8,), name="A")
+        >>> P = te.compute((8,), lambda i: A[i] + 1, name="P")
+        >>> Q = te.compute((8,), lambda i: P[i] * 2, name="Q")
+        >>> C = te.compute((8,), lambda i: Q[i] - 3, name="C")
+        >>> s = te.create_schedule(C)
+        >>> g = s.create_group(outputs=Q, inputs=A)
+        >>> g
+        <group of P, Q>
+        >>> g.compute_at(s[C], s[C].split("i", factor=4)[0])
+        >>> [step.text() for step in s.trace][1:]
+        ["compute_at('C', 'i.o')", "compute_at('C', 'i.o')"]
+
+        Raises:
+            ArgumentError: an input does not lie on the way to the outputs.
+        """
+        ends = [self._stage_name(t) for t in ([outputs] if isinstance(outputs, Tensor) else outputs)]
+        begins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        known = [
+            next((b.name for k, b in zip(self.inputs, self._state.params, strict=True) if k is t), "") for t in begins
+        ]
+        names = [name or self._stage_name(t) for name, t in zip(known, begins, strict=True)]
+        return Group(self, between(self._state, ends, names, include_inputs))
 
     def _tensor_name(self, tensor: Tensor | str) -> str:
         if isinstance(tensor, str):

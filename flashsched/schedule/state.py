@@ -35,6 +35,7 @@ class Stage:
         gone: loops that are no more, by name, each with the step that took it.
         steps: the steps on its own loops, replayed when its nest is made anew.
         attach: the stage and the loop that it is computed at; None at the root.
+        store: the stage and the loop that its memory is kept at, where that is not as near as can be (`store_at`).
         inlined: whether its expression was put into its readers, so that it has no nest.
         into: the stage that computes it now, where that is not its readers (`reverse_compute_inline`).
         init_of: the stage whose elements it sets to the identity (`decompose_reduction`); at no loop of its own choice
@@ -53,6 +54,7 @@ class Stage:
     gone: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     steps: tuple[Step, ...] = ()
     attach: tuple[str, str] | None = None
+    store: tuple[str, str] | None = None
     inlined: bool = False
     into: str | None = None
     init_of: str | None = None

@@ -210,3 +210,35 @@ def test_threads_that_share_memory() -> None:
     s[P].bind("i", "threadIdx.x")
     s[P].set_scope("shared")
     refused(s, C, P, "i", "GPU threads share what 'C' and 'R' write")
+
+
+def test_a_copy_is_not_made_before_what_it_copies() -> None:
+    _, P, C = chain(6)
+    s = te.create_schedule(C)
+    s[C].reverse_compute_at(s[P], "i")
+    with pytest.raises(DependenceError, match=r"'P.local' reads 'P', and not all that it reads is computed before"):
+        s.cache_read(P, "local", [C])
+    s[C].compute_root()
+    s.cache_read(P, "local", [C])
+    check_meaning(s)
+
+
+def test_a_follower_may_be_inlined_or_become_part_of_its_producer() -> None:
+    _, P, C = chain(6)
+    D = te.compute((6,), lambda i: C[i] - 1, name="D")
+    for inline in (lambda s: s[C].compute_inline(), lambda s: s[C].reverse_compute_inline()):
+        s = te.create_schedule(D)
+        s[C].reverse_compute_at(s[P], "i")
+        inline(s)
+        s[D].reverse_compute_at(s[P], "i")
+        check_meaning(s, compiled=True)
+        check_round_trip(s)
+
+
+def test_a_loop_without_turns_holds_nothing_that_must_be_computed() -> None:
+    _, C = row_sum(3, 0, 0)
+    s = te.create_schedule(C)
+    part = s.rfactor(C, "k")
+    with pytest.raises(DependenceError, match="loop 'k' has no turns, and 'C' would never be computed"):
+        s[C].reverse_compute_at(s[part], "k")
+    check_meaning(s, compiled=True)

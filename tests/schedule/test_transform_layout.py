@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.codegen.lower import lower
-from flashsched.errors import ScheduleError
+from flashsched.errors import ArgumentError, ScheduleError, StructureError
 from flashsched.testing.checks import check_meaning, check_round_trip
-from flashsched.testing.programs import blur, chain
+from flashsched.testing.programs import blur, chain, matmul
 
 
 @settings(max_examples=40, deadline=None)
@@ -95,3 +95,63 @@ def test_an_output_lies_as_the_caller_expects() -> None:
         s[C].transform_layout(lambda i: (i // 2, i % 2))
     with pytest.raises(ScheduleError, match="the layout takes 2 indices, and the tensor has 1 dimensions"):
         s[P].transform_layout(lambda i, j: (i, j))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(0, 13), m=st.integers(1, 5), c=st.integers(1, 6), value=st.sampled_from([0.0, -2.0]),
+    at=st.integers(-1, 1), tail=st.sampled_from(["guard", "cut"]),
+)  # fmt: skip
+def test_the_rest_of_the_memory_holds_what_is_stated(n: int, m: int, c: int, value: float, at: int, tail: str) -> None:
+    _, P, C = chain(n, m)
+    s = te.create_schedule(C)
+    s[P].transform_layout(lambda i, j: (i // c, j, i % c), pad_value=value)
+    s[P].split(P.op.axis[0], c)  # the axes of the program still name the loops
+    s[P].vectorize(s[P].op.axis[1])
+    if at >= 0:
+        s[P].compute_at(s[C], s[C].split("i0", c, tail=tail)[at])
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_every_place_is_stored_to() -> None:
+    *_, P = matmul(5, 6, 7)
+    C = te.compute((5, 6), lambda i, j: P[i, j] + 1, name="R")
+    s = te.create_schedule(C)
+    s[P].transform_layout(lambda i, j: (i // 4, j // 4, i % 4, j % 4), pad_value=float("-inf"))
+    assert s[P].op.output(0).shape == (8, 8)
+    assert [axis.extent for axis in s[P].op.axis] == [8, 8]
+    assert str(s).split("\n")[4:6] == [
+        "        init C[i, j] = select(i < 5 and j < 6, 0.0, -inf)",
+        "        C[i, j] = select(i < 5 and j < 6, C[i, j] + A[i, k] * B[k, j], C[i, j])",
+    ]
+    assert "C = alloc(float32[2, 2, 4, 4], 'global')" in str(lower(s))
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_an_input_is_laid_out_by_way_of_a_copy() -> None:
+    A, B, C = matmul(5, 6, 7)
+    s = te.create_schedule(C)
+    packed = s.cache_read(B, "global")
+    s[packed].transform_layout(lambda k, j: (j // 4, k, j % 4), pad_value=0)
+    assert A.shape == (5, 7)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_padding_refuses() -> None:
+    A = te.placeholder((5,), "int8", name="A")
+    P = te.compute((5,), lambda i: A[i] + A[i], name="P")
+    C = te.compute((5,), lambda i: P[i] * P[i], name="C")
+    s = te.create_schedule(C)
+    for value in (1000, 0.5):
+        with pytest.raises(ArgumentError, match=f"{value} is no value of int8, and can't fill up 'P'"):
+            s[P].transform_layout("i -> i // 2, i % 2", pad_value=value)
+    with pytest.raises(ScheduleError, match="'C' is an output"):
+        s[C].transform_layout("i -> i // 2, i % 2", pad_value=0)
+    *_, D = matmul(2, 3, 4)
+    t = te.create_schedule(te.compute((2, 3), lambda i, j: D[i, j] + 1, name="R"))
+    t[D].decompose_reduction("i")
+    with pytest.raises(StructureError, match="'C' was decomposed, and transform_layout"):
+        t[D].transform_layout("i, j -> i, j // 2, j % 2", pad_value=0)

@@ -39,6 +39,7 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     made that its alignment asks for.
 
     Memory that rolls (see `rolling_buffer`) is allocated outside of the loop that it is filled in.
+    A loop that notes the buffer (`store_at`) has it for all of its turn.
 
     Shared memory that the threads of a block fill together belongs to all of them: it holds what they touch together,
     and is allocated outside the loops over threads, once for all turns of the loops between.
@@ -84,6 +85,8 @@ def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tu
     """*stmt* with *buffer* placed in it, and the memory that is to be allocated further out, if it is."""
     match stmt:
         case For():
+            if buffer.name in stmt.notes.get("stores", ()):
+                return replace(stmt, body=_allocated(stmt.body, buffer, [*around, stmt], False)[0]), None
             own = any(isinstance(n, Load) and n.buffer is buffer for n in walk(stmt.extent))
             if not own:
                 inner, waiting = _place(stmt.body, buffer, [*around, stmt], together)

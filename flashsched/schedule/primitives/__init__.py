@@ -13,10 +13,12 @@ from flashsched.schedule.primitives.decompose_reduction import decompose_reducti
 from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.loop_partition import loop_partition, peel
+from flashsched.schedule.primitives.pad_einsum import pad_einsum
 from flashsched.schedule.primitives.parallel import parallel
 from flashsched.schedule.primitives.pragma import pragma
 from flashsched.schedule.primitives.prefetch import prefetch
 from flashsched.schedule.primitives.registry import PRIMITIVES, apply, primitive, replay_loop_step
+from flashsched.schedule.primitives.reindex import reindex
 from flashsched.schedule.primitives.reorder import reorder
 from flashsched.schedule.primitives.reverse_compute_at import reverse_compute_at
 from flashsched.schedule.primitives.reverse_compute_inline import reverse_compute_inline
@@ -27,6 +29,7 @@ from flashsched.schedule.primitives.software_pipeline import software_pipeline
 from flashsched.schedule.primitives.specialize import specialize
 from flashsched.schedule.primitives.split import split
 from flashsched.schedule.primitives.storage_align import storage_align
+from flashsched.schedule.primitives.store_at import store_at
 from flashsched.schedule.primitives.tensorize import tensorize
 from flashsched.schedule.primitives.tile import tile
 from flashsched.schedule.primitives.transform_layout import transform_layout
@@ -49,11 +52,13 @@ __all__ = [
     "decompose_reduction",
     "fuse",
     "loop_partition",
+    "pad_einsum",
     "parallel",
     "peel",
     "pragma",
     "prefetch",
     "primitive",
+    "reindex",
     "reorder",
     "replay_loop_step",
     "reverse_compute_at",
@@ -66,6 +71,7 @@ __all__ = [
     "split",
     "storage_align",
     "tensorize",
+    "store_at",
     "tile",
     "transform_layout",
     "unannotate",

@@ -8,10 +8,10 @@ from flashsched.schedule.ir import SCOPES, Buffer, Load, block_loads
 from flashsched.schedule.nest import insert_before_reader
 from flashsched.schedule.primitives.blocks import map_loads
 from flashsched.schedule.primitives.registry import Result, primitive
-from flashsched.schedule.state import State, refuse
+from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read
 
-__all__ = ["cache_read", "require_scope", "unused_stage"]
+__all__ = ["cache_read", "copied", "require_scope", "require_there", "tensor_named", "unused_stage"]
 
 
 @primitive()
@@ -51,7 +51,12 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
         ScheduleError: there is no such tensor, scope or reader, or *stage* is not computed at the root.
     """
     require_scope(state, scope)
-    source = _source(state, stage)
+    return copied(state, stage, scope, readers, f"{stage}.{scope}")
+
+
+def copied(state: State, stage: str, scope: str, readers: list[str] | None, wish: str) -> Result:
+    """What `cache_read` does; the copy is called *wish*, numbered where there is one."""
+    source = tensor_named(state, stage)
     writer = state.stage_of(source)
     others = [s for s in state.stages.values() if s is not writer and not s.inlined]
     users = [s.name for s in others if any(load.buffer is source for load in block_loads(s.block))]
@@ -71,16 +76,8 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
             error=StructureError,
             hint=f"to compute it elsewhere and copy it out: cache_write({stage!r}, {scope!r})",
         )
-    if writer is not None and writer.attach is not None:
-        refuse(
-            state,
-            f"{writer.name!r} is computed at loop {writer.attach[1]!r} of {writer.attach[0]!r}, "
-            "and does not exist outside",
-            error=DependenceError,
-            block=writer.name,
-            hint=f"call cache_read before {writer.name}.compute_at",
-        )
-    name = unused_stage(state, f"{stage}.{scope}")
+    require_there(state, writer, "cache_read")
+    name = unused_stage(state, wish)
     placeholder = PlaceholderOp(source.name, source.shape, source.dtype)
     tensor = placeholder.output(0) if writer is None else writer.now.output(writer.buffers.index(source))
     axes = tuple(Axis(f"i{n}", extent=extent) for n, extent in enumerate(tensor.shape))
@@ -94,7 +91,20 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
     return state.with_body(insert_before_reader(state.body, nest, fresh.buffers)), (name,)
 
 
-def _source(state: State, name: str) -> Buffer:
+def require_there(state: State, writer: Stage | None, step: str) -> None:
+    """Refuse a *step* that reads all of what *writer* computes where just parts of it exist."""
+    if writer is not None and writer.attach is not None:
+        refuse(
+            state,
+            f"{writer.name!r} is computed at loop {writer.attach[1]!r} of {writer.attach[0]!r}, "
+            "and does not exist outside",
+            error=DependenceError,
+            block=writer.name,
+            hint=f"call {step} before {writer.name}.compute_at",
+        )
+
+
+def tensor_named(state: State, name: str) -> Buffer:
     for buffer in state.params:
         if buffer.name == name:
             return buffer

@@ -20,7 +20,7 @@ from flashsched.te.expr import Expr, Var
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp, Read, Reduce
 from flashsched.te.visit import rewrite, substitute
 
-__all__ = ["cache_write"]
+__all__ = ["cache_write", "operation_over", "taken_over"]
 
 
 @primitive()
@@ -56,22 +56,27 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
     Raises:
         ScheduleError: *stage* has been scheduled already, or there is no such scope.
     """
+    require_scope(state, scope)
+    return taken_over(state, stage, "cache_write", scope, f"{stage}.{scope}")
+
+
+def taken_over(state: State, stage: str, step: str, scope: str, wish: str) -> Result:
+    """What `cache_write` does, for *step*; the new stage is called *wish*, numbered where there is one."""
     known = state.stage(stage)
     require_te(state, known, "computed elsewhere")
     require_unscanned(state, known, "computed elsewhere")
-    require_scope(state, scope)
-    require_whole(state, known, "cache_write")
+    require_whole(state, known, step)
     recurs = recurrent(state, stage)
     if known.steps or (known.attach is not None and not recurs) or state.attached_to(stage):
         done = known.steps[0].text() if known.steps else "compute_at"
         refuse(
             state,
-            f"{stage!r} was scheduled already ({done}), and cache_write would throw that away",
+            f"{stage!r} was scheduled already ({done}), and {step} would throw that away",
             error=StructureError,
             block=stage,
-            hint="call cache_write first, then schedule both stages",
+            hint=f"call {step} first, then schedule both stages",
         )
-    name = unused_stage(state, f"{stage}.{scope}")
+    name = unused_stage(state, wish)
     producer = _moved(known, name, scope)
     copy_iters = tuple(item for item in known.block.iters if item.kind is AxisKind.SPATIAL)
     where = tuple(item.var for item in copy_iters)
@@ -83,7 +88,11 @@ def cache_write(state: State, stage: str, scope: str) -> Result:
         state = detached(state, stage).with_stage(replace(producer, attach=known.attach), before=stage)
         return derive(derive(state.with_stage(copier), stage), name), (name,)
     copy_nest, fresh = root_nest(copier)
-    moved = {axis: f"cache_write({scope!r})" for axis in known.loops if axis not in fresh.loops}
+    moved = {
+        axis: f"cache_write({scope!r})" if step == "cache_write" else step
+        for axis in known.loops
+        if axis not in fresh.loops
+    }
     fresh = replace(fresh, gone=MappingProxyType({**known.gone, **moved}))
     body = insert_before_reader(detached(state, stage).body, copy_nest, known.buffers)
     inner_nest, producer = root_nest(producer)
@@ -124,10 +133,10 @@ def _moved(stage: Stage, name: str, scope: str) -> Stage:
     )
     op = stage.now
     assert isinstance(op, ComputeOp), "an extern stage was refused before"
-    return Stage(name, _moved_op(op, name, axes), block, tuple(buffers.values()), False)
+    return Stage(name, operation_over(op, name, axes), block, tuple(buffers.values()), False)
 
 
-def _moved_op(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:
+def operation_over(op: ComputeOp, name: str, axes: dict[Var, Expr]) -> ComputeOp:
     """*op* with other *axes*; a copy of its outputs, if its reduction was moved away before."""
     spatial = tuple(axis for axis in (axes[a] for a in op.axis) if isinstance(axis, Axis))
     if not all(axis in axes for axis in op.reduce_axis):

@@ -125,7 +125,9 @@ def require_room(state: State, stage: str, target: For) -> None:
 
 def moved(state: State, stage: str, attach: tuple[str, str] | None, *, follows: bool = False) -> State:
     """*state* with *stage* at another place, and with what it reads made anew for what it needs there."""
-    state = derive(state.with_stage(replace(state.stages[stage], attach=attach, follows=follows)), stage)
+    known = state.stages[stage]
+    store = known.store if attach == known.attach else None
+    state = derive(state.with_stage(replace(known, attach=attach, follows=follows, store=store)), stage)
     changed = inside_of(state, stage)
     for name in reversed(list(state.stages)):  # readers before what they read
         known = state.stages[name]

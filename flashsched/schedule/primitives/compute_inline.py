@@ -82,4 +82,4 @@ def compute_inline(state: State, stage: str) -> Result:
         return substitute(values[load.buffer], dict(zip(axes, load.indices, strict=True)))
 
     state = map_loads(state, values, inlined)
-    return state.with_stage(replace(known, inlined=True, attach=None, loops={})), ()
+    return state.with_stage(replace(known, inlined=True, attach=None, follows=False, store=None, loops={})), ()

@@ -182,6 +182,9 @@ def renamed(
     for inner in state.attached_to(stage):
         if inner.attach is not None and inner.attach[1] in old and attach is not None:
             state = state.with_stage(replace(inner, attach=(stage, attach)))
+    for kept in state.stages.values():
+        if kept.store is not None and kept.store[0] == stage and kept.store[1] in old and attach is not None:
+            state = state.with_stage(replace(kept, store=(stage, attach)))
     return state
 
 

@@ -17,6 +17,7 @@ from flashsched.schedule.follow import require_sound_followers
 from flashsched.schedule.marks import require_sound_marks
 from flashsched.schedule.recurrence import require_recurrences
 from flashsched.schedule.state import State
+from flashsched.schedule.stores import require_sound_stores
 from flashsched.schedule.tensorized import require_tensorized
 from flashsched.schedule.threads import require_sound_threads
 from flashsched.schedule.trace import Step
@@ -62,6 +63,7 @@ def apply(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Resul
     try:
         require_sound_marks(new)
         require_sound_followers(new)
+        require_sound_stores(new)
         require_tensorized(new)
     except ScheduleError as error:
         error.step = Step(name, stage, dict(args)).text()

@@ -96,6 +96,7 @@ def _producer(state: State, known: Stage) -> Stage:
             hint="inline the others first: compute_inline",
         )
     (producer,) = found
+    require_unscanned(state, producer, "given another expression")
     require_plain_readers(state, producer, "given another expression")
     if producer.reduced:
         refuse(
@@ -175,7 +176,9 @@ def _merged(state: State, known: Stage, producer: Stage, order: Sequence[int]) -
     if list(order) != sorted(order):  # its loops keep their order, whatever that of the dimensions is now
         steps = (Step("reorder", producer.name, {"loops": loop_names(producer.spatial)}), *steps)
     state = detached(state, known.name)
-    gone = replace(known, inlined=True, into=producer.name, attach=None, follows=False, loops=MappingProxyType({}))
+    gone = replace(
+        known, inlined=True, into=producer.name, attach=None, follows=False, store=None, loops=MappingProxyType({})
+    )
     state = state.with_stage(replace(gone, steps=()))
     taken = replace(
         producer,

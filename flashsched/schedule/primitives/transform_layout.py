@@ -5,25 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from flashsched.errors import ArgumentError, LayoutError, OutputError, StructureError
+from flashsched.errors import ArgumentError, ExpressionError, LayoutError, LimitError, OutputError, StructureError
 from flashsched.schedule.disjoint import digit
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
+from flashsched.schedule.primitives.loops import require_whole
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
-from flashsched.te.expr import Var, is_const
-from flashsched.te.sizes import Shape
+from flashsched.te.expr import Var, const, is_const
+from flashsched.te.sizes import Shape, is_static, numbers
 
 __all__ = ["require_one_place_each", "transform_layout"]
 
 
 @primitive()
-def transform_layout(state: State, stage: str, layout: str) -> Result:
+def transform_layout(state: State, stage: str, layout: str, pad_value: float | bool | None = None) -> Result:
     """Store what *stage* writes in another order, as *layout* says: ``"k, j -> j // 32, k, j % 32"``.
 
     The nest goes on speaking of the tensor's own indices; lowering applies the map. Where the map rounds a dimension
-    up, the memory is larger than the tensor, and the rest of it is never read.
+    up, the memory is larger than the tensor, and the rest of it is never read; with *pad_value* the stage is computed
+    over all of the memory, and that value is what lies in the rest of it.
 
     >>> from flashsched import te
     >>> A = te.placeholder((8,), name="A")
@@ -34,9 +37,19 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
     >>> s.state.stages["P"].buffers[0].layout.shape((8,))
     (2, 4)
 
+    >>> t = te.create_schedule(C)
+    >>> t[P].transform_layout(lambda i: (i // 3, i % 3), pad_value=0.0)
+    >>> print(t)
+    for i in range(9):
+      P(i=i):
+        P[i] = select(i < 8, A[i] + 1.0, 0.0)
+    for i in range(8):
+      C(i=i):
+        C[i] = P[i] * 2.0
+
     Raises:
         ScheduleError: *stage* is an output; the map does not fit its rank, puts two elements in one place, or is not
-            made of quotients and remainders of single indices.
+            made of quotients and remainders of single indices; the outputs have no such *pad_value*.
     """
     known = state.stage(stage)
     require_plain_readers(state, known, "stored in another order")
@@ -67,7 +80,55 @@ def transform_layout(state: State, stage: str, layout: str) -> Result:
             )
         require_one_place_each(state, stage, fresh, buffer.shape)
         state = change_buffer(state, buffer, replace(buffer, layout=fresh))
+    if pad_value is not None:
+        state = _padded(state, stage, IndexMap.parse(layout), pad_value)
     return state, ()
+
+
+def _padded(state: State, stage: str, layout: IndexMap, pad_value: float | bool) -> State:
+    """*state* in which *stage* fills all places of its *layout*, those of no element with *pad_value*."""
+    from flashsched.schedule.primitives.widened import widened  # built on primitives that are built on this one
+
+    known = state.stage(stage)
+    require_whole(state, known, "transform_layout(pad_value=…)")
+    require_unscanned(state, known, "padded")
+    dtypes_of = {buffer.dtype for buffer in known.buffers}
+    try:
+        (beyond,) = (const(pad_value, dtype) for dtype in dtypes_of)
+    except (ExpressionError, ValueError):
+        refuse(
+            state,
+            f"{pad_value!r} is no value of {' and '.join(sorted(dtypes_of))}, and can't fill up {stage!r}",
+            error=ArgumentError,
+            block=stage,
+            hint="give a number that the dtype holds exactly",
+        )
+    if not is_static([axis.extent for axis in known.axes]):
+        refuse(
+            state,
+            f"{stage!r} has sizes that are known at run time only, and padding needs their numbers",
+            error=LimitError,
+            block=stage,
+            hint="leave out pad_value, or give the sizes as numbers",
+        )
+    sizes = numbers([axis.extent for axis in known.spatial], "transform_layout")
+    extents = [_rounded(layout, var, size) for var, size in zip(layout.inputs, sizes, strict=True)]
+    if extents == list(sizes):
+        return state
+    return widened(
+        state, stage, [*extents, *numbers([axis.extent for axis in known.reduced], "transform_layout")], beyond
+    )
+
+
+def _rounded(layout: IndexMap, var: Var, extent: int) -> int:
+    """How many values of *var* have a place in *layout* that holds *extent* of them."""
+    whole = [part for part in (digit(expr) for expr in layout.outputs) if part is not None and part[0] is var]
+    last = max((part[1:] for part in whole), default=(1, float("inf")))
+    return (
+        -(-extent // last[0]) * last[0]
+        if last[1] == float("inf")
+        else min(int(last[1]), -(-extent // last[0]) * last[0])
+    )
 
 
 def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: Shape) -> None:

@@ -63,7 +63,9 @@ class StageHandle:
             return handle.name
         if isinstance(handle, Axis):
             axes = (*self.op.axis, *self.op.reduce_axis)
-            for axis, name in zip(axes, loop_names(axes), strict=True):
+            names = loop_names(axes)
+            first = self._schedule.state.stages[self.name].op.axis  # those of the program, wherever they are longer now
+            for axis, name in (*zip(axes, names, strict=True), *zip(first, loop_names(first), strict=True)):
                 if axis is handle:
                     return name
             raise UnknownNameError(

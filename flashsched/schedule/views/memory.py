@@ -37,8 +37,11 @@ class MemoryPrimitives(StageHandle):
         place = axis if isinstance(axis, int) else [*self.op.axis].index(axis) if axis in self.op.axis else -1
         self._apply("storage_align", axis=place, factor=factor, offset=offset)
 
-    def transform_layout(self, layout: Callable[..., Any] | str) -> None:
-        """Store what this stage writes in another order, e.g. ``lambda k, j: (j // 32, k, j % 32)``."""
+    def transform_layout(self, layout: Callable[..., Any] | str, pad_value: float | bool | None = None) -> None:
+        """Store what this stage writes in another order, e.g. ``lambda k, j: (j // 32, k, j % 32)``.
+
+        Places that the order has and the tensor has not are filled with *pad_value*, or with nothing in particular.
+        """
         known = self._schedule.state.stage(self.name)
         text = layout if isinstance(layout, str) else str(IndexMap.of(layout, len(known.buffers[0].shape)))
-        self._apply("transform_layout", layout=text)
+        self._apply("transform_layout", layout=text, pad_value=pad_value)

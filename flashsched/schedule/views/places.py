@@ -18,6 +18,11 @@ class PlacePrimitives(StageHandle):
         view = consumer if isinstance(consumer, StageHandle) else self._schedule[consumer]
         self._apply("compute_at", at=[view.name, view._loop(loop)])
 
+    def store_at(self, consumer: StageHandle | Tensor | Operation | str, loop: LoopLike) -> None:
+        """Keep what this stage computes through a whole turn of *loop*, outside the loop that it is computed at."""
+        view = consumer if isinstance(consumer, StageHandle) else self._schedule[consumer]
+        self._apply("store_at", at=[view.name, view._loop(loop)])
+
     def compute_root(self) -> None:
         """Compute all of this stage before its first reader."""
         self._apply("compute_root")

@@ -46,7 +46,24 @@ def _transform_layout(draw: Draw, schedule: Schedule) -> Arguments:
     order = draw(st.permutations(parts))
     if not order:
         return None
-    return stage.name, {"layout": f"{', '.join(names)} -> {', '.join(order)}"}
+    pad = {"pad_value": draw(st.integers(0, 2))} if draw(st.integers(0, 2)) == 0 else {}
+    return stage.name, {"layout": f"{', '.join(names)} -> {', '.join(order)}", **pad}
+
+
+def _reindex(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    names = sorted({load.buffer.name for load in block_loads(stage.block)})
+    return (stage.name, {"tensor": draw(st.sampled_from(names))}) if names else None
+
+
+def _pad_einsum(draw: Draw, schedule: Schedule) -> Arguments:
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    count = len(stage.axes)
+    return stage.name, {"padding": draw(st.lists(st.integers(1, 4), min_size=count, max_size=count))}
 
 
 def _prefetch(draw: Draw, schedule: Schedule) -> Arguments:
@@ -74,6 +91,8 @@ def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
 ARGUMENTS: dict[str, Drawer] = {
     "cache_read": _cache_read,
     "cache_write": _scope,
+    "pad_einsum": _pad_einsum,
+    "reindex": _reindex,
     "double_buffer": _no_arguments,
     "prefetch": _prefetch,
     "rolling_buffer": _no_arguments,

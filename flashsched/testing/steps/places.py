@@ -68,6 +68,16 @@ def _reverse_compute_at(draw: Draw, schedule: Schedule) -> Arguments:
     return stage.name, {"at": [producer.name, draw(st.sampled_from(list(producer.loops)))]}
 
 
+def _store_at(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly a stage that is computed at a loop, and a loop of the same stage."""
+    moved = [s for s in schedule.state.stages.values() if s.attach is not None and not s.inlined]
+    stage = draw(st.sampled_from(moved)) if moved else None
+    if stage is None or stage.attach is None:
+        return None
+    loops = list(schedule.state.stages[stage.attach[0]].loops)
+    return (stage.name, {"at": [stage.attach[0], draw(st.sampled_from(loops))]}) if loops else None
+
+
 def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
     """A loop that may be over the reduction."""
     stage = _a_reduction(draw, schedule)
@@ -86,4 +96,5 @@ ARGUMENTS: dict[str, Drawer] = {
     "reverse_compute_at": _reverse_compute_at,
     "reverse_compute_inline": _no_arguments,
     "rfactor": _rfactor,
+    "store_at": _store_at,
 }
