@@ -9,7 +9,7 @@ from flashsched.errors import ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, SizeVar, Var
 from flashsched.te.external import ExternOp
-from flashsched.te.recurrence import ScanOp
+from flashsched.te.recurrence import Scan, ScanOp, build_scan
 from flashsched.te.sizes import as_size, sizes_in
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read, Reduce, Tensor, graph
 from flashsched.te.visit import rewrite, substitute
@@ -71,11 +71,6 @@ def bind_sizes(tensors: Tensor | Sequence[Tensor], sizes: Mapping[SizeVar, int])
 
 def bound_graph(outputs: Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> dict[int, Tensor]:
     """A new tensor for the id of each tensor that *outputs* depend on, where *sizes* have these numbers."""
-    if any(isinstance(op, ScanOp) for op in graph(outputs)):
-        raise ShapeError(
-            "a program with a recurrence speaks of sizes, and te.scan runs over numbers only",
-            hint="make the program for its sizes: placeholders of numbers",
-        )
     made: dict[int, Tensor] = {}
     values: dict[Var, Expr] = {var: Const(number, dtypes.INDEX) for var, number in sizes.items()}
 
@@ -90,10 +85,21 @@ def bound_graph(outputs: Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> dict
     def axis(old: Axis, name: str) -> Axis:
         return Axis(old.name, old.dtype, size(old.extent, name), old.kind, old.begin)
 
-    for op in graph(outputs):
+    def placeholder(old: Tensor) -> tuple[Tensor, ...]:
+        shape = tuple(size(dimension, old.name) for dimension in old.shape)
+        assert isinstance(old.op, PlaceholderOp)
+        return PlaceholderOp(old.name, shape, old.dtype, old.op.where).outputs
+
+    ops, scans = graph(outputs), dict[int, Scan]()
+    for state in (op.state for op in ops if isinstance(op, ScanOp)):  # which the stages of a recurrence read
+        made |= {id(state): placeholder(state)[0]}
+    for op in ops:
         if isinstance(op, PlaceholderOp):
-            shape = tuple(size(dimension, op.name) for dimension in op.shape)
-            fresh = PlaceholderOp(op.name, shape, op.dtype, op.where).outputs
+            fresh = placeholder(op.output(0))
+        elif isinstance(op, ScanOp):
+            if op.index == 0:  # and with it the other states
+                scans[id(op.scan)] = _bound_scan(op.scan, made)
+            fresh = scans[id(op.scan)].parts[op.index].outputs
         elif isinstance(op, ExternOp):  # whose own sizes are numbers
             shapes, types = [t.known_shape for t in op.outputs], [t.dtype for t in op.outputs]
             inputs = [made[id(tensor)] for tensor in op.arguments]
@@ -103,6 +109,11 @@ def bound_graph(outputs: Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> dict
             fresh = _bound_op(op, {old: axis(old, op.name) for old in (*op.axis, *op.reduce_axis)}, values, made)
         made |= {id(old): new for old, new in zip(op.outputs, fresh, strict=True)}
     return made
+
+
+def _bound_scan(old: Scan, made: Mapping[int, Tensor]) -> Scan:
+    init, update, states = (tuple(made[id(t)] for t in part) for part in (old.init, old.update, old.states))
+    return build_scan(old.name, init, update, states, old.where)
 
 
 def _bound_op(

@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 from flashsched.errors import AxisError, DtypeError, ExpressionError, ShapeError, user_line
 from flashsched.te import dtypes
-from flashsched.te.expr import Const, Var, binary
+from flashsched.te.expr import Const, Expr, Var, binary
 from flashsched.te.extremes import most
+from flashsched.te.simplify import Ranges, bounds, within_loop
+from flashsched.te.sizes import alike, as_size, extent_expr
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp, Operation, PlaceholderOp, Read, Tensor
-from flashsched.te.visit import walk
+from flashsched.te.visit import substitute, walk
 
-__all__ = ["Scan", "ScanInitOp", "ScanOp", "cycles", "scan"]
+__all__ = ["Scan", "ScanInitOp", "ScanOp", "build_scan", "cycles", "scan"]
 
 
 @dataclass(eq=False)
@@ -120,6 +122,8 @@ def scan(init: Any, update: Any, state_placeholder: Any, inputs: Any = None, nam
     >>> fs.build(s, [X, sums])(np.ones((5, 3), "float32"))[:, 0]
     array([1., 2., 3., 4., 5.], dtype=float32)
 
+    Time and the other dimensions may be sizes that `flashsched.te.var` makes; the number of first rows is a number.
+
     The stages of the recurrence are computed at the time loop, ``s[sums].op.scan_axis``, a row at a time. Their other
     loops are scheduled as any.
 
@@ -142,13 +146,21 @@ def scan(init: Any, update: Any, state_placeholder: Any, inputs: Any = None, nam
     several = isinstance(state_placeholder, list | tuple)
     init, update, states = (_tensors(name, part) for part in (init, update, state_placeholder))
     _tensors(name, [] if inputs is None else inputs)
-    where = user_line()
+    made = build_scan(name, init, update, states, user_line())
+    outputs = tuple(part.output(0) for part in made.parts)
+    return outputs if several else outputs[0]
+
+
+def build_scan(
+    name: str, init: tuple[Tensor, ...], update: tuple[Tensor, ...], states: tuple[Tensor, ...], where: str
+) -> Scan:
+    """The scan of these tensors, with an operation for each state; raises what `scan` does."""
     if not states or not len(init) == len(update) == len(states):
         raise ExpressionError(
             f"{name} has {len(states)} states, {len(init)} inits and {len(update)} updates", where=where,
             hint="give one init and one update for each state",
         )  # fmt: skip
-    made = Scan(name, states, init, update, init[0].shape[0] if init[0].ndim else 0, where)
+    made = Scan(name, states, init, update, _first_rows(name, init[0], where), where)
     _require_fit(made)
     made.cycle = _cycle(made)
     _require_order(made)
@@ -157,7 +169,7 @@ def scan(init: Any, update: Any, state_placeholder: Any, inputs: Any = None, nam
         named = new.op.axis if isinstance(new.op, ComputeOp) else ()
         names = [axis.name for axis in named] or ["t", *"ijklmn"[: state.ndim - 1]]
         spatial = tuple(Axis(n, extent=size) for n, size in zip(names[1:], state.shape[1:], strict=True))
-        time = Axis(names[0], dtypes.INDEX, state.shape[0] - made.rows, AxisKind.ORDERED, made.rows)
+        time = Axis(names[0], dtypes.INDEX, as_size(state.shape[0] - made.rows), AxisKind.ORDERED, made.rows)
         axes = (time, *spatial)
         label = name if number == 0 else f"{name}.v{number}"
         parts.append(ScanOp(label, axes, (Read(new, axes),), where, scan=made, index=number))
@@ -165,8 +177,18 @@ def scan(init: Any, update: Any, state_placeholder: Any, inputs: Any = None, nam
     for state in states:
         assert isinstance(state.op, PlaceholderOp)
         state.op.scan = made
-    outputs = tuple(part.output(0) for part in parts)
-    return outputs if several else outputs[0]
+    return made
+
+
+def _first_rows(name: str, init: Tensor, where: str) -> int:
+    """How many rows *init* gives; 0, which is refused later, where it has no dimension."""
+    rows = init.shape[0] if init.ndim else 0
+    if not isinstance(rows, int):
+        raise ShapeError(
+            f"{name}: init {init.name} has {rows} rows, and how many first rows there are is a number",
+            where=where, hint=f"te.compute((1, …), …, name={init.name!r})",
+        )  # fmt: skip
+    return rows
 
 
 def _tensors(name: str, given: Any) -> tuple[Tensor, ...]:
@@ -181,21 +203,19 @@ def _require_fit(made: Scan) -> None:
     def refuse(error: type[ExpressionError], reason: str, hint: str) -> NoReturn:
         raise error(f"{made.name}: {reason}", where=made.where, hint=hint)
 
-    steps = {state.shape[:1] for state in made.states}
     for number, (state, init, update) in enumerate(zip(made.states, made.init, made.update, strict=True)):
         if not isinstance(state.op, PlaceholderOp):
             refuse(ExpressionError, f"the state {state.name} is computed", "declare it: te.placeholder(shape)")
         if state.op.scan is not None or any(state is other for other in made.states[:number]):
             refuse(ExpressionError, f"{state.name} is the state of a scan already", "give each a placeholder")
-        if not all(isinstance(size, int) for tensor in (state, init, update) for size in tensor.shape):
-            refuse(ShapeError, f"the sizes of {state.name} are not all numbers", "a scan takes sizes known now")
         shown = f"{init.name}{list(init.shape)}, {update.name}{list(update.shape)}, {state.name}{list(state.shape)}"
-        if not state.shape or update.shape != state.shape or init.shape[1:] != state.shape[1:] or not init.shape:
+        fits = alike(update.shape, state.shape) and alike(init.shape[1:], state.shape[1:])
+        if not state.shape or not init.shape or not fits:
             refuse(ShapeError, f"init, update and state do not fit each other: {shown}",
                    "they have one shape, but for the number of init's rows")  # fmt: skip
-        if len(steps) > 1 or init.shape[0] != made.rows:
+        if not alike(made.states[0].shape[:1], state.shape[:1]) or not alike(init.shape[:1], (made.rows,)):
             refuse(ShapeError, "the states have different numbers of rows, or of first rows", "they share one time")
-        if not 1 <= made.rows <= state.shape[0]:
+        if made.rows < 1 or bounds(extent_expr(state.shape[0]), {})[1] < made.rows:
             refuse(ShapeError, f"init has {made.rows} rows, and {state.name} {state.shape[0]}", "give 1 row at least")
         if not init.dtype == update.dtype == state.dtype:
             shown = f"{init.name} {init.dtype}, {update.name} {update.dtype}, {state.name} {state.dtype}"
@@ -237,18 +257,16 @@ def _require_order(made: Scan) -> None:
     states, inside = {id(t.op) for t in made.states}, {id(op) for op in made.cycle}
     length = made.states[0].shape[0]
     for op in made.cycle:
-        if not op.axis or op.axis[0].extent != length:
+        if not op.axis or not alike((op.axis[0].extent,), (length,)):
             raise ShapeError(
                 f"{made.name}: {op.name} is part of the recurrence, and its first dimension is not time ({length})",
                 where=op.where, hint=f"give it the shape ({length}, …) and read states in terms of its first axis",
             )  # fmt: skip
         time = op.axis[0]
-        axes = (*op.axis, *op.reduce_axis)
-        ranges: dict[Var, tuple[float, float]] = {a: (float(a.begin), float(a.begin + a.extent - 1)) for a in axes}
-        ranges[time] = (float(made.rows), float(length - 1))
+        turns, ranges = _turns(op, made.rows)
         for node in (node for value in op.body for node in walk(value) if isinstance(node, Read)):
             at = node.indices[0] if node.indices else Const(0, dtypes.INDEX)
-            if id(node.tensor.op) in states and most(binary("-", at, time), ranges) > -1:
+            if id(node.tensor.op) in states and most(substitute(binary("-", at, time), turns), ranges) > -1:
                 raise AxisError(
                     f"{made.name}: {op.name} reads {node} for time {time.name}, and only earlier rows are there",
                     where=op.where, hint=f"read {node.tensor.name}[{time.name} - 1, …]",
@@ -258,6 +276,17 @@ def _require_order(made: Scan) -> None:
                     f"{made.name}: {op.name} reads {node}, and a stage of the recurrence is there for one time only",
                     where=op.where, hint=f"read it at {time.name}; what is needed longer is a state of its own",
                 )  # fmt: skip
+
+
+def _turns(op: ComputeOp, rows: int) -> tuple[dict[Var, Expr], Ranges]:
+    """Each axis of *op* as its first value and a turn, where time begins after *rows*; and how far the turns go."""
+    turns: dict[Var, Expr] = {}
+    ranges: Ranges = {}
+    for number, axis in enumerate((*op.axis, *op.reduce_axis)):
+        turn, skipped = Var(axis.name), 0 if number else rows
+        turns[axis] = turn + (axis.begin + skipped)
+        ranges = within_loop(ranges, turn, extent_expr(as_size(axis.extent - skipped)))
+    return turns, ranges
 
 
 def cycles(ops: Sequence[Operation]) -> dict[int, Scan]:

@@ -18,6 +18,7 @@ __all__ = [
     "Shape",
     "Size",
     "Sizes",
+    "alike",
     "as_size",
     "extent_expr",
     "infer_sizes",
@@ -41,6 +42,12 @@ def as_size(value: Size) -> Size:
         return value
     simple = simplify(value)
     return int(simple.value) if isinstance(simple, Const) else simple
+
+
+def alike(a: Sequence[Size], b: Sequence[Size]) -> bool:
+    """Whether two shapes are the same whatever the sizes are."""
+    apart = (as_size(extent_expr(x) - extent_expr(y)) for x, y in zip(a, b, strict=False))
+    return len(a) == len(b) and all(isinstance(gap, int) and gap == 0 for gap in apart)
 
 
 def is_static(shape: Sequence[Size]) -> bool:
