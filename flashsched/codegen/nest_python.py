@@ -34,6 +34,7 @@ from flashsched.schedule.ir import (
     walk_stmt,
 )
 from flashsched.schedule.nest import filled_together
+from flashsched.schedule.threads import combined_across
 from flashsched.te import dtypes
 from flashsched.te.expr import Var, const
 from flashsched.te.sizes import numbers
@@ -190,6 +191,7 @@ class _Loop:
     slot: int
     number: int
     cooperative: bool
+    combines: tuple[str, ...]  # buffers whose elements are combined of what the turns have, so that turns meet there
 
 
 _Path = tuple[_Loop, ...]
@@ -273,7 +275,8 @@ class _Writer(ExprWriter):
             number = len(self.out.loops)
             self.out.loops.append(node)
             self.out.loop_slots.append(slot)
-        body = self.stmt(node.body, {**scope, node.var: slot}, (*path, _Loop(node, slot, number, cooperative)))
+        inner = _Loop(node, slot, number, cooperative, combined_across(node))
+        body = self.stmt(node.body, {**scope, node.var: slot}, (*path, inner))
         if number < 0:
             return self.define("for_", [f"for v[{slot}] in range({extent}()):", f"    {body}()"])
         lines = [f"B[{number}] = T[{number}] + 1", f"for v[{slot}] in range({extent}()):", f"    T[{number}] += 1"]
@@ -339,7 +342,8 @@ class _Writer(ExprWriter):
         found = []
         for loop in around:
             shared_out = together and loop.node.kind.is_thread and not loop.cooperative
-            if loop.number >= 0 and not shared_out and buffer in self.stored[loop.node.var]:
+            meets = shared_out or buffer.name in loop.combines
+            if loop.number >= 0 and not meets and buffer in self.stored[loop.node.var]:
                 tag = (buffer, loop.number)
                 if tag not in self.out.tags:
                     self.out.tags.append(tag)

@@ -2,16 +2,20 @@
 
 A single step sees only some of it: a reorder can turn blocks and threads inside out, a stage that is moved takes its
 bound loops along. So the whole nest is looked at after each step, where it has such loops at all.
+
+A thread axis may run over a reduction: each thread then has a part of what is combined, and the parts are combined
+into the element once, in any order. What that means is the loop run turn by turn, as for every reduction.
 """
 
 from __future__ import annotations
 
 from flashsched.errors import DependenceError, StructureError
-from flashsched.schedule.ir import For, LoopKind, Stmt, blocks, sub_stmts, walk_stmt
+from flashsched.schedule.ir import Block, For, LoopKind, Stmt, blocks, sub_stmts, walk_stmt
 from flashsched.schedule.state import State, refuse
+from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses
 
-__all__ = ["require_sound_threads"]
+__all__ = ["combined_across", "require_sound_threads"]
 
 
 def require_sound_threads(state: State) -> None:
@@ -19,16 +23,36 @@ def require_sound_threads(state: State) -> None:
 
     Raises:
         ScheduleError: a block axis stands inside a thread axis or inside itself; a loop bound to a GPU stands with a
-            parallel one; or a cooperative loop does not do one piece of work for all threads around it.
+            parallel one; a cooperative loop does not do one piece of work for all threads around it; or threads that
+            combine what each of them has do not all combine it into the same elements.
     """
     if any(isinstance(node, For) and (node.kind.is_thread or node.kind.is_block) for node in walk_stmt(state.body)):
         _visit(state, state.body, ())
+
+
+def combined_across(loop: For) -> tuple[str, ...]:
+    """The buffers into whose elements the threads of *loop* combine what each of them has; none for other loops."""
+    if not loop.kind.is_thread:
+        return ()
+    found = [store.buffer.name for block in _reductions(loop) for store in block.stores]
+    return tuple(dict.fromkeys((*loop.notes.get("combines", ()), *found)))
+
+
+def _reductions(loop: For) -> list[Block]:
+    """The blocks in *loop* that reduce over it."""
+    return [block for block in blocks(loop.body) if AxisKind.REDUCE in _kinds(block, loop)]
+
+
+def _kinds(block: Block, loop: For) -> set[AxisKind]:
+    return {item.kind for item in block.iters if uses(item.value, loop.var)}
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[For, ...]) -> None:
     if isinstance(stmt, For):
         for outer in path:
             _require_fit(state, outer, stmt)
+        if stmt.kind.is_thread:
+            _require_one_element(state, stmt, path)
         if stmt.kind.is_thread and any(outer.kind is stmt.kind for outer in path):
             _require_one_piece(state, stmt, path)
         path = (*path, stmt)
@@ -58,6 +82,30 @@ def _require_fit(state: State, outer: For, inner: For) -> None:
             loop=bound.var,
             hint="bind all of a program's loops, or none",
         )
+
+
+def _require_one_element(state: State, loop: For, path: tuple[For, ...]) -> None:
+    """Refuse a thread axis over a reduction whose threads do not all combine into the same elements, each its part."""
+    twice = next((outer for outer in path if outer.kind is loop.kind), None)
+    for block in _reductions(loop):
+        shown = f"the threads of loop {loop.var.name!r} ({loop.kind.value}) combine what each has of {block.name!r}"
+        if AxisKind.SPATIAL in _kinds(block, loop):
+            refuse(
+                state,
+                f"{shown}, and the loop runs over its output too, so that each has an element of its own",
+                error=DependenceError,
+                loop=loop.var,
+                hint="bind a loop that runs over the reduction only",
+            )
+        if twice is not None:
+            refuse(
+                state,
+                f"{shown}, inside loop {twice.var.name!r}, which has each of these threads do something else",
+                error=DependenceError,
+                loop=loop.var,
+                hint=f"bind it to another axis than {loop.kind.value}, or compute {block.name!r} outside of "
+                f"{twice.var.name!r}",
+            )
 
 
 def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:

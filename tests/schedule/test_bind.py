@@ -61,7 +61,7 @@ def test_bind_refuses() -> None:
     with pytest.raises(ScheduleError, match=r"(?s)no thread axis 'threadIdx.w'.*did you mean threadIdx"):
         s[C].bind("i", "threadIdx.w")
     with pytest.raises(ScheduleError, match="loop 'k' runs over a reduction"):
-        s[C].bind("k", "threadIdx.x")
+        s[C].bind("k", "blockIdx.x")
     with pytest.raises(ScheduleError, match="no loop named 'q'"):
         s[C].bind("q", "threadIdx.x")
     s[C].bind("i", "threadIdx.x")
@@ -151,7 +151,7 @@ def test_a_reduction_across_threads_is_a_reduction_of_partial_sums() -> None:
     _, C = row_sum(5, 0, 12)
     s = te.create_schedule(C)
     with pytest.raises(DependenceError, match=r"(?s)runs over a reduction.*hint: .*rfactor"):
-        s[C].bind(s[C].op.reduce_axis[0], te.thread_axis("threadIdx.x"))
+        s[C].bind(s[C].op.reduce_axis[0], te.thread_axis("blockIdx.x"))
     _, ki = s[C].split(s[C].op.reduce_axis[0], 4)
     part = s.rfactor(C, ki)
     s[part].bind(s[part].op.axis[0], te.thread_axis((0, 4), "threadIdx.x"))

@@ -3,14 +3,15 @@
 Straight code (unrolled and vectorized inner loops) keeps what it reads in registers, so a value is loaded once however
 often it is used there; a rolled loop loads anew whatever depends on it. Accesses are counted by thread, and by the
 sectors and banks that the lanes of a warp need together. Conditions cost their threads the time all the same, unless
-all threads agree on them. Registers are estimated: the thread's own tile, its operands, and a base.
+all threads agree on them. Registers are estimated: the thread's own tile, its operands, and a base. Where a thread axis
+runs over a reduction, each thread reduces its part, and a tree of shuffles combines the parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, log2, prod
 
 from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
 from flashsched.codegen.analysis.lanes import Threads, bank_conflict, sectors, vector_width, warps
@@ -36,6 +37,9 @@ LOOP_INSTRUCTIONS = 3.0
 
 GUARD_INSTRUCTIONS = 2.0
 """Comparison and predicate of a condition, each time it is tried."""
+
+COMBINE_INSTRUCTIONS = 2.0
+"""A shuffle and the operation itself, in each step of the tree in which threads combine what each of them has."""
 
 _THREADS = (LoopKind.THREAD_X, LoopKind.THREAD_Y, LoopKind.THREAD_Z)
 _BLOCKS = (LoopKind.BLOCK_X, LoopKind.BLOCK_Y, LoopKind.BLOCK_Z)
@@ -132,7 +136,7 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         shared_load_bytes=banked[False],
         shared_store_bytes=banked[True],
         steps=steps,
-        barriers=_barriers(nest),
+        barriers=_barriers(nest, threads.warp),
         registers_per_thread=wanted,
         bytes_in_flight=in_flight,
         bank_conflict=max(1.0, wavefronts / shared_moved) if shared_moved else 1.0,
@@ -212,11 +216,27 @@ def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]
         for loops_of, _ in site.guards:
             number += GUARD_INSTRUCTIONS * site.repeated(loops_of) * site.copies(loops_of)
         number += site.work.conditions * GUARD_INSTRUCTIONS * site.turns
+        number += COMBINE_INSTRUCTIONS * _tree_steps(site) * _combinations(site)
         trips = 1.0
         for loop in site.rolled:
             trips *= turns(loop)
             loops[id(loop)] = trips
     return number + LOOP_INSTRUCTIONS * sum(loops.values())
+
+
+def _across(site: Site) -> list[For]:
+    """The loops over threads that run over the site's reduction: their threads combine what each of them has."""
+    return [loop for loop in site.loops if loop.kind.is_thread and loop.var in site.reduces]
+
+
+def _tree_steps(site: Site) -> float:
+    """Steps of the tree in which threads combine what each of them has of one element."""
+    return float(sum(ceil(log2(turns(loop))) for loop in _across(site)))
+
+
+def _combinations(site: Site) -> float:
+    """How many elements a thread combines with others: those of its serial loops over the output."""
+    return float(prod(turns(loop) for loop in site.serial if loop.var not in site.reduces))
 
 
 def _rounds(kernel: _Kernel, loads: Sequence[tuple[Site, Touch]]) -> tuple[float, float]:
@@ -243,12 +263,16 @@ def _sequence(chains: Sequence[tuple[For, ...]]) -> float:
     return inner + float(any(not chain for chain in chains))
 
 
-def _barriers(nest: Nest) -> float:
-    """Two barriers each time that a tile in shared memory is filled: before it is read, and before the next one."""
+def _barriers(nest: Nest, warp: int) -> float:
+    """Two barriers each time that a tile in shared memory is filled: before it is read, and before the next one.
+
+    Threads of one warp combine what they have by shuffles; more of them do it through shared memory, the same way.
+    """
     rounds: dict[tuple[Var, ...], float] = {}
     for site in nest.sites:
         for touch in site.touches:
             if touch.write and touch.memory.buffer.scope == "shared":
                 serial = [loop for loop in touch.memory.around if loop in site.serial]
                 rounds[tuple(loop.var for loop in serial)] = prod(turns(loop) for loop in serial)
-    return 2.0 * sum(rounds.values())
+    apart = [site for site in nest.sites if prod(turns(loop) for loop in _across(site)) > warp]
+    return 2.0 * (sum(rounds.values()) + sum(_combinations(site) for site in apart))

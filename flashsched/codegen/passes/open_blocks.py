@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flashsched.codegen.passes.guards import conjuncts
-from flashsched.schedule.ir import Block, If, Let, Load, Stmt, Store, rewrite_stmt, seq
+from flashsched.schedule.ir import Block, For, If, Let, Load, Stmt, Store, rewrite_stmt, seq, walk_stmt
+from flashsched.schedule.threads import combined_across
 from flashsched.te.expr import Expr, Select, Var, const, logical_and, same
 from flashsched.te.visit import substitute, walk
 
@@ -26,9 +29,13 @@ def open_blocks(body: Stmt) -> Stmt:
     there already, where some condition does not hold, does nothing there::
 
         C[i] = select(i < n, C[i] + A[i], C[i])    ->    if i < n: C[i] = C[i] + A[i]
+
+    A loop whose threads combine into the same elements (see `bind`) notes which: stores do not tell.
     """
 
     def change(node: Stmt) -> Stmt | None:
+        if isinstance(node, For) and node.var in across:
+            return replace(node, notes={**node.notes, "combines": across[node.var]})
         if not isinstance(node, Block):
             return None
         if node.extern is not None:
@@ -46,6 +53,8 @@ def open_blocks(body: Stmt) -> Stmt:
         opened = _at_once(stores)
         return If(logical_and(*where), opened) if where else opened
 
+    bound = (node for node in walk_stmt(body) if isinstance(node, For) and node.kind.is_thread)
+    across = {loop.var: names for loop in bound if (names := combined_across(loop))}
     return rewrite_stmt(body, change)
 
 

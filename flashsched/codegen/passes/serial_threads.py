@@ -53,6 +53,8 @@ def serial_threads(body: Stmt) -> Stmt:
     the loops over threads are cut before and after it, and what a thread keeps to itself across such a place becomes an
     array with an element a thread.
 
+    Threads that combine what each of them has into the same elements (see `bind`) do so turn by turn here.
+
     Raises:
         LoweringError: some threads would come to a cooperative loop and others not, or not as often.
     """
@@ -84,7 +86,7 @@ def _threads(stmt: Stmt, own: tuple[For, ...]) -> Stmt:
     """*stmt* as all threads of the loops *own* run it, which have been taken from around it."""
     if not _waits(stmt, own):
         for loop in reversed(own):
-            stmt = replace(loop, kind=LoopKind.SERIAL, body=stmt)
+            stmt = replace(_one_by_one(loop), body=stmt)
         return _serial(stmt)
     match stmt:
         case For() if any(loop.kind is stmt.kind for loop in own):  # cooperative: done once for all of them
@@ -135,9 +137,15 @@ def _waits(stmt: Stmt, around: tuple[For, ...]) -> bool:
 
 def _serial(stmt: Stmt) -> Stmt:
     def change(node: Stmt) -> Stmt | None:
-        return replace(node, kind=LoopKind.SERIAL) if isinstance(node, For) and node.kind.is_thread else None
+        return _one_by_one(node) if isinstance(node, For) and node.kind.is_thread else None
 
     return rewrite_stmt(stmt, change)
+
+
+def _one_by_one(loop: For) -> For:
+    """*loop* run by one thread, which combines what its turns have as they come."""
+    notes = {key: value for key, value in loop.notes.items() if key != "combines"}
+    return replace(loop, kind=LoopKind.SERIAL, notes=notes)
 
 
 def _require_together(expr: Expr, own: tuple[For, ...], what: str) -> None:

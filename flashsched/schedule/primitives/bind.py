@@ -6,6 +6,7 @@ from flashsched.errors import StructureError, UnknownNameError, did_you_mean
 from flashsched.schedule.derive import derive, in_shared
 from flashsched.schedule.ir import For, LoopKind, blocks, walk_stmt
 from flashsched.schedule.primitives.loops import (
+    iterates,
     loops_around,
     require_independent,
     require_number,
@@ -13,8 +14,10 @@ from flashsched.schedule.primitives.loops import (
     set_kind,
 )
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import same
+from flashsched.te.tensor import AxisKind
 
 __all__ = ["bind"]
 
@@ -27,6 +30,11 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
 
     A loop bound to a thread axis inside a loop that is bound to the same axis is cooperative: the threads of the block
     share its turns, with a barrier before and after.
+
+    A thread axis over a reduction has the threads combine what each of them has into the same element, once
+    (cross-thread reduction): a GPU does it as a tree, so it may round otherwise, as any order of a reduction may; the
+    interpreter and a CPU combine in the order of the turns. Blocks do not wait for each other, so none of their axes
+    runs over a reduction.
 
     >>> from flashsched import te
     >>> A = te.placeholder((4, 6), name="A")
@@ -41,9 +49,10 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
           C[i, j] = A[i, j] + 1.0
 
     Raises:
-        ScheduleError: *loop* is absent, has a kind already or runs over a reduction; there is no such *axis*; the loop
+        ScheduleError: *loop* is absent, has a kind already; there is no such *axis*; the loop
             has not *extent* turns, or another loop on the same axis has another number of them; a block axis would
-            stand inside a thread axis.
+            stand inside a thread axis or run over a reduction; a thread axis runs over a reduction and the output at
+            once, or stands inside the same axis.
     """
     node = state.loop(stage, loop)
     if axis not in _AXES:
@@ -64,7 +73,10 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
         )
     kind = _AXES[axis]
     require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")
-    require_independent(state, stage, node, loop, kind)
+    if kind.is_thread and iterates(state, stage, node.var) == {AxisKind.REDUCE}:
+        require_ordered(state, stage, node, kind.value)
+    else:
+        require_independent(state, stage, node, loop, kind)
     if kind.is_thread:
         require_number(state, node, loop, "bound to the threads of a block")
     around = loops_around(state, node)
