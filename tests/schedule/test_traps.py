@@ -111,11 +111,13 @@ def test_6_a_reduction_is_not_run_at_once(kind: str) -> None:
             getattr(s[C], kind)(loop)
 
 
-def test_6_a_thread_axis_is_no_way_around_it() -> None:
+def test_6_a_block_axis_is_no_way_around_it_and_threads_combine() -> None:
     *_, C = matmul(4, 4, 8)
     s = te.create_schedule(C)
     with pytest.raises(ScheduleError, match="runs over a reduction"):
-        s[C].bind("k", "threadIdx.x")
+        s[C].bind("k", "blockIdx.x")
+    s[C].bind("k", "threadIdx.x")
+    check_meaning(s, compiled=True)
 
 
 def test_7_reductions_change_order_and_a_reducer_that_lies_is_told() -> None:
