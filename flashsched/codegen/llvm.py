@@ -25,7 +25,16 @@ from flashsched.errors import LoweringError
 if TYPE_CHECKING:
     from flashsched.codegen.target import Target
 
-__all__ = ["LoadedObject", "emit_assembly", "emit_object", "exported_names", "load_object", "optimize", "options_text"]
+__all__ = [
+    "LoadedObject",
+    "Module",
+    "emit_assembly",
+    "emit_object",
+    "exported_names",
+    "load_object",
+    "optimize",
+    "options_text",
+]
 
 SPEED_LEVEL = 3
 """LLVM's -O3 pipeline, less the vectorisers and the unroller."""
@@ -47,19 +56,51 @@ def exported_names(ir_text: str) -> tuple[str, ...]:
     return tuple(m["name"].strip('"') for m in found if not re.search(r"\b(internal|private)\b", m["linkage"]))
 
 
-def optimize(ir_text: str, target: Target) -> Any:
-    """Parse, verify and optimise *ir_text* for *target*; returns llvmlite's module.
+class _Context(binding.context.ContextRef):  # type: ignore[misc]
+    """A context that is freed when it is told, which is after its module."""
+
+    def __init__(self, made: Any) -> None:
+        super().__init__(made._ptr)
+        made.detach()
+
+    def __del__(self) -> None:
+        """Do nothing: Python's garbage collector frees what hangs together in any order, and LLVM crashes then."""
+
+
+@dataclass(eq=False)
+class Module:
+    """A module of LLVM's (*ref*, llvmlite's) with the context that it lives in."""
+
+    ref: Any
+    _context: _Context
+
+    def __str__(self) -> str:
+        return str(self.ref)
+
+    def __del__(self) -> None:
+        self.ref.close()
+        self._context.close()
+
+
+def optimize(ir_text: str, target: Target) -> Module:
+    """Parse, verify and optimise *ir_text* for *target*.
 
     Raises:
         LoweringError: LLVM refuses the text; the message shows the line, marked.
     """
     text = _with_attributes(ir_text, target)
+    context = _Context(binding.create_context())
     try:
-        module = binding.parse_assembly(text, binding.create_context())
-        module.triple = target.triple
+        module = Module(binding.parse_assembly(text, context), context)
+    except RuntimeError as error:
+        context.close()
+        raise _refused(str(error), text) from None
+    ref = module.ref
+    try:
+        ref.triple = target.triple
         machine = _machine(target.triple, target.cpu, target.features)
-        module.data_layout = str(machine.target_data)
-        module.verify()
+        ref.data_layout = str(machine.target_data)
+        ref.verify()
     except RuntimeError as error:
         raise _refused(str(error), text) from None
     options = binding.create_pipeline_tuning_options(SPEED_LEVEL)
@@ -68,19 +109,21 @@ def optimize(ir_text: str, target: Target) -> Any:
     options.loop_interleaving = False
     options.loop_unrolling = False
     builder = binding.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    builder.getModulePassManager().run(ref, builder)
     return module
 
 
-def emit_object(module: Any, target: Target) -> bytes:
+def emit_object(module: Module, target: Target) -> bytes:
     """Object code of an optimised module. Code generation changes the module, so it works on a clone."""
-    code: bytes = _machine(target.triple, target.cpu, target.features).emit_object(module.clone())
+    with module.ref.clone() as clone:
+        code: bytes = _machine(target.triple, target.cpu, target.features).emit_object(clone)
     return code
 
 
-def emit_assembly(module: Any, target: Target) -> str:
+def emit_assembly(module: Module, target: Target) -> str:
     """Assembler text of an optimised module, as `emit_object` would encode it."""
-    text: str = _machine(target.triple, target.cpu, target.features).emit_assembly(module.clone())
+    with module.ref.clone() as clone:
+        text: str = _machine(target.triple, target.cpu, target.features).emit_assembly(clone)
     return text
 
 

@@ -111,9 +111,14 @@ class Load(Expr):
 
 
 class Stmt:
-    """Base of all statements; compared by identity."""
+    """Base of all statements; compared by identity, shown as ``print(s)`` shows a nest."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        from flashsched.schedule.printer import nest_text  # the printer is built on these nodes
+
+        return nest_text(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

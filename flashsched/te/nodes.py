@@ -17,7 +17,21 @@ import numpy as np
 from flashsched.errors import AxisError, ShapeError
 from flashsched.te import dtypes
 
-__all__ = ["Binary", "Call", "Cast", "Compare", "Const", "Expr", "ExprLike", "Not", "Select", "SizeVar", "Var", "same"]
+__all__ = [
+    "Binary",
+    "Call",
+    "Cast",
+    "Compare",
+    "Const",
+    "Expr",
+    "ExprLike",
+    "Not",
+    "Operators",
+    "Select",
+    "SizeVar",
+    "Var",
+    "same",
+]
 
 ExprLike: TypeAlias = "Expr | int | float | bool | np.generic"
 
@@ -34,20 +48,44 @@ def _compare(op: str, a: Any, b: Any) -> Expr:
     return compare(op, a, b)
 
 
-def _operator(op: str) -> tuple[Callable[[Expr, ExprLike], Expr], Callable[[Expr, ExprLike], Expr]]:
+def _operator(op: str) -> tuple[Callable[[Any, Any], Expr], Callable[[Any, Any], Expr]]:
     """The methods of a Python operator: ``self op other``, and ``other op self``."""
     return lambda self, other: _binary(op, self, other), lambda self, other: _binary(op, other, self)
 
 
-def _comparison(op: str) -> Callable[[Expr, ExprLike], Expr]:
+def _comparison(op: str) -> Callable[[Any, Any], Expr]:
     return lambda self, other: _compare(op, self, other)
 
 
-class Expr:
-    """Base of all scalar expressions."""
+class Operators:
+    """Python's operators of two operands, for all that is an expression or stands for one, such as a tensor's element.
+
+    ``==`` is none of them: only on expressions it builds a comparison.
+    """
 
     __slots__ = ()
     __array_ufunc__ = None  # so that NumPy's scalars leave `np.float32(2) * x` to this class
+
+    __add__, __radd__ = _operator("+")
+    __sub__, __rsub__ = _operator("-")
+    __mul__, __rmul__ = _operator("*")
+    __truediv__, __rtruediv__ = _operator("/")
+    __floordiv__, __rfloordiv__ = _operator("//")
+    __mod__, __rmod__ = _operator("%")
+    __and__, __rand__ = _operator("&")
+    __or__, __ror__ = _operator("|")
+    __xor__, __rxor__ = _operator("^")
+    __lshift__, __rlshift__ = _operator("<<")
+    __rshift__, __rrshift__ = _operator(">>")
+
+    __lt__, __le__ = _comparison("<"), _comparison("<=")
+    __gt__, __ge__ = _comparison(">"), _comparison(">=")
+
+
+class Expr(Operators):
+    """Base of all scalar expressions."""
+
+    __slots__ = ()
     dtype: str
 
     @property
@@ -69,18 +107,6 @@ class Expr:
 
         return cast(self, dtype)
 
-    __add__, __radd__ = _operator("+")
-    __sub__, __rsub__ = _operator("-")
-    __mul__, __rmul__ = _operator("*")
-    __truediv__, __rtruediv__ = _operator("/")
-    __floordiv__, __rfloordiv__ = _operator("//")
-    __mod__, __rmod__ = _operator("%")
-    __and__, __rand__ = _operator("&")
-    __or__, __ror__ = _operator("|")
-    __xor__, __rxor__ = _operator("^")
-    __lshift__, __rlshift__ = _operator("<<")
-    __rshift__, __rrshift__ = _operator(">>")
-
     def __neg__(self) -> Expr:
         if dtypes.is_float(self.dtype):
             return _binary("*", self, -1.0)
@@ -93,9 +119,6 @@ class Expr:
         if dtypes.is_bool(self.dtype):
             return Not(self)
         return _binary("^", self, dtypes.max_value(self.dtype) if dtypes.is_unsigned(self.dtype) else -1)
-
-    __lt__, __le__ = _comparison("<"), _comparison("<=")
-    __gt__, __ge__ = _comparison(">"), _comparison(">=")
 
     def __eq__(self, other: object) -> Any:
         return _compare("==", self, other)

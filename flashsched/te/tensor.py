@@ -14,6 +14,7 @@ from typing import Any
 from flashsched.errors import DtypeError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
+from flashsched.te.nodes import Operators
 from flashsched.te.sizes import numbers
 from flashsched.te.visit import walk
 
@@ -83,8 +84,11 @@ class Operation:
 
 
 @dataclass(eq=False)
-class Tensor:
-    """A multi-dimensional array of one dtype: output number *index* of *op*."""
+class Tensor(Operators):
+    """A multi-dimensional array of one dtype: output number *index* of *op*.
+
+    One of rank 0 stands for its element in expressions; all others are indexed first.
+    """
 
     op: Operation
     index: int
@@ -125,6 +129,15 @@ class Tensor:
                 hint=f"index it: {self.name}[{indices}]",
             )
         return read(self, ())
+
+    def __neg__(self) -> Expr:
+        return -self.__te_expr__()
+
+    def __pos__(self) -> Expr:
+        return self.__te_expr__()
+
+    def __invert__(self) -> Expr:
+        return ~self.__te_expr__()
 
     def __iter__(self) -> Any:
         raise ShapeError(f"tensor {self.name} can't be looped over", hint=f"index it: {self.name}[i]")

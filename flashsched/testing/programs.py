@@ -6,7 +6,7 @@ from flashsched import te
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 
-__all__ = ["argmax", "blur", "chain", "diamond", "largest", "matmul", "pointwise", "row_sum"]
+__all__ = ["argmax", "blur", "chain", "diamond", "largest", "matmul", "pointwise", "row_sum", "running_sum"]
 
 
 def pointwise(*shape: int) -> tuple[Tensor, Tensor]:
@@ -85,3 +85,12 @@ def largest(n: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
     reducer = te.comm_reducer(later, lambda s, t: (te.min_value(s), te.max_value(t)), name="largest")
     value, at = te.compute((n,), lambda i: reducer((A[i, axis], axis.astype("int32")), axis=axis), name="M")
     return A, value, at
+
+
+def running_sum(steps: int = 6, n: int = 4) -> tuple[Tensor, Tensor, Tensor]:
+    """X, the scan ``S[t] = S[t - 1] + X[t]`` of its rows, and ``C = S * 2``."""
+    X, state = te.placeholder((steps, n), name="X"), te.placeholder((steps, n), name="state")
+    init = te.compute((1, n), lambda t, i: X[t, i], name="first")
+    update = te.compute((steps, n), lambda t, i: state[t - 1, i] + X[t, i], name="update")
+    S = te.scan(init, update, state, name="S")
+    return X, S, te.compute((steps, n), lambda t, i: S[t, i] * 2, name="C")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -141,3 +143,22 @@ def test_too_long_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
         compile_module(TWICE, host_target())
     assert caught.value.hint is not None
     assert "unroll less" in caught.value.hint
+
+
+def test_a_module_and_its_context_go_in_order_however_the_garbage_collector_finds_them() -> None:
+    """In a process of its own: it crashed."""
+    program = f"""
+import gc
+from flashsched.codegen import llvm
+from flashsched.codegen.target import host_target
+for number in range(60):
+    module = llvm.optimize({TWICE!r}, host_target())
+    llvm.emit_object(module, host_target())
+    for part in (module, module.ref, module._context):
+        part.others = [module, module.ref, module._context]
+    del module, part
+    gc.collect()
+print("all gone")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("all gone\n", 0), done.stderr

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.errors import ArgumentError, DependenceError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, LimitError, ScheduleError, StructureError
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.programs import argmax, blur, matmul, pointwise
 
@@ -96,3 +96,11 @@ def test_a_zero_must_not_meet_infinity_nor_be_missing() -> None:
     H = te.compute((3,), lambda i: te.max(A[i, k], axis=k), name="H")
     with pytest.raises(StructureError, match="'H' does not add up its points"):
         te.create_schedule(H).pad_einsum(H, [2, 2])
+
+
+def test_sizes_must_be_numbers() -> None:
+    n, k = te.var("n"), te.reduce_axis((0, 5), name="k")
+    A = te.placeholder((n, 5), name="A")
+    C = te.compute((n,), lambda i: te.sum(A[i, k], axis=k), name="C")
+    with pytest.raises(LimitError, match="'C' has sizes that are known at run time only, and padding needs"):
+        te.create_schedule(C).pad_einsum(C, [4, 4])

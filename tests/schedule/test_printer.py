@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashsched import te
 from flashsched.codegen.lower import lower
-from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, LoopKind, Seq, Store
+from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, LoopKind, Seq, Store, blocks
 from flashsched.schedule.printer import nest_text
 from flashsched.te.expr import Var, const
 from flashsched.testing.programs import argmax, matmul
@@ -65,3 +65,12 @@ def test_a_lowered_program_has_a_signature() -> None:
     s = te.create_schedule([at, value])
     text = str(lower(s, name="largest"))
     assert text.split("\n")[0] == "def largest(A: int32[2, 3], M.v0: int32[2], M.v1: int32[2]):"
+
+
+def test_any_part_of_a_nest_prints_as_it_does_in_the_nest() -> None:
+    *_, C = matmul(2, 3, 4)
+    s = te.create_schedule(C)
+    (block,) = blocks(s.body)
+    assert str(s.body) == str(s)
+    assert str(block).split("\n")[0] == "C(i=i, j=j, k=k):  # reduces k"
+    assert str(block.stores[0]) == "C[i, j] = C[i, j] + A[i, k] * B[k, j]"

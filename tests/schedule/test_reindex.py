@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.errors import ArgumentError, DependenceError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, LimitError, ScheduleError, StructureError
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 from flashsched.testing.checks import check_meaning, check_round_trip
-from flashsched.testing.programs import blur, chain, matmul, row_sum
+from flashsched.testing.programs import blur, chain, matmul, row_sum, running_sum
 
 
 def convolution(n: int, taps: int, stride: int, padding: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,3 +94,17 @@ def test_reindex_refuses() -> None:
     G = te.compute((6,), lambda i: Q[te.clip(table[i], 0, 5)], name="G")
     with pytest.raises(StructureError, match="its axes alone tell"):
         te.create_schedule(G).reindex(G, Q)
+
+
+def test_a_state_of_a_scan_is_copied_as_it_is() -> None:
+    _, S, C = running_sum()
+    with pytest.raises(DependenceError, match=r"'S' writes a state of a scan.*copied for a reader of its own"):
+        te.create_schedule(C).reindex(C, S)
+
+
+def test_sizes_must_be_numbers() -> None:
+    n = te.var("n")
+    A = te.placeholder((n,), name="A")
+    C = te.compute((n,), lambda i: A[i] * 2, name="C")
+    with pytest.raises(LimitError, match=r"(?s)'C' has sizes that are known at run time only.*cache_read\('A'"):
+        te.create_schedule(C).reindex(C, A)

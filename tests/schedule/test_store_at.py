@@ -10,7 +10,7 @@ from flashsched import te
 from flashsched.codegen.lower import lower
 from flashsched.errors import DependenceError, OutputError, ScheduleError, StructureError
 from flashsched.testing.checks import check_meaning, check_round_trip
-from flashsched.testing.programs import blur, chain, matmul
+from flashsched.testing.programs import blur, chain, matmul, running_sum
 
 TAIL = st.sampled_from(["guard", "cut"])
 
@@ -117,3 +117,10 @@ def test_store_at_refuses() -> None:
     with pytest.raises(StructureError, match="its place is fixed"):
         s[P].double_buffer()
     check_meaning(s, compiled=True)
+
+
+def test_a_state_of_a_scan_stays_where_its_time_is() -> None:
+    _, S, C = running_sum()
+    s = te.create_schedule(C)
+    with pytest.raises(DependenceError, match=r"'S' writes a state of a scan.*can't be stored at a loop"):
+        s[S].store_at(s[C], "t")

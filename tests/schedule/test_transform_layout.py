@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.codegen.lower import lower
-from flashsched.errors import ArgumentError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, LimitError, ScheduleError, StructureError
 from flashsched.testing.checks import check_meaning, check_round_trip
-from flashsched.testing.programs import blur, chain, matmul
+from flashsched.testing.programs import blur, chain, matmul, running_sum
 
 
 @settings(max_examples=40, deadline=None)
@@ -155,3 +155,15 @@ def test_padding_refuses() -> None:
     t[D].decompose_reduction("i")
     with pytest.raises(StructureError, match="'C' was decomposed, and transform_layout"):
         t[D].transform_layout("i, j -> i, j // 2, j % 2", pad_value=0)
+
+
+def test_padding_needs_sizes_that_are_numbers_and_rows_that_do_not_depend_on_each_other() -> None:
+    n = te.var("n")
+    A = te.placeholder((n,), name="A")
+    P = te.compute((n,), lambda i: A[i] + 1, name="P")
+    s = te.create_schedule(te.compute((n,), lambda i: P[i] * 2, name="C"))
+    with pytest.raises(LimitError, match="'P' has sizes that are known at run time only, and padding needs"):
+        s[P].transform_layout("i -> i // 4, i % 4", pad_value=0)
+    _, S, C = running_sum()
+    with pytest.raises(DependenceError, match=r"'S' writes a state of a scan.*can't be padded"):
+        te.create_schedule(C)[S].transform_layout("t, i -> t // 4, i, t % 4", pad_value=0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flashsched import te
-from flashsched.errors import ExpressionError
+from flashsched.errors import ExpressionError, ShapeError
 from flashsched.te.expr import Var, const
 from flashsched.te.tensor import AxisKind, graph
 
@@ -160,3 +161,25 @@ def test_refusals(build: Callable[[], object], says: str) -> None:
     with pytest.raises(ExpressionError, match=says) as caught:
         build()
     assert "test_tensor.py:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arithmetic",
+    [
+        lambda: A + 1, lambda: 2 * A, lambda: A - A, lambda: -A, lambda: +A, lambda: A < 1.0, lambda: ~A,
+        lambda: np.float32(2) * A, lambda: A / A[0, 0], lambda: A[0, 0] + A,
+    ],
+)  # fmt: skip
+def test_a_tensor_is_no_number(arithmetic: Callable[[], Any]) -> None:
+    with pytest.raises(ShapeError, match=r"(?s)tensor A of shape \[4, 5\] is not a scalar.*index it: A\[i, j\]"):
+        arithmetic()
+
+
+def test_a_tensor_without_dimensions_stands_for_its_element() -> None:
+    S, N = te.placeholder((), name="S"), te.placeholder((), "int32", name="N")
+    for value, text in (
+        (S + 1, "S[] + 1.0"), (2 * S, "2.0 * S[]"), (-S, "S[] * -1.0"), (~N, "N[] ^ -1"), (S < 1.0, "S[] < 1.0"),
+        (+S, "S[]"), (np.float32(2) - S, "2.0 - S[]"),
+    ):  # fmt: skip
+        assert str(value) == text
+    assert (S == N, S != N, S == S) == (False, True, True), "whether two names mean one tensor, and no expression"
