@@ -26,7 +26,7 @@ from flashsched.schedule.nest import (
     insert_before_reader,
     loop_chain,
     loop_ranges,
-    path_to,
+    path_to_loop,
     reads,
     remove_loops,
     replace_loop,
@@ -107,7 +107,7 @@ def _made_inside(state: State, name: str) -> tuple[Buffer, ...]:
 def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State, Stage, tuple[int, int] | None]:
     """*state* with a nest of *stage* at a loop, the stage that knows it, and the window that it keeps, if it rolls."""
     target = state.loop(consumer, loop)
-    path = path_to(state.body, lambda node: node is target)
+    path = path_to_loop(state.body, target)
     outer = loop_ranges(path)
     if stage.follows:
         spans, conditions = part_that_follows(state, stage, state.stages[consumer], path)

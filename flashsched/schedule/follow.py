@@ -13,7 +13,7 @@ from typing import NoReturn
 from flashsched.errors import DependenceError
 from flashsched.schedule.disjoint import disjoint, turning
 from flashsched.schedule.ir import Block, Buffer, For, Stmt, block_loads, blocks
-from flashsched.schedule.nest import find_block, loop_ranges, path_to
+from flashsched.schedule.nest import find_block, loop_ranges
 from flashsched.schedule.regions import Access, Span, region
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, compare, is_const
@@ -131,7 +131,7 @@ def require_sound_followers(state: State) -> None:
 def _require_apart(state: State, stage: Stage, there: Sequence[Stage], loads: Mapping[str, set[Buffer]]) -> None:
     """Refuse reads between the follower *stage* and others in the same loops, but for what serves or follows it."""
     assert stage.attach is not None
-    way = path_to(state.body, lambda node: isinstance(node, Block) and node.name == stage.name)
+    way = find_block(state.body, stage.name)
     inside = {block.name for block in blocks(next(node for node in way if isinstance(node, For)))}
     for other in there:
         if other.name not in inside or other.name == stage.name or stage.name == other.init_of:

@@ -113,7 +113,7 @@ class Load(Expr):
 class Stmt:
     """Base of all statements; compared by identity, shown as ``print(s)`` shows a nest."""
 
-    __slots__ = ()
+    __slots__ = ("_facts",)  # see `flashsched.schedule.facts`
 
     def __str__(self) -> str:
         from flashsched.schedule.printer import nest_text  # the printer is built on these nodes

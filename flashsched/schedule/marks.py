@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from flashsched.errors import DependenceError, LimitError, StructureError
+from flashsched.schedule.facts import facts, parts
 from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt, block_loads, blocks, sub_stmts
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.pipelines import pieces_of, plan, private_to
@@ -43,7 +44,9 @@ def require_sound_marks(state: State) -> None:
         if stage.rolling and stage.attach is not None and not stage.inlined:
             require_turns(state, stage, state.loop(*stage.attach))
     _require_doubled(state)
-    _visit(state, state.body, ())
+    known = [facts(part) for part in parts(state.body)]
+    if any(LoopKind.VECTORIZE in some.kinds or not some.notes.isdisjoint(MARKS) for some in known):
+        _visit(state, state.body, ())
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:

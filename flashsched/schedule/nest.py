@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from flashsched.schedule.facts import facts, parts
 from flashsched.schedule.ir import (
     Alloc,
     Block,
@@ -33,6 +34,7 @@ __all__ = [
     "loop_chain",
     "loop_ranges",
     "path_to",
+    "path_to_loop",
     "reads",
     "remove_loops",
     "replace_loop",
@@ -64,7 +66,20 @@ def path_to(stmt: Stmt, found: Callable[[Stmt], bool]) -> list[Stmt]:
 
 def find_block(stmt: Stmt, name: str) -> list[Stmt]:
     """The way down to the block of the stage *name*."""
-    return path_to(stmt, lambda node: isinstance(node, Block) and node.name == name)
+    for part in parts(stmt):
+        if name in facts(part).stages:
+            path = path_to(part, lambda node: isinstance(node, Block) and node.name == name)
+            return path if part is stmt else [stmt, *path]
+    return []
+
+
+def path_to_loop(stmt: Stmt, loop: For) -> list[Stmt]:
+    """The way down to *loop*, which is included; empty where it is not in *stmt*."""
+    for part in parts(stmt):
+        if loop.var in facts(part).loops:
+            path = path_to(part, lambda node: node is loop)
+            return path if part is stmt or not path else [stmt, *path]
+    return []
 
 
 def loop_ranges(path: list[Stmt]) -> dict[Var, tuple[float, float]]:
@@ -92,7 +107,7 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
             return stmt if body is stmt.body else replace(stmt, body=body)
         case Seq():
             for position, inner in enumerate(stmt.stmts):
-                new = replace_loop(inner, var, change)
+                new = replace_loop(inner, var, change) if var in facts(inner).loops else inner
                 if new is not inner:
                     return seq((*stmt.stmts[:position], new, *stmt.stmts[position + 1 :]))
         case Alloc():
@@ -118,7 +133,8 @@ def remove_loops(stmt: Stmt, stage: str) -> Stmt | None:
             body = remove_loops(stmt.body, stage)
             return None if body is None else stmt if body is stmt.body else replace(stmt, body=body)
         case Seq():
-            left = [new for new in (remove_loops(inner, stage) for inner in stmt.stmts) if new is not None]
+            held = [remove_loops(inner, stage) if stage in facts(inner).stages else inner for inner in stmt.stmts]
+            left = [new for new in held if new is not None]
             return seq(left) if left else None
         case _:
             pass

@@ -20,7 +20,7 @@ from dataclasses import replace
 from flashsched.errors import DependenceError, OutputError
 from flashsched.schedule.default import new_stage, root_nest
 from flashsched.schedule.ir import Block, Buffer, For, LoopKind, Stmt, block_loads, seq
-from flashsched.schedule.nest import add_guard, find_block, loop_ranges, path_to, replace_loop, simplified
+from flashsched.schedule.nest import add_guard, find_block, loop_ranges, path_to_loop, replace_loop, simplified
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.recurrence import ScanInitOp, ScanOp, cycles
 from flashsched.te.tensor import AxisKind, Operation, PlaceholderOp, Tensor
@@ -100,7 +100,7 @@ def ride(state: State, stage: Stage) -> tuple[State, Stage]:
     assert stage.attach is not None
     leader, loop = stage.attach
     target = state.loop(leader, loop)
-    path = path_to(state.body, lambda node: node is target)
+    path = path_to_loop(state.body, target)
     block = _block(state, leader)
     (time,) = [item.value for item in block.iters if item.kind is AxisKind.ORDERED]
     nest, fresh = root_nest(stage, {stage.axes[0]: (time, 1)})

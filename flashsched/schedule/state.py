@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
+from flashsched.schedule.facts import facts, parts
 from flashsched.schedule.ir import Block, Buffer, For, Stmt, walk_stmt
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
@@ -166,9 +167,9 @@ class State:
                 hint=_near(name, known.loops),
             )
         var = known.loops[name]
-        for node in walk_stmt(self.body):
-            if isinstance(node, For) and node.var is var:
-                return node
+        for part in parts(self.body):
+            if var in facts(part).loops:
+                return next(node for node in walk_stmt(part) if isinstance(node, For) and node.var is var)
         raise AssertionError(f"loop {name} of {stage} is not in the nest")  # pragma: no cover - an internal fault
 
     def attached_to(self, stage: str) -> list[Stage]:

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from flashsched.errors import DependenceError, StructureError
 from flashsched.schedule.disjoint import disjoint
-from flashsched.schedule.ir import Block, For, LoopKind, Stmt
-from flashsched.schedule.nest import loop_ranges, path_to, replace_loop
+from flashsched.schedule.ir import For, LoopKind, Stmt
+from flashsched.schedule.nest import find_block, loop_ranges, path_to_loop, replace_loop
 from flashsched.schedule.regions import accesses, region
 from flashsched.schedule.state import Stage, State, refuse
 
@@ -48,7 +48,7 @@ def require_sound_stores(state: State) -> None:
 def _require_sound(state: State, stage: Stage, consumer: str, name: str) -> None:
     store = state.loop(consumer, name)
     own = set(stage.loops.values())
-    path = path_to(state.body, lambda node: isinstance(node, Block) and node.name == stage.name)
+    path = find_block(state.body, stage.name)
     around = [node for node in path if isinstance(node, For) and node.var not in own]
     if not any(node is store for node in around):
         refuse(
@@ -87,7 +87,7 @@ def _require_apart(state: State, stage: Stage, store: For, loop: For) -> None:
             loop=loop.var,
             hint=f"store it at {loop.var.name!r} or inside",
         )
-    ranges = loop_ranges(path_to(state.body, lambda node: node is loop))
+    ranges = loop_ranges(path_to_loop(state.body, loop))
     for buffer in stage.buffers:
         spans = region(accesses(loop.body, buffer), buffer.shape, ranges)
         if not disjoint(spans, {loop.var: loop.turns}, ranges):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flashsched.errors import DependenceError, MatchError, StructureError
+from flashsched.schedule.facts import facts, parts
 from flashsched.schedule.intrinsic import Intrinsic, find_intrinsic
-from flashsched.schedule.ir import Block, For, LoopKind, Stmt, sub_stmts, walk_stmt
+from flashsched.schedule.ir import Block, For, LoopKind, Stmt, sub_stmts
 from flashsched.schedule.marks import MARKS
 from flashsched.schedule.match import Differs
 from flashsched.schedule.nest import loop_ranges
@@ -30,7 +31,7 @@ def require_tensorized(state: State) -> None:
         StructureError: it holds another computation or a loop with a kind, or stands in lanes or GPU threads.
         DependenceError: it has a condition in it.
     """
-    if any(isinstance(node, For) and node.kind is LoopKind.TENSORIZE for node in walk_stmt(state.body)):
+    if any(LoopKind.TENSORIZE in facts(part).kinds for part in parts(state.body)):
         _visit(state, state.body, ())
 
 

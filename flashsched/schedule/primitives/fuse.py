@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.ir import For, Stmt
-from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
+from flashsched.schedule.nest import loop_ranges, path_to_loop, replace_loop, simplified, substituted
 from flashsched.schedule.primitives.loops import iterates, pragmas_of, renamed, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_ordered
@@ -93,7 +93,7 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
     name = known.unused_name(f"{first}.{second}")
     var = Var(name)
     m = inner.extent
-    around = loop_ranges(path_to(state.body, lambda node: node is outer)[:-1])
+    around = loop_ranges(path_to_loop(state.body, outer)[:-1])
 
     said = {key: value for key, value in outer.notes.items() if key.startswith("@")}  # what `annotate` put there
     notes = {**said, **pragmas_of(outer), **inner.notes}

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.marks import MARKS
-from flashsched.schedule.nest import find_block, path_to, replace_loop
+from flashsched.schedule.nest import find_block, path_to_loop, replace_loop
 from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Binary, Var
@@ -200,7 +200,7 @@ def set_kind(state: State, loop: For, kind: LoopKind) -> State:
 
 def loops_around(state: State, loop: For) -> list[For]:
     """The loops outside *loop*, outermost first."""
-    return [n for n in path_to(state.body, lambda node: node is loop)[:-1] if isinstance(n, For)]
+    return [n for n in path_to_loop(state.body, loop)[:-1] if isinstance(n, For)]
 
 
 def loops_inside(loop: For) -> list[For]:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import For, Stmt
-from flashsched.schedule.nest import loop_ranges, path_to, replace_loop, simplified, substituted
+from flashsched.schedule.nest import loop_ranges, path_to_loop, replace_loop, simplified, substituted
 from flashsched.schedule.primitives.loops import renamed, require_count, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.primitives.tails import require_tail, room_for_padding, tail_body, tail_index
@@ -92,7 +92,7 @@ def split(
     names = known.unused_name(f"{loop}.o"), known.unused_name(f"{loop}.i")
     outer, inner = Var(names[0]), Var(names[1])
     notes = {**node.notes, "tail": tail} if tail in ("cut", "mask") else dict(node.notes)
-    around = loop_ranges(path_to(state.body, lambda n: n is node)[:-1])
+    around = loop_ranges(path_to_loop(state.body, node)[:-1])
 
     def rewrite(old: For) -> Stmt:
         step = Const(1, dtypes.INDEX) if is_const(inner_turns, 0) else inner_turns  # an empty loop: what both run over
