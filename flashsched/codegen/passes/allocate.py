@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flashsched.schedule.external import with_buffers
 from flashsched.schedule.ir import (
@@ -17,8 +17,10 @@ from flashsched.schedule.ir import (
     Stmt,
     Store,
     map_exprs,
+    own_exprs,
     rewrite_stmt,
     seq,
+    sub_stmts,
 )
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together, loop_ranges
@@ -44,14 +46,10 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     Shared memory that the threads of a block fill together belongs to all of them: it holds what they touch together,
     and is allocated outside the loops over threads, once for all turns of the loops between.
     """
-    together = filled_together(body)
-    used: dict[Buffer, None] = {}
-    for buffer in _uses(body):
-        used.setdefault(buffer)
-    for buffer in used:
-        if buffer not in given:
-            body, _ = _place(body, buffer, [], buffer in together)
-    return body
+    order = {buffer: rank for rank, buffer in enumerate(dict.fromkeys(_uses(body))) if buffer not in given}
+    placer = _Placer(filled_together(body), order, {})
+    placer.look(body)
+    return placer.place(body, list(order), [])[0]
 
 
 def _uses(stmt: Stmt) -> list[Buffer]:
@@ -73,65 +71,136 @@ def _uses(stmt: Stmt) -> list[Buffer]:
     return found
 
 
-def _touches(stmt: Stmt, buffer: Buffer) -> bool:
-    return buffer in _uses(stmt)
+@dataclass(frozen=True, slots=True)
+class _Placer:
+    """All buffers are placed in one walk down the nest, each where its uses part.
 
+    Attributes:
+        together: the buffers that threads fill together.
+        order: the order in which buffers are placed, so that those before stand outside of those after.
+        used: the buffers that each statement uses.
+    """
 
-def _touches_other(stmt: If, buffer: Buffer) -> bool:
-    return stmt.otherwise is not None and _touches(stmt.otherwise, buffer)
+    together: set[Buffer]
+    order: dict[Buffer, int]
+    used: dict[Stmt, frozenset[Buffer]]
 
+    def look(self, stmt: Stmt) -> frozenset[Buffer]:
+        """Note what *stmt* and each statement in it uses."""
+        own: list[Buffer] = [load.buffer for expr in own_exprs(stmt) for load in walk(expr) if isinstance(load, Load)]
+        if isinstance(stmt, Store):
+            own.append(stmt.buffer)
+        if isinstance(stmt, Extern):
+            own.extend((*stmt.inputs, *stmt.outputs))
+        self.used[stmt] = frozenset(own).union(*map(self.look, sub_stmts(stmt)))
+        return self.used[stmt]
 
-def _place(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tuple[Stmt, Buffer | None]:
-    """*stmt* with *buffer* placed in it, and the memory that is to be allocated further out, if it is."""
-    match stmt:
-        case For():
-            if buffer.name in stmt.notes.get("stores", ()):
-                return replace(stmt, body=_allocated(stmt.body, buffer, [*around, stmt], False)[0]), None
-            own = any(isinstance(n, Load) and n.buffer is buffer for n in walk(stmt.extent))
-            if not own:
-                inner, waiting = _place(stmt.body, buffer, [*around, stmt], together)
-                loop = replace(stmt, body=inner)
-                if waiting is not None and not (together and _threads(around)):
-                    return Alloc(waiting, loop), None
-                return loop, waiting
-        case Alloc():
-            inner, waiting = _place(stmt.body, buffer, around, together)
-            return replace(stmt, body=inner), waiting
-        case Seq():
-            touching = [position for position, inner in enumerate(stmt.stmts) if _touches(inner, buffer)]
-            first = touching[0]
-            if len(touching) == 1:
-                inner, waiting = _place(stmt.stmts[first], buffer, around, together)
-                return seq((*stmt.stmts[:first], inner, *stmt.stmts[first + 1 :])), waiting
-            rest, waiting = _allocated(seq(stmt.stmts[first:]), buffer, around, together)
-            return seq((*stmt.stmts[:first], rest)), waiting
-        case If() if is_sized(stmt.condition) and not (_touches(stmt.then, buffer) and _touches_other(stmt, buffer)):
-            if _touches(stmt.then, buffer):
-                then, waiting = _place(stmt.then, buffer, around, together)
-                return replace(stmt, then=then), waiting
-            assert stmt.otherwise is not None
-            otherwise, waiting = _place(stmt.otherwise, buffer, around, together)
-            return replace(stmt, otherwise=otherwise), waiting
-        case Let() if isinstance(stmt.var, SizeVar):
-            inner, waiting = _place(stmt.body, buffer, around, together)
-            return replace(stmt, body=inner), waiting
-        case If() | Let() | Store():
-            pass
-        case _:
-            pass
-    return _allocated(stmt, buffer, around, together)
+    def place(self, stmt: Stmt, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
+        """*stmt* with *buffers* placed in it, and the memory that is to be allocated further out."""
+        if not buffers:
+            return stmt, []
+        match stmt:
+            case For():
+                return self._place_in_loop(stmt, buffers, around)
+            case Alloc():
+                body, waiting = self.place(stmt.body, buffers, around)
+                return replace(stmt, body=body), waiting
+            case Seq():
+                return self._place_in_seq(stmt, buffers, around)
+            case If() if is_sized(stmt.condition):
+                return self._place_in_sides(stmt, buffers, around)
+            case Let() if isinstance(stmt.var, SizeVar):
+                body, waiting = self.place(stmt.body, buffers, around)
+                return replace(stmt, body=body), waiting
+            case _:
+                return self._allocated([stmt], {buffer: [0] for buffer in buffers}, around)
+
+    def _place_in_loop(self, loop: For, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
+        """Those that the loop notes live in a turn of it, and those that its extent reads outside of it."""
+        counted = {node.buffer for node in walk(loop.extent) if isinstance(node, Load)}
+        stored = [buffer for buffer in buffers if buffer.name in loop.notes.get("stores", ())]
+        outside = [buffer for buffer in buffers if buffer in counted and buffer not in stored]
+        inside = [buffer for buffer in buffers if buffer not in stored and buffer not in counted]
+        body, waiting = self.place(loop.body, inside, [*around, loop])
+        for buffer in stored:
+            body, _ = self._allocated([body], {buffer: [0]}, [*around, loop])
+        further = [buffer for buffer in waiting if buffer in self.together and _threads(around)]
+        made = self._around(replace(loop, body=body), [buffer for buffer in waiting if buffer not in further])
+        made, more = self._allocated([made], {buffer: [0] for buffer in outside}, around)
+        return made, [*further, *more]
+
+    def _place_in_seq(self, stmt: Seq, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
+        """Those that one statement uses are placed in it, those that several use are allocated before the first."""
+        places: dict[Buffer, list[int]] = {buffer: [] for buffer in buffers}
+        for position, inner in enumerate(stmt.stmts):
+            for buffer in self.used[inner] & places.keys():
+                places[buffer].append(position)
+        inside: dict[int, list[Buffer]] = {}
+        for buffer, positions in places.items():
+            if len(positions) == 1:
+                inside.setdefault(positions[0], []).append(buffer)
+        stmts, waiting = list(stmt.stmts), []
+        for position, some in inside.items():
+            stmts[position], more = self.place(stmts[position], some, around)
+            waiting += more
+        several = {buffer: positions for buffer, positions in places.items() if len(positions) > 1}
+        made, more = self._allocated(stmts, several, around)
+        return made, waiting + more
+
+    def _place_in_sides(self, stmt: If, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
+        """Those that one side uses are placed in it, those that both use are allocated around them."""
+        one, other = stmt.then, stmt.otherwise
+        in_one = self.used[one]
+        in_other = frozenset[Buffer]() if other is None else self.used[other]
+        one, waiting = self.place(one, [buffer for buffer in buffers if buffer not in in_other], around)
+        if other is not None:
+            other, more = self.place(other, [buffer for buffer in buffers if buffer not in in_one], around)
+            waiting += more
+        both = {buffer: [0] for buffer in buffers if buffer in in_one and buffer in in_other}
+        made, more = self._allocated([replace(stmt, then=one, otherwise=other)], both, around)
+        return made, waiting + more
+
+    def _allocated(
+        self, stmts: list[Stmt], places: dict[Buffer, list[int]], around: list[Stmt]
+    ) -> tuple[Stmt, list[Buffer]]:
+        """*stmts* with memory for the buffers that are used at *places* of them, or the memory that waits."""
+        outer = loop_ranges(around)
+        firsts: dict[int, list[Buffer]] = {}
+        waiting: list[Buffer] = []
+        for buffer, positions in places.items():
+            threads = _threads(around) if buffer in self.together else []
+            shared = tuple((loop.var, loop.extent) for loop in threads)
+            found = [access for position in positions for access in accesses(stmts[position], buffer)]
+            found = [replace(access, inner=(*shared, *access.inner)) for access in found]
+            points = {var: limits for var, limits in outer.items() if all(var is not loop.var for loop in threads)}
+            spans = region(found, buffer.shape, points)
+            small = _shrunk(buffer, spans)
+            self.order[small] = self.order[buffer]
+            if threads:
+                self.together.add(small)
+            for position in positions:
+                stmts[position] = _moved(stmts[position], buffer, small, spans, outer)
+            waits = threads or buffer.rolling is not None
+            (waiting if waits else firsts.setdefault(positions[0], [])).append(small)
+        rest: list[Stmt] = []
+        end = len(stmts)
+        for first in sorted(firsts, reverse=True):
+            rest = [self._around(seq([*stmts[first:end], *rest]), firsts[first])]
+            end = first
+        return seq([*stmts[:end], *rest]), waiting
+
+    def _around(self, stmt: Stmt, buffers: list[Buffer]) -> Stmt:
+        for buffer in sorted(buffers, key=lambda buffer: self.order[buffer], reverse=True):
+            stmt = Alloc(buffer, stmt)
+        return stmt
 
 
 def _threads(around: list[Stmt]) -> list[For]:
     return [node for node in around if isinstance(node, For) and node.kind.is_thread]
 
 
-def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -> tuple[Stmt, Buffer | None]:
-    outer = loop_ranges(around)
-    threads = _threads(around) if together else []
-    found = [replace(a, inner=(*((t.var, t.extent) for t in threads), *a.inner)) for a in accesses(stmt, buffer)]
-    points = {var: limits for var, limits in outer.items() if all(var is not node.var for node in threads)}
-    spans = region(found, buffer.shape, points)
+def _shrunk(buffer: Buffer, spans: list[Span]) -> Buffer:
+    """The memory for what *spans* hold of *buffer*."""
     shape = tuple(span.extent for span in spans)
     if buffer.rolling is not None:
         dimension, window = buffer.rolling
@@ -140,8 +209,7 @@ def _allocated(stmt: Stmt, buffer: Buffer, around: list[Stmt], together: bool) -
     small = replace(logical, shape=buffer.layout.shape(shape), layout=None) if buffer.layout else logical
     if small.aligned:
         small = replace(small, strides=strides_of(small.shape, small.aligned), aligned=())
-    moved = _moved(stmt, buffer, small, spans, outer)
-    return (moved, small) if threads or buffer.rolling is not None else (Alloc(small, moved), None)
+    return small
 
 
 def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Ranges) -> Stmt:
