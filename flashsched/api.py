@@ -25,7 +25,7 @@ from flashsched.errors import (
 from flashsched.functions import add, conv2d, matmul, relu
 from flashsched.hw import DeviceSpec, Prediction, devices
 from flashsched.ops import Operator, operator
-from flashsched.schedule import Schedule, Trace, create_schedule
+from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
 from flashsched.schedule.llvm_texts import remember_llvm
 from flashsched.tune.load import load
@@ -66,6 +66,7 @@ __all__ = [
     "matmul",
     "num_threads",
     "operator",
+    "primitive",
     "read_log",
     "relu",
     "remember_llvm",

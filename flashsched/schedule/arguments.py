@@ -183,10 +183,28 @@ def call_text(primitive: str, args: Mapping[str, Any]) -> str:
         value = args[key]
         if value is None:
             continue
-        if key not in known or not known[key].by_position:
+        if key not in known and isinstance(value, dict | list):
+            follows = all("=" not in text for text in shown)
+            shown.append(_shown(value) if follows else f"{key}={_shown(value)}")
+        elif key not in known or not known[key].by_position:
             shown.append(f"{key}={value!r}")
         elif known[key].kind in (Kind.LOOPS, Kind.PLACE) and isinstance(value, list | tuple):
             shown += map(repr, value)
         else:
             shown.append(repr(value))
     return f"{primitive}({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    """A value given to a primitive of one's own, its handles as a person would say them."""
+    match value:
+        case {"$tensor": name} | {"$stage": name}:
+            return str(name)
+        case {"$loop": [stage, name]}:
+            return f"{stage}.{name}"
+        case list():
+            return f"[{', '.join(map(_shown, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{key!r}: {_shown(item)}' for key, item in value.items())}}}"
+        case _:
+            return repr(value)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from flashsched.schedule.arguments import Kind, arguments_of
 from flashsched.schedule.default import default_state, loop_names, stage_names
+from flashsched.schedule.own import own_primitive
 from flashsched.schedule.primitives import apply
 from flashsched.schedule.state import Stage, State
 from flashsched.schedule.trace import Step, Trace
@@ -47,6 +48,7 @@ class _Line:
     pieces: list[_Piece]
     targets: list[_Variable] = field(default_factory=list)
     axes: bool = False
+    sequence: bool = False
 
 
 class _Writer:
@@ -58,6 +60,7 @@ class _Writer:
         self.tensors: dict[str, _Variable] = {}  # by the buffer's name
         self.lines: list[_Line] = []
         self.unpacked: set[str] = set()
+        self.imports: dict[str, set[str]] = {}  # functions of one's own, by module
         named = {id(op): name for op, name in stage_names(outputs)}
         for op, name in stage_names(outputs):
             for tensor in op.outputs:
@@ -73,6 +76,9 @@ class _Writer:
 
     def step(self, step: Step) -> None:
         """Write one step."""
+        if step.steps is not None:
+            self._own(step)
+            return
         before = self.state
         of_stage = hasattr(StageView, step.primitive)
         pieces: list[_Piece] = []
@@ -101,6 +107,53 @@ class _Writer:
                 self.loops.pop((stage, name), None)
                 self.unpacked.discard(stage)
 
+    def _own(self, step: Step) -> None:
+        """Write a call of a primitive of one's own, where the function can be had; else the steps that it took."""
+        own = own_primitive(step.primitive)
+        if own is None or own.module is None:
+            for inner in step.steps or ():
+                self.step(inner)
+            return
+        function = own.function.__name__
+        self.imports.setdefault(own.module, set()).add(function)
+        pieces: list[_Piece] = [f"{function}(s"]
+        for name, value in own.by_position(step.args):
+            pieces += [", ", f"{name}=" if name else "", *self._given(value)]
+        for inner in step.flat():
+            before = self.state
+            self.state, _ = apply(before, inner.primitive, inner.stage, inner.args)
+            self._forget(before, inner.stage)
+        several = isinstance(step.returned, list)
+        line = _Line("", [*pieces, ")"], sequence=several)
+        self.lines.append(line)
+        for handle in step.returned if several else [step.returned]:
+            match handle:
+                case {"$loop": [stage, name]}:
+                    line.targets.append(_Variable(_squeezed(name)))
+                    self.loops[stage, name] = line.targets[-1]
+                case {"$tensor": name}:
+                    line.targets.append(_Variable(_underscored(name)))
+                    if name not in self.tensors:
+                        self.tensors[name] = line.targets[-1]
+                case _:
+                    line.targets.append(_Variable("_"))
+
+    def _given(self, value: Any) -> list[_Piece]:
+        """A value given to a primitive of one's own."""
+        match value:
+            case {"$tensor": name}:
+                return [self._tensor(name)]
+            case {"$stage": name}:
+                return self._stage(name)
+            case {"$loop": [stage, name]}:
+                return [self._loop(stage, name)]
+            case list():
+                return ["[", *_listed([self._given(item) for item in value]), "]"]
+            case dict():
+                return ["{", *_listed([[f"{_literal(key)}: ", *self._given(item)] for key, item in value.items()]), "}"]
+            case _:
+                return [_literal(value)]
+
     def _made(self, before: State, stage: str, name: str) -> list[_Variable]:
         """The variables for what a step made: a new stage's tensors, or a loop."""
         if name in self.state.stages and name not in before.stages:
@@ -116,13 +169,13 @@ class _Writer:
             case Kind.LOOP if isinstance(value, str):
                 return [self._loop(stage, value)]
             case Kind.LOOPS:
-                return _listed([self._loop(stage, name) for name in value])
+                return _listed([[self._loop(stage, name)] for name in value])
             case Kind.PLACE:
                 return [*self._stage(value[0]), ", ", self._loop(value[0], value[1])]
             case Kind.STAGE | Kind.TENSOR if isinstance(value, str):
                 return [self._tensor(value)]
             case Kind.STAGES | Kind.TENSORS if isinstance(value, list | tuple):
-                return _listed([self._tensor(name) for name in value])
+                return _listed([[self._tensor(name)] for name in value])
             case _:
                 return [_literal(value)]
 
@@ -154,7 +207,7 @@ class _Writer:
 
     def text(self) -> str:
         """The program, its variables named in the order in which they appear."""
-        taken = {"s", "te", "_"}
+        taken = {"s", "te", "_"}.union(*self.imports.values())
         lines: list[str] = []
         for tensor in self.tensors.values():
             if tensor.used:
@@ -170,7 +223,9 @@ class _Writer:
             apart = len(lines) > 1 and max(before, len(written)) >= _PARAGRAPH
             lines += ["", *written] if apart else written
             before = len(written)
-        return "\n".join(lines) + "\n"
+        there = {module: names for module, names in self.imports.items() if module != "__main__"}
+        imports = [f"from {module} import {', '.join(sorted(there[module]))}" for module in sorted(there)]
+        return "\n".join([*imports, *([""] if imports else []), *lines]) + "\n"
 
 
 def _first_tensor(stage: Stage) -> str:
@@ -183,10 +238,10 @@ def _use(variable: _Variable) -> _Variable:
     return variable
 
 
-def _listed(items: list[_Piece]) -> list[_Piece]:
+def _listed(items: list[list[_Piece]]) -> list[_Piece]:
     pieces: list[_Piece] = []
     for item in items:
-        pieces += [", " if pieces else "", item]
+        pieces += [", " if pieces else "", *item]
     return pieces
 
 
@@ -200,7 +255,7 @@ def _written(line: _Line) -> list[str]:
     used = [number for number, variable in enumerate(line.targets) if variable.used]
     if not used:
         return [] if line.axes else [text]
-    if line.axes and len(used) == 1:
+    if len(used) == 1 and (line.axes or (line.sequence and len(line.targets) == 1)):
         return [f"{line.targets[used[0]].name} = {text}[{used[0]}]"]
     return [f"{', '.join(variable.name if variable.used else '_' for variable in line.targets)} = {text}"]
 

@@ -5,17 +5,20 @@ It turns handles into names, calls the primitive, and keeps the trace; all that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
-from flashsched.errors import ArgumentError, OutputError, TraceError, UnknownNameError
+from flashsched.errors import ArgumentError, OutputError, ScheduleError, UnknownNameError
 from flashsched.schedule.conditions import names_in
 from flashsched.schedule.default import default_state, stage_names
 from flashsched.schedule.group import Group, between
+from flashsched.schedule.handles import encode
 from flashsched.schedule.ir import Stmt
+from flashsched.schedule.own import OwnPrimitive
 from flashsched.schedule.primitives import apply
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.python_text import to_python
+from flashsched.schedule.replay import take_steps
 from flashsched.schedule.state import State
 from flashsched.schedule.stores import with_stores
 from flashsched.schedule.trace import Step, Trace
@@ -25,6 +28,9 @@ from flashsched.te.expr import SizeVar
 from flashsched.te.tensor import Operation, PlaceholderOp, Tensor
 
 __all__ = ["Loop", "Schedule", "StageView", "create_schedule"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Schedule:
@@ -121,21 +127,48 @@ class Schedule:
         """The program that makes this schedule, as a person would have written it."""
         return to_python(self._outputs, self._trace)
 
-    def replay(self, trace: Trace) -> Schedule:
-        """Take all steps of *trace*, on top of those taken.
+    def replay(self, trace: Trace, *, strict: bool = True) -> Schedule:
+        """Take all steps of *trace*, on top of those taken; a schedule that refuses one stays as it is.
+
+        Args:
+            trace: the steps.
+            strict: refuse a step that does not fit here; otherwise it is left out, and a warning tells so.
 
         Raises:
-            ScheduleError: a step is refused, or gives other names than it gave when it was recorded.
+            TraceError: a step is refused, or gives other names than it gave when it was recorded.
         """
-        for step in trace:
-            out = self.apply(step.primitive, step.stage, dict(step.args))
-            if out != step.out:
-                raise TraceError(
-                    f"the trace says that this step gave {list(step.out)}, and it gave {list(out)}",
-                    step=step.text(),
-                    hint="it was recorded on another program, or by another version of flashsched",
-                )
+        twin = self.copy()
+        take_steps(twin, trace, strict=strict)
+        self._state, self._trace = twin._state, twin._trace
         return self
+
+    def do(self, function: OwnPrimitive[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call *function*, a primitive of one's own (see `primitive`), on this schedule: one step, all or nothing.
+
+        Raises:
+            ScheduleError: a step in it is refused; the message names both.
+        """
+        if not isinstance(function, OwnPrimitive):
+            raise ArgumentError(f"{function!r} is no primitive", hint="decorate the function with @fs.primitive")
+        arguments = function.arguments(self, args, kwargs)
+        found: T = self.record(function.name, arguments, lambda: function.run(self, arguments))
+        return found
+
+    def record(self, name: str, arguments: Mapping[str, Any], take: Callable[[], Any]) -> Any:
+        """Count the steps that *take* takes as the one step *name*, all of them or none; returns what it returns."""
+        before = self._state, self._trace
+        self._trace = Trace()
+        try:
+            returned = take()
+            step = Step(name, "", dict(arguments), (), self._trace.steps, encode(self, returned))
+        except BaseException as error:
+            self._state, self._trace = before
+            if isinstance(error, ScheduleError):
+                call = Step(name, "", arguments, (), ()).text()
+                error.step = call if error.step is None else f"{call}: {error.step}"
+            raise
+        self._trace = before[1].then(step)
+        return returned
 
     def apply(self, primitive: str, stage: str, args: dict[str, Any]) -> tuple[str, ...]:
         """Take one step, its arguments given as a trace holds them; returns the names of what it made."""
@@ -206,6 +239,7 @@ class Schedule:
         return Group(self, between(self._state, ends, names, include_inputs))
 
     def _tensor_name(self, tensor: Tensor | str) -> str:
+        """What a trace of this schedule calls *tensor*: one that a stage makes, or an input."""
         if isinstance(tensor, str):
             return tensor
         for known, buffer in zip(self.inputs, self._state.params, strict=True):

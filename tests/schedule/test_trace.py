@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.errors import ScheduleError
+from flashsched.errors import LimitError, ScheduleError, TraceError
 from flashsched.schedule import Step, Trace
-from flashsched.testing.checks import check_round_trip
+from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.graphs import Graph, graphs
 from flashsched.testing.programs import matmul, pointwise
 from flashsched.testing.schedules import GPU_PRIMITIVES, schedules
@@ -88,6 +89,7 @@ def test_a_trace_only_grows() -> None:
     ("data", "says"),
     [
         (None, "not a trace: None"),
+        ({"version": "1", "steps": []}, "version 1, and this flashsched reads version 1"),
         ({"steps": 3}, "not a trace"),
         ({"version": 2, "steps": []}, r"(?s)version 2, and this flashsched reads version 1.*upgrade"),
         ({"steps": [{"stage": "C"}]}, "is no step of a trace: 'do'"),
@@ -110,7 +112,10 @@ def test_what_is_no_trace(data: Any, says: str) -> None:
         ({"do": "split", "stage": "C", "loop": ["i"], "factor": 4}, r"loop must be the name of a loop, got \['i'\]"),
         ({"do": "reorder", "stage": "C", "loops": "ij"}, "loops must be a list of names of loops, got 'ij'"),
         ({"do": "split", "stage": "Q", "loop": "i", "factor": 4}, "no stage named 'Q'"),
-        ({"do": "split", "stage": "C", "loop": "i", "factor": 4, "out": ["a", "b"]}, r"gave \['a', 'b'\], and it gave"),
+        (
+            {"do": "split", "stage": "C", "loop": "i", "factor": 4, "out": ["a", "b"]},
+            r"it gave 'a', 'b' when it was recorded, and gives 'i.o', 'i.i'",
+        ),
     ],
 )
 def test_a_step_that_cannot_be_replayed(step: dict[str, Any], says: str) -> None:
@@ -142,3 +147,119 @@ def test_replaying_on_top_is_replaying_all(drawn: Graph, data: st.DataObject) ->
 
 def test_a_step_with_arguments_of_any_type_can_be_told() -> None:
     assert Step("fuse", "C", {"loops": False}).text() == "fuse(False)"
+
+
+def test_a_trace_on_another_shape_keeps_its_factors() -> None:
+    *_, C = matmul(64, 64, 64)
+    s = te.create_schedule(C)
+    near = s.cache_write(C, "local")
+    io, jo, *_ = s[C].tile(*s[C].op.axis, 8, 16)
+    s[near].compute_at(s[C], jo)
+    s[C].parallel(io)
+    for sizes in ((1, 1, 1), (7, 13, 5), (100, 3, 0)):
+        *_, D = matmul(*sizes)
+        again = s.trace.replay_on(D)
+        assert again.trace == s.trace
+        check_meaning(again)
+
+
+def test_a_step_that_does_not_fit_is_named_and_nothing_is_done() -> None:
+    _, C = pointwise(4096)
+    s = te.create_schedule(C)
+    outer, inner = s[C].split("i", nparts=8)
+    s[C].vectorize(inner)
+    s[C].parallel(outer)
+    _, D = pointwise(100_000)
+    t = te.create_schedule(D)
+    with pytest.raises(TraceError) as caught:
+        t.replay(s.trace)
+    assert str(caught.value).startswith(
+        "step 2 of 3, C: vectorize('i.i'): loop 'i.i' has 12500 turns, and a vector loop at most 1024\n"
+    )
+    assert str(caught.value).endswith(
+        "hint: split it first: split('i.i', factor=16); replay(..., strict=False) leaves out the steps that do not fit"
+    )
+    assert isinstance(caught.value.__cause__, LimitError)
+    assert len(t.trace) == 0
+    with pytest.warns(
+        UserWarning, match=r"(?s)^1 step does not fit here, and left out:\n  C: vectorize\('i.i'\), since"
+    ):
+        t.replay(s.trace, strict=False)
+    assert [step.primitive for step in t.trace] == ["split", "parallel"]
+    check_meaning(t)
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs(), graphs(), st.data())
+def test_a_trace_from_any_program_is_refused_or_fits(drawn: Graph, other: Graph, data: st.DataObject) -> None:
+    trace = data.draw(schedules(drawn.outputs)).trace
+    s = te.create_schedule(list(other.outputs))
+    before = s.state, s.trace
+    try:
+        s.replay(trace)
+    except TraceError:
+        assert (s.state, s.trace) == before
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            s.replay(trace, strict=False)
+        assert told
+    if other.exact:
+        check_meaning(s)
+
+
+def test_what_stands_beside_the_steps_is_left_alone() -> None:
+    data = {"version": 1, "steps": [], "decisions": {"tile": 3}, "made by": "a later flashsched"}
+    assert Trace.from_json(data) == Trace()
+
+
+def test_difference_in_steps_and_arguments() -> None:
+    _, C = pointwise(8, 8)
+    s, t = te.create_schedule(C), te.create_schedule(C)
+    s[C].unroll(s[C].split("i0", 4)[1])
+    s[C].parallel("i1")
+    t[C].split("i0", 2, tail="cut")
+    t[C].parallel("i1")
+    t[C].unroll("i0.o")
+    found = s.trace.diff(t.trace)
+    assert str(found) == (
+        "! C: split('i0', factor=4): factor 4 -> 2, tail None -> 'cut'\n"
+        "- C: unroll('i0.i')\n"
+        "  C: parallel('i1')\n"
+        "+ C: unroll('i0.o')"
+    )
+    assert found
+    assert [str(change)[0] for change in found] == ["!", "-", "+"]
+    assert json.loads(json.dumps(found.to_json()))["changed"][0]["arguments"] == {
+        "factor": [4, 2],
+        "tail": [None, "cut"],
+    }
+    assert not s.trace.diff(s.trace)
+    assert str(s.trace.diff(s.trace)) == "(no difference)"
+
+
+def test_difference_of_programs_with_other_names() -> None:
+    *_, C = matmul(8, 8, 8)
+    X, r = te.placeholder((8, 8), name="X"), te.reduce_axis((0, 8), name="r")
+    Y = te.compute((8, 8), lambda a, b: te.sum(X[a, r] * X[r, b], axis=r), name="Y")
+    s, t = te.create_schedule(C), te.create_schedule(Y)
+    for schedule, out, row, deep in ((s, C, "i", "k"), (t, Y, "a", "r")):
+        near = schedule.cache_write(out, "local")
+        outer, _ = schedule[out].split(row, 4)
+        schedule[near].compute_at(schedule[out], outer)
+        schedule[near].unroll(deep)
+    t[Y].parallel("a.o")
+    assert str(s.trace.diff(t.trace)).split("\n")[:3] == ["= Y is C", "= a is i", "= r is k"]
+    assert [str(change) for change in s.trace.diff(t.trace)] == ["+ C: parallel('i.o')"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(), st.data())
+def test_a_difference_is_nothing_or_tells_all(drawn: Graph, data: st.DataObject) -> None:
+    a, b = (data.draw(schedules(drawn.outputs)).trace for _ in range(2))
+    assert not a.diff(a)
+    found = a.diff(b)
+    if not found.names:
+        old = [c.old.to_json() for c in found.changes if c.old is not None]
+        new = [c.new.to_json() for c in found.changes if c.new is not None]
+        assert (old, new) == (a.to_json()["steps"], b.to_json()["steps"])
+        assert bool(found) == (a != b)
