@@ -42,6 +42,9 @@ Place: TypeAlias = list[str]
 """A stage and one of its loops."""
 
 
+_LONGEST = 80  # characters of an argument in a message
+
+
 class Kind(Enum):
     """What an argument is."""
 
@@ -162,7 +165,7 @@ def require_arguments(primitive: str, args: Mapping[str, Any]) -> None:
         ArgumentError: one is unknown, missing, or of another kind.
     """
     known = {argument.name: argument for argument in arguments_of(primitive)}
-    takes = [a.name if a.required else f"{a.name}={a.default!r}" for a in known.values()]
+    takes = [f"{a.name} ({a.said})" if a.required else f"{a.name}={a.default!r}" for a in known.values()]
     shown = f"{primitive} takes {', '.join(takes) or 'no arguments'}"
     for key, value in args.items():
         if key not in known:
@@ -187,12 +190,17 @@ def call_text(primitive: str, args: Mapping[str, Any]) -> str:
             follows = all("=" not in text for text in shown)
             shown.append(_shown(value) if follows else f"{key}={_shown(value)}")
         elif key not in known or not known[key].by_position:
-            shown.append(f"{key}={value!r}")
+            shown.append(f"{key}={_short(value)}")
         elif known[key].kind in (Kind.LOOPS, Kind.PLACE) and isinstance(value, list | tuple):
-            shown += map(repr, value)
+            shown += map(_short, value)
         else:
-            shown.append(repr(value))
+            shown.append(_short(value))
     return f"{primitive}({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]}…{text[-1]}"
 
 
 def _shown(value: Any) -> str:

@@ -253,7 +253,9 @@ def intrinsic(
             hint="write all that it computes in one te.compute",
         )
     if len(op.outputs) != 1:
-        raise ArgumentError(f"{op.name} has {len(op.outputs)} outputs, and an intrinsic has one")
+        raise ArgumentError(
+            f"{op.name} has {len(op.outputs)} outputs, and an intrinsic has one", hint="declare one for each"
+        )
     given = {part: text for part, text in zip(PARTS, (body, reset, update), strict=True) if text is not None}
     if op.reduction is None and set(given) != {"body"}:
         raise ArgumentError(f"{op.name} is no reduction, so the intrinsic has a body and nothing else: body=text")

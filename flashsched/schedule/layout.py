@@ -58,7 +58,7 @@ class IndexMap:
         names = list(inspect.signature(function).parameters)
         if len(names) != rank:
             raise ArgumentError(
-                f"the layout takes {len(names)} indices, and the tensor has {rank} dimensions",
+                f"the layout takes {len(names)} indices, and the tensor has rank {rank}",
                 hint="give the function one parameter for each dimension",
             )
         inputs = tuple(Var(name) for name in names)

@@ -149,7 +149,10 @@ class Schedule:
             ScheduleError: a step in it is refused; the message names both.
         """
         if not isinstance(function, OwnPrimitive):
-            raise ArgumentError(f"{function!r} is no primitive", hint="decorate the function with @fs.primitive")
+            raise ArgumentError(
+                f"{getattr(function, '__name__', function)} is no primitive",
+                hint="decorate the function with @fs.primitive",
+            )
         arguments = function.arguments(self, args, kwargs)
         found: T = self.record(function.name, arguments, lambda: function.run(self, arguments))
         return found

@@ -34,7 +34,10 @@ class Bounded:
 
     def __init__(self, tensor: Tensor, how: str, place: _Place | None, value: Any = None) -> None:
         if not isinstance(tensor, Tensor):
-            raise ShapeError(f"te.boundary.{how} takes a tensor, not {type(tensor).__name__} {tensor!r}")
+            raise ShapeError(
+                f"te.boundary.{how} takes a tensor, not {type(tensor).__name__} {tensor!r}",
+                hint="give the tensor itself",
+            )
         if place is not None and any(_is_number(size) and size == 0 for size in tensor.shape):
             raise ShapeError(
                 f"{tensor.name} of shape {list(tensor.shape)} has no element that te.boundary.{how} could give",
@@ -203,8 +206,13 @@ def constant(tensor: Tensor, value: Any = 0) -> Bounded:
         DtypeError: *value* has another dtype than *tensor*.
     """
     if not isinstance(tensor, Tensor):
-        raise ShapeError(f"te.boundary.constant takes a tensor, not {type(tensor).__name__} {tensor!r}")
+        raise ShapeError(
+            f"te.boundary.constant takes a tensor, not {type(tensor).__name__} {tensor!r}",
+            hint="give the tensor itself",
+        )
     expr = const(value, tensor.dtype) if isinstance(value, bool | int | float) else as_expr(value)
     if expr.dtype != tensor.dtype:
-        raise DtypeError(f"te.boundary.constant: {expr} is {expr.dtype}, and {tensor.name} holds {tensor.dtype}")
+        raise DtypeError(
+            f"te.boundary.constant: {expr} is {expr.dtype}, and {tensor.name} holds {tensor.dtype}", hint="cast it"
+        )
     return Bounded(tensor, "constant", None, expr)

@@ -305,19 +305,26 @@ def check_reducer(reducer: Reducer) -> None:
     a, b, c = draws(0), draws(1), draws(2)
     identity = [np.full(64, v.value, dtype=dtypes.numpy_dtype(v.dtype)) for v in reducer.identity]
     shown = f"{reducer.name}({', '.join(map(str, reducer.lhs + reducer.rhs))}) = {', '.join(map(str, reducer.result))}"
+    any_order = "a schedule may combine values in any order, so the answer would depend on it"
     laws = [
-        (_combine(reducer, a, b), _combine(reducer, b, a), "is not commutative"),
+        (_combine(reducer, a, b), _combine(reducer, b, a), "is not commutative", any_order),
         (
             _combine(reducer, _combine(reducer, a, b), c),
             _combine(reducer, a, _combine(reducer, b, c)),
             "is not associative",
+            any_order,
         ),
-        (_combine(reducer, identity, a), a, f"has {', '.join(map(str, reducer.identity))} as identity, and it is not"),
+        (
+            _combine(reducer, identity, a),
+            a,
+            f"has {', '.join(map(str, reducer.identity))} as identity, and combining with it changes values",
+            "give the value that changes nothing: 0 for a sum, 1 for a product, te.min_value(t) for a maximum",
+        ),
     ]
-    for left, right, fault in laws:
+    for left, right, fault, hint in laws:
         if not alike(left, right):
             raise ReducerError(
                 f"reducer {reducer.name!r} {fault}",
                 shown=shown,
-                hint="a schedule may combine values in any order, so the answer would depend on it",
+                hint=hint,
             )

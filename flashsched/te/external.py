@@ -105,7 +105,7 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
             raise ExpressionError(f"{name}: {item!r} is no tensor", where=where, hint="name the tensors that are read")
         numbers(item.shape, f"extern stage {name}, which reads {item.name},")
     if not callable(fcompute):
-        raise ExpressionError(f"{name}: {fcompute!r} can't be called", where=where)
+        raise ExpressionError(f"{name}: {fcompute!r} can't be called", where=where, hint="give a function of arrays")
     several = isinstance(shape, list) and bool(shape) and all(isinstance(part, tuple | list) for part in shape)
     shapes = [_shape(name, part, where) for part in (shape if several else [shape])]
     if dtype is None:

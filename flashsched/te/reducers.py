@@ -86,10 +86,15 @@ def argmin(value: Any, axis: Any = None, where: Any = None, dtype: str = "int64"
 def _reduced(reduce: Callable[..., Any], name: str, value: Any, axis: Any, where: Any, dtype: str) -> tuple[Expr, Expr]:
     axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     if not axes or not all(isinstance(item, Axis) and item.kind is AxisKind.REDUCE for item in axes):
-        raise AxisError(f"{name}: axis must be a te.reduce_axis or several, not {axis!r}")
+        raise AxisError(
+            f"{name}: axis must be a te.reduce_axis or several, not {axis!r}", hint="axis=te.reduce_axis((0, n))"
+        )
     if isinstance(value, tuple | list):
         if len(value) != 2:
-            raise ReducerError(f"{name} takes a value or a pair (place, value), and was given {len(value)} values")
+            raise ReducerError(
+                f"{name} takes a value or a pair (place, value), and was given {len(value)} values",
+                hint="give one of them",
+            )
         place = as_expr(value[0], dtypes.check_dtype(dtype))
         value = value[1]
         if not dtypes.is_int(place.dtype):
@@ -112,7 +117,8 @@ def _counted(name: str, axes: Sequence[Axis], dtype: str) -> Expr:
         points = points * axis.extent
     assert place is not None
     if isinstance(points, int) and points - 1 > dtypes.max_value(dtype):
-        raise ShapeError(f"{name}: there are {points} places, and {dtype} counts to {dtypes.max_value(dtype)}")
+        most = dtypes.max_value(dtype)
+        raise ShapeError(f"{name}: there are {points} places, and {dtype} counts to {most}", hint="dtype='int64'")
     return cast(place, dtype)
 
 

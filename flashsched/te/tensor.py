@@ -140,7 +140,8 @@ class Tensor(Operators):
         return ~self.__te_expr__()
 
     def __iter__(self) -> Any:
-        raise ShapeError(f"tensor {self.name} can't be looped over", hint=f"index it: {self.name}[i]")
+        indices = ", ".join("ijklmn"[: self.ndim])
+        raise ShapeError(f"tensor {self.name} can't be looped over", hint=f"index it: {self.name}[{indices}]")
 
     def __repr__(self) -> str:
         return f"Tensor({self.name}, shape={list(self.shape)}, {self.dtype})"
@@ -174,7 +175,8 @@ class Read(Expr):
 
 def read(tensor: Tensor, indices: Sequence[Any]) -> Expr:
     """``tensor[indices]``, checked for rank, dtype and constants out of range."""
-    shown = f"{tensor.name}[{', '.join(str(i) for i in indices)}]"
+    parts = (f"{i.start or ''}:{i.stop or ''}" if isinstance(i, slice) else str(i) for i in indices)
+    shown = f"{tensor.name}[{', '.join(parts)}]"
     if any(isinstance(index, slice) or index is Ellipsis for index in indices):
         raise ShapeError(
             f"{shown}: an index is one position, not a slice", hint="write a te.compute over the part that you mean"

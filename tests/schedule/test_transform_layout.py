@@ -65,12 +65,15 @@ def test_constant_dimensions_and_texts() -> None:
 @pytest.mark.parametrize(
     ("layout", "says"),
     [
-        ("i -> i", "the layout takes 1 indices, and 'P' has 2 dimensions"),
-        ("i, j -> i", "does not give each element of 'P' a place of its own: j takes 6 values, and its parts tell 1"),
-        ("i, j -> i, j // 4", "j takes 6 values, and its parts tell 1 apart"),
-        ("i, j -> i, j // 4, j % 2", "j takes 6 values, and its parts tell 2 apart"),
-        ("i, j -> i, j % 4", "j takes 6 values, and its parts tell 4 apart"),
-        ("i, j -> i, j, j", "j takes 6 values"),
+        ("i -> i", "the layout takes 1 indices, and 'P' has rank 2"),
+        (
+            "i, j -> i",
+            "does not give each element of 'P' a place of its own, or leaves places unused: j = 0 and j = 1 lie in one",
+        ),
+        ("i, j -> i, j // 4", "j = 0 and j = 1 lie in one"),
+        ("i, j -> i, j // 4, j % 2", "j = 0 and j = 2 lie in one"),
+        ("i, j -> i, j % 4", "j = 0 and j = 4 lie in one"),
+        ("i, j -> i, j, j", "two of its indices tell the same part of j"),
         ("i, j -> i + j, j", r"has i \+ j, and each of its indices must be a part of one index"),
         ("i, j -> i, j * 2", r"has j \* 2, and each of its indices"),
         ("i, j", "'i, j' is no layout"),
@@ -93,7 +96,7 @@ def test_an_output_lies_as_the_caller_expects() -> None:
     s = te.create_schedule(C)
     with pytest.raises(ScheduleError, match="'C' is an output, and the caller expects it in its own order"):
         s[C].transform_layout(lambda i: (i // 2, i % 2))
-    with pytest.raises(ScheduleError, match="the layout takes 2 indices, and the tensor has 1 dimensions"):
+    with pytest.raises(ScheduleError, match="the layout takes 2 indices, and the tensor has rank 1"):
         s[P].transform_layout(lambda i, j: (i, j))
 
 

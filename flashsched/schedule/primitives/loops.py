@@ -113,7 +113,7 @@ def require_independent(state: State, stage: str, loop: For, name: str, kind: Lo
             f"({kind.value}) would lose some",
             error=DependenceError,
             loop=loop.var,
-            hint=f"choose a loop over the output, or split the reduction with rfactor and make that loop {kind.value}",
+            hint="choose a loop over the output, or make parts of the reduction (rfactor) and take the loop over them",
         )
     if _overlaps(state, stage, loop.var, kind):
         refuse(

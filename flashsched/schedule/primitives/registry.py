@@ -82,8 +82,7 @@ def _applied(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Re
         require_sound_threads(state)
         require_recurrences(state)
     except ScheduleError as error:
-        if error.step is None:
-            error.step = step.text()
+        error.step = step.text() if error.step is None else f"{step.text()}: {error.step}"
         raise
     if found.on_loops:
         known = state.stages[stage]

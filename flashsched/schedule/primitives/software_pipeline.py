@@ -90,7 +90,7 @@ def software_pipeline(
         refuse(state, f"stages are counted from 0, got {list(stages)}", error=ArgumentError, loop=node.var)
     if sorted(places) != list(range(len(units))):
         refuse(state, f"order must name each of the places 0 to {len(units) - 1} once, got {places}",
-               error=ArgumentError, loop=node.var)  # fmt: skip
+               error=ArgumentError, loop=node.var, hint=f"order={list(range(len(units)))} is as it stands")  # fmt: skip
     if max(stages, default=0) >= MOST_STAGES:
         refuse(state, f"{max(stages) + 1} stages, and {MOST_STAGES} is the limit", error=LimitError, loop=node.var,
                hint="more turns ahead need more memory and code; split the loop for longer turns")  # fmt: skip

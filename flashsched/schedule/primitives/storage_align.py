@@ -74,7 +74,7 @@ def storage_align(state: State, stage: str, axis: int, factor: int, offset: int 
         )
     if factor > MOST_GAP:
         refuse(state, f"factor {factor} could leave {factor - 1} elements unused, and {MOST_GAP} is the limit",
-               error=LimitError)  # fmt: skip
+               error=LimitError, hint="align rows to a cache line or a bank: 16 or 32")  # fmt: skip
     for buffer in known.buffers:
         kept = tuple(item for item in buffer.aligned if item[0] != axis)
         state = change_buffer(state, buffer, replace(buffer, aligned=(*kept, (axis, factor, offset))))

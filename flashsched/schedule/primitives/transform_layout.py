@@ -74,7 +74,7 @@ def transform_layout(state: State, stage: str, layout: str, pad_value: float | b
         if len(fresh.inputs) != len(buffer.shape):
             refuse(
                 state,
-                f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has {len(buffer.shape)} dimensions",
+                f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has rank {len(buffer.shape)}",
                 error=ArgumentError,
                 hint="name one index for each dimension before the arrow",
             )
@@ -156,8 +156,14 @@ def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: Sh
         if reach < enough or len({low for low, _ in found}) != len(found):
             refuse(
                 state,
-                f"the layout {layout} does not give each element of {stage!r} a place of its own: "
-                f"{var.name} takes {extent} values, and its parts tell {int(min(reach, enough))} apart",
+                f"the layout {layout} does not give each element of {stage!r} a place of its own, or leaves places "
+                f"unused: {_fault(var, reach, enough)}",
                 error=LayoutError,
                 hint=f"{var.name} // c and {var.name} % c with one c keep all of it",
             )
+
+
+def _fault(var: Var, reach: float, enough: float) -> str:
+    if reach < enough:
+        return f"{var.name} = 0 and {var.name} = {int(reach)} lie in one"
+    return f"two of its indices tell the same part of {var.name}"

@@ -72,7 +72,9 @@ class StageHandle:
                 f"axis {handle.name!r} is not one of stage {self.name!r}",
                 hint=f"take it from s[{self.name}].op: {', '.join(axis.name for axis in axes)}",
             )
-        raise UnknownNameError(f"{handle!r} is no loop", hint="use an axis of the stage or what a primitive returned")
+        raise UnknownNameError(
+            f"{handle!r} is no loop", hint="use an axis of the stage, what a primitive returned, or a loop's name"
+        )
 
     def _apply(self, primitive: str, **args: Any) -> tuple[Loop, ...]:
         kept = {key: value for key, value in args.items() if value is not None}

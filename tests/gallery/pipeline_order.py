@@ -1,0 +1,21 @@
+# Each piece has a place.
+from flashsched import te
+
+A = te.placeholder((8, 8), name="A")
+P = te.compute((8, 8), lambda i, j: A[i, j] + 1, name="P")
+C = te.compute((8, 8), lambda i, j: P[i, j] * 2, name="C")
+s = te.create_schedule(C)
+s[P].compute_at(s[C], "i")
+s[C].software_pipeline("i", stages=[0, 1], order=[0, 0])
+# -> ArgumentError
+# software_pipeline('i', ['P', 'C'], stages=[0, 1], order=[0, 0]): order must name each of the places 0 to 1 once, got [0, 0]
+#   | for i in range(8):  <--
+#   |   for i_1 in range(1):
+#   |     for j in range(8):
+#   |       P(i=i, j=j):
+#   |         P[i, j] = A[i, j] + 1.0
+#   |   for j in range(8):
+#   |     C(i=i, j=j):
+#   |       C[i, j] = P[i, j] * 2.0
+#   at pipeline_order.py:9
+#   hint: order=[0, 1] is as it stands
