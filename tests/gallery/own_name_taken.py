@@ -5,6 +5,9 @@ import flashsched as fs
 @fs.primitive
 def split(s, C):
     s[C].split("i", factor=4)
+
+
+print(split)
 # -> ArgumentError
 # there is a built-in primitive 'split'
 #   at own_name_taken.py:5
