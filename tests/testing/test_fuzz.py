@@ -73,13 +73,13 @@ BUGS = (
     Bug(
         "flashsched.schedule.primitives.split",
         "if ragged:",
-        "if ragged and inner_turns > 4:",
+        "if ragged and (factor or nparts or 1) > 4:",
         ("split", "reorder"),
     ),
     Bug(
         "flashsched.schedule.primitives.fuse",
         "{outer.var: var // m, inner.var: var % m}",
-        "{outer.var: var % n, inner.var: var % m}",
+        "{outer.var: var % outer.extent, inner.var: var % m}",
         ("fuse", "split"),
     ),
     Bug(
