@@ -40,7 +40,7 @@ PRAGMA_NOTES = ("auto_unroll_max_step", "unroll_explicit", "parallel_launch_poin
 
 def block_of(state: State, stage: str) -> Block:
     """The bound block of *stage*."""
-    found = find_block(state.body, stage)[-1]
+    found = find_block(state.body, state.stage(stage).name)[-1]
     assert isinstance(found, Block)
     return found
 
