@@ -30,7 +30,7 @@ ELSEWHERE = {
     ("schedule/primitives/tails.py", "is not known"): "needs an index whose bounds nobody knows",
     ("schedule/replay.py", "raised"): "a fault of the user's function: tests/schedule/test_own.py",
     ("schedule/follow.py", "reason"): "each of its reasons has a test in tests/schedule/test_reverse_compute_at.py",
-    ("schedule/primitives/pad_einsum.py", "reason"): "each of its reasons has a test in tests/schedule/test_pad_einsum.py",
+    ("schedule/primitives/pad_einsum.py", "reason"): "the same: tests/schedule/test_pad_einsum.py",
     ("schedule/formal.py", "with {kind}"): "hardly a word of it is constant: tests/schedule/test_formal.py",
     ("schedule/primitives/pragma.py", "{wanted}"): "the same: tests/schedule/test_pragma.py",
     ("te/recurrence.py", ""): "new, and still without programs here: tests/te",
