@@ -1,13 +1,13 @@
-# Threads of a GPU would add to one element at once.
+# Blocks of a GPU would add to one element at once.
 from flashsched import te
 
 A = te.placeholder((8, 8), name="A")
 k = te.reduce_axis((0, 8), name="k")
 C = te.compute((8,), lambda i: te.sum(A[i, k], axis=k), name="C")
 s = te.create_schedule(C)
-s[C].bind("k", "threadIdx.x")
+s[C].bind("k", "blockIdx.x")
 # -> DependenceError
-# bind('k', 'threadIdx.x'): loop 'k' runs over a reduction: its turns add to the same elements, and running them at once (threadIdx.x) would lose some
+# bind('k', 'blockIdx.x'): loop 'k' runs over a reduction: its turns add to the same elements, and running them at once (blockIdx.x) would lose some
 #   | for i in range(8):
 #   |   for k in range(8):  <--
 #   |     C(i=i, k=k):  # reduces k
