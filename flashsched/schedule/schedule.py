@@ -201,6 +201,15 @@ class Schedule:
         args = {"loop": view._loop(loop), "factor_axis": factor_axis}
         return self.tensors(self.apply("rfactor", view.name, args if factor_axis else {"loop": args["loop"]})[0])
 
+    def stage_mem(
+        self, tensor: Tensor | str, loop: LoopLike, inside: LoopLike | None = None, scope: str = "local"
+    ) -> Any:
+        """Sum up each turn of the reduction's *loop* in a small buffer *inside*; returns the new stage's tensor(s)."""
+        view = self[tensor]
+        args = {"loop": view._loop(loop)} | ({} if inside is None else {"inside": view._loop(inside)})
+        args |= {} if scope == "local" else {"scope": scope}
+        return self.tensors(self.apply("stage_mem", view.name, args)[0])
+
     def reindex(self, reader: Tensor | str, tensor: Tensor | str) -> Tensor:
         """Let *reader* read a copy of *tensor* that has a dimension for each axis of its own; returns the copy."""
         (name,) = self.apply("reindex", self._stage_name(reader), {"tensor": self._tensor_name(tensor)})

@@ -22,7 +22,7 @@ CPU_PRIMITIVES = (
     "split", "split", "split", "tile", "fuse", "reorder", "reorder", "unroll", "vectorize", "vectorize", "parallel",
     "rfactor", "rfactor", "decompose_reduction", "reverse_compute_at", "reverse_compute_at", "reverse_compute_inline",
     "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "loop_partition", "peel",
-    "pad_einsum", "reindex", "store_at", "store_at",
+    "pad_einsum", "reindex", "stage_mem", "store_at", "store_at",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
     "double_buffer", "double_buffer", "specialize",
     "prefetch", "rolling_buffer", "rolling_buffer", "set_scope",

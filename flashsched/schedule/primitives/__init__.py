@@ -28,6 +28,7 @@ from flashsched.schedule.primitives.set_scope import set_scope
 from flashsched.schedule.primitives.software_pipeline import software_pipeline
 from flashsched.schedule.primitives.specialize import specialize
 from flashsched.schedule.primitives.split import split
+from flashsched.schedule.primitives.stage_mem import stage_mem
 from flashsched.schedule.primitives.storage_align import storage_align
 from flashsched.schedule.primitives.store_at import store_at
 from flashsched.schedule.primitives.tensorize import tensorize
@@ -69,9 +70,10 @@ __all__ = [
     "software_pipeline",
     "specialize",
     "split",
+    "stage_mem",
     "storage_align",
-    "tensorize",
     "store_at",
+    "tensorize",
     "tile",
     "transform_layout",
     "unannotate",

@@ -88,6 +88,16 @@ def _rfactor(draw: Draw, schedule: Schedule) -> Arguments:
     return stage.name, {"loop": loop, "factor_axis": place} if place else {"loop": loop}
 
 
+def _stage_mem(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly a loop over the reduction, and any other inside."""
+    drawn = _rfactor(draw, schedule)
+    if drawn is None:
+        return None
+    loop = drawn[1]["loop"]
+    inside = draw(st.sampled_from([loop, *schedule.state.stages[drawn[0]].loops]))
+    return drawn[0], {"loop": loop} if inside == loop else {"loop": loop, "inside": inside}
+
+
 ARGUMENTS: dict[str, Drawer] = {
     "compute_at": _compute_at,
     "compute_root": _no_arguments,
@@ -96,5 +106,6 @@ ARGUMENTS: dict[str, Drawer] = {
     "reverse_compute_at": _reverse_compute_at,
     "reverse_compute_inline": _no_arguments,
     "rfactor": _rfactor,
+    "stage_mem": _stage_mem,
     "store_at": _store_at,
 }
