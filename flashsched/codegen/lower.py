@@ -24,6 +24,7 @@ from flashsched.codegen.passes.settle_tensorized import settle_tensorized
 from flashsched.codegen.passes.specialize_sizes import specialize_sizes, where_sizes_are
 from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
+from flashsched.codegen.passes.virtual_threads import virtual_threads
 from flashsched.errors import KernelError, ShapeError
 from flashsched.schedule.ir import Buffer, Program, Stmt
 from flashsched.schedule.schedule import Schedule
@@ -48,6 +49,7 @@ PASSES: tuple[Pass, ...] = (
     ("allocate", allocate),
     ("pipeline_loops", pipeline_loops),
     ("place_prefetches", lambda body, given: place_prefetches(body)),
+    ("virtual_threads", lambda body, given: virtual_threads(body)),
     ("hoist_guards", lambda body, given: hoist_guards(body)),
     ("tidy", lambda body, given: tidy(body)),
     ("cut_tails", lambda body, given: cut_tails(body)),

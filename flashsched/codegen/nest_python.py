@@ -167,7 +167,7 @@ def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
     places: dict[Var, list[Buffer]] = {}
     for buffer, path in paths.items():
         for loop in reversed(path):
-            shareable = loop.kind.is_block or loop.kind is LoopKind.PARALLEL
+            shareable = loop.kind.is_block or loop.kind in (LoopKind.PARALLEL, LoopKind.VTHREAD)
             if shareable or (loop.kind.is_concurrent and buffer not in together):
                 places.setdefault(loop.var, []).append(buffer)
                 break

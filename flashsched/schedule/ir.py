@@ -67,6 +67,7 @@ class LoopKind(Enum):
     THREAD_X = "threadIdx.x"
     THREAD_Y = "threadIdx.y"
     THREAD_Z = "threadIdx.z"
+    VTHREAD = "vthread"
 
     @property
     def is_block(self) -> bool:
@@ -81,7 +82,8 @@ class LoopKind(Enum):
     @property
     def is_concurrent(self) -> bool:
         """Whether the turns may run at the same time, in any order."""
-        return self.is_block or self.is_thread or self is LoopKind.PARALLEL or self is LoopKind.VECTORIZE
+        others = (LoopKind.PARALLEL, LoopKind.VECTORIZE, LoopKind.VTHREAD)
+        return self.is_block or self.is_thread or self in others
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -56,7 +56,7 @@ def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
             _require_prefetch(state, name, stmt, path)
     if isinstance(stmt, For) and "pipeline" in stmt.notes:
         _require_pipeline(state, stmt, path)
-    if isinstance(stmt, For) and stmt.kind is LoopKind.VECTORIZE:
+    if isinstance(stmt, For) and stmt.kind in (LoopKind.VECTORIZE, LoopKind.VTHREAD):
         _require_whole(state, stmt)
     for inner in sub_stmts(stmt):
         _visit(state, inner, path)
@@ -117,7 +117,9 @@ def _require_whole(state: State, loop: For) -> None:
     if cut:
         refuse(
             state,
-            f"{cut[0]} is at loop {loop.var.name!r}, and a vectorized loop has no parts: its conditions are masks",
+            f"{cut[0]} is at loop {loop.var.name!r}, and a vectorized loop has no parts: its conditions are masks"
+            if loop.kind is LoopKind.VECTORIZE
+            else f"{cut[0]} is at loop {loop.var.name!r}, whose turns are virtual threads: written out, without parts",
             error=StructureError,
             loop=loop.var,
             hint=f"call {cut[0]} at a loop around it",
@@ -127,7 +129,7 @@ def _require_whole(state: State, loop: For) -> None:
 def _require_prefetch(state: State, name: str, loop: For, path: tuple[Stmt, ...]) -> None:
     around = [node for node in path if isinstance(node, For)]
     lanes = next((node for node in around if node.kind is LoopKind.VECTORIZE), None)
-    if lanes is not None or loop.kind.is_block or loop.kind.is_thread:
+    if lanes is not None or loop.kind.is_block or loop.kind.is_thread or loop.kind is LoopKind.VTHREAD:
         odd = lanes or loop
         what = "vectorized" if lanes is not None else f"bound to {loop.kind.value}"
         refuse(

@@ -55,6 +55,7 @@ def _visit(state: State, stmt: Stmt, path: tuple[For, ...]) -> None:
             _require_fit(state, outer, stmt)
         if stmt.kind.is_thread:
             _require_one_element(state, stmt, path)
+            _require_outside_threads(state, stmt, path)
         if stmt.kind.is_thread and any(outer.kind is stmt.kind for outer in path):
             _require_one_piece(state, stmt, path)
         path = (*path, stmt)
@@ -108,6 +109,22 @@ def _require_one_element(state: State, loop: For, path: tuple[For, ...]) -> None
                 hint=f"bind it to another axis than {loop.kind.value}, or compute {block.name!r} outside of "
                 f"{twice.var.name!r}",
             )
+
+
+def _require_outside_threads(state: State, loop: For, path: tuple[For, ...]) -> None:
+    """Refuse a cooperative *loop* in virtual threads of one thread: its memory is that of the block, one for all."""
+    twice = next((number for number, outer in enumerate(path) if outer.kind is loop.kind), len(path))
+    virtual = next((outer for outer in path[twice:] if outer.kind is LoopKind.VTHREAD), None)
+    if virtual is not None:
+        refuse(
+            state,
+            f"the threads of {path[twice].var.name!r} ({loop.kind.value}) share the turns of loop {loop.var.name!r}, "
+            f"and the virtual threads of {virtual.var.name!r}, between them, would each need a copy",
+            error=StructureError,
+            loop=virtual.var,
+            hint=f"reorder {virtual.var.name!r} outside of the threads: each virtual thread then has shared memory of "
+            "its own",
+        )
 
 
 def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:

@@ -13,7 +13,7 @@ __all__ = ["ThreadAxis", "thread_axis"]
 
 @dataclass(frozen=True, slots=True)
 class ThreadAxis:
-    """An axis of blocks or threads, and how many of them there are, where that was said."""
+    """An axis of blocks, threads or virtual threads, and how many of them there are, where that was said."""
 
     name: str
     extent: int | None = None
@@ -30,9 +30,8 @@ def thread_axis(span: Any = None, name: str | None = None) -> ThreadAxis:
     """
     if isinstance(span, str) and name is None:
         span, name = None, span
-    if name is None or not re.fullmatch(r"(blockIdx|threadIdx)\.[xyz]", name):
-        virtual = "; for virtual threads split the loop, reorder the part inside the threads, and unroll it"
-        hint = "blockIdx.x, .y, .z or threadIdx.x, .y, .z" + (virtual if name == "vthread" else "")
+    if name is None or not re.fullmatch(r"(blockIdx|threadIdx)\.[xyz]|vthread", name):
+        hint = "blockIdx.x, .y, .z, threadIdx.x, .y, .z or vthread"
         raise AxisError(f"{name!r} is no axis of a GPU", hint=hint)
     if span is None:
         return ThreadAxis(name)

@@ -139,7 +139,7 @@ def test_axes_as_classic_programs_name_them() -> None:
     s[C].bind("i1", te.thread_axis((0, 6), "threadIdx.x"))
     check_meaning(s, compiled=True)
     check_round_trip(s)
-    for wrong in ("threadIdx.w", "vthread"):
+    for wrong in ("threadIdx.w", "vthread.x"):
         with pytest.raises(AxisError, match=f"'{wrong}' is no axis of a GPU"):
             te.thread_axis(wrong)
     with pytest.raises(AxisError, match=r"runs over \(1, 4\), and must run from 0"):

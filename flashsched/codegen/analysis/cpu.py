@@ -192,7 +192,7 @@ def _chains(nest: Nest, unit: CpuUnit) -> float:
     main = nest.main
     if main is None or not main.reduces:
         return MOST_CHAINS
-    spatial = frozenset(var for touch in main.touches if touch.write for var in touch.offset.vars)
+    spatial = frozenset(var for touch in main.touches if touch.write for var in touch.places)
     number, length = 1.0, 1
     for loop in reversed(main.loops):
         if loop.var in main.reduces:

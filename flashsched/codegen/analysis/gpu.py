@@ -202,7 +202,7 @@ def _chains(nest: Nest) -> float:
         return 1.0
     if not main.reduces:
         return max(1.0, prod(turns(loop) for loop in main.written_out))
-    return max(1.0, max(main.copies(touch.offset.vars) for touch in main.touches if touch.write))
+    return max(1.0, max(main.copies(touch.places) for touch in main.touches if touch.write))
 
 
 def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]) -> float:

@@ -71,11 +71,16 @@ class Memory:
     def size(self) -> int:
         """Bytes of all of it, gaps and a second version included."""
         elements = self.shape[0] * self.strides[0] if prod(self.shape) and self.shape else prod(self.shape)
-        return elements * self.width * (2 if self.buffer.doubled else 1)
+        return elements * self.width * (2 if self.buffer.doubled else 1) * self.copies
+
+    @property
+    def copies(self) -> int:
+        """How many there are at once: each virtual thread has its own."""
+        return prod(turns(loop) for loop in self.around if loop.kind is LoopKind.VTHREAD)
 
     def elements(self, extents: Extents) -> int:
         """How many elements its touches reach while the loops of *extents* turn."""
-        return prod(min(span, points) for span, points in reach(self.touches, self.shape, extents))
+        return self.copies * prod(min(span, points) for span, points in reach(self.touches, self.shape, extents))
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +92,11 @@ class Touch:
     offset: Form
     write: bool
     needs: frozenset[Var]  # the loops whose turns find another element, or other contents
+
+    @property
+    def places(self) -> frozenset[Var]:
+        """The loops whose turns touch another element, among them virtual threads with memory of their own."""
+        return self.offset.vars | {loop.var for loop in self.memory.around if loop.kind is LoopKind.VTHREAD}
 
 
 @dataclass(eq=False)
@@ -118,18 +128,22 @@ class Site:
 
     @cached_property
     def written_out(self) -> tuple[For, ...]:
-        """The innermost of them that are unrolled or vectorized: their points are one piece of straight code."""
+        """Those of them whose points are one piece of straight code: the innermost that are unrolled or vectorized.
+
+        Virtual threads are written out inside, wherever their loop stands.
+        """
+        virtual = tuple(loop for loop in self.serial if loop.kind is LoopKind.VTHREAD)
         found: list[For] = []
-        for loop in reversed(self.serial):
+        for loop in reversed([loop for loop in self.serial if loop.kind is not LoopKind.VTHREAD]):
             if loop.kind not in (LoopKind.UNROLL, LoopKind.VECTORIZE, LoopKind.TENSORIZE):
                 break
             found.append(loop)
-        return tuple(reversed(found))
+        return (*virtual, *reversed(found))
 
     @cached_property
     def rolled(self) -> tuple[For, ...]:
         """The serial loops around that code."""
-        return self.serial[: len(self.serial) - len(self.written_out)]
+        return tuple(loop for loop in self.serial if loop not in self.written_out)
 
     @cached_property
     def vector(self) -> For | None:

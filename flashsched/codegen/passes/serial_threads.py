@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from flashsched.codegen.passes.own_memory import widened
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import (
     Alloc,
-    Buffer,
-    Extern,
     For,
     If,
     Let,
-    Load,
     LoopKind,
-    Prefetch,
     Seq,
     Stmt,
-    Store,
-    map_exprs,
     rewrite_stmt,
     seq,
     sub_stmts,
@@ -28,8 +23,7 @@ from flashsched.schedule.ir import (
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr
-from flashsched.te.sizes import Size, as_size
-from flashsched.te.visit import rewrite, uses
+from flashsched.te.visit import uses
 
 __all__ = ["serial_threads"]
 
@@ -99,8 +93,8 @@ def _threads(stmt: Stmt, own: tuple[For, ...]) -> Stmt:
         case Seq():
             return seq(_parts(stmt.stmts, own))
         case Alloc():
-            wide, body = _widened(stmt, own)
-            return Alloc(wide, _threads(body, own))
+            wide = widened(stmt, own)
+            return replace(wide, body=_threads(wide.body, own))
         case Let():
             _require_together(stmt.value, own, f"the value of {stmt.var.name!r}")
             return Let(stmt.var, stmt.value, _threads(stmt.body, own))
@@ -156,37 +150,3 @@ def _require_together(expr: Expr, own: tuple[For, ...], what: str) -> None:
             "loop stands inside, where all threads must come",
             hint="compute what the threads share at a loop outside of it",
         )
-
-
-def _widened(alloc: Alloc, own: tuple[For, ...]) -> tuple[Buffer, Stmt]:
-    """The memory of *alloc* once for each thread of *own*, and the body that uses it."""
-    old = alloc.buffer
-    shape: list[int] = []
-    for loop in own:
-        if loop.turns is None:
-            raise LoweringError(
-                f"loop {loop.var.name!r} has {loop.extent} turns, and memory for its threads needs a number"
-            )
-        shape.append(loop.turns)
-    if any(isinstance(node, Extern) and old in (*node.inputs, *node.outputs) for node in walk_stmt(alloc.body)):
-        raise LoweringError(f"{old.name} is each thread's own, and an extern call takes all of a buffer as one array")
-    step: Size = 1
-    for extent, stride in zip(old.shape, old.element_strides, strict=True):
-        room = as_size(extent * stride)  # of a thread; dimensions that are sizes lie one inside the other
-        step = max(step, room) if isinstance(step, int) and isinstance(room, int) else step if step != 1 else room
-    strides = list(old.element_strides)
-    for extent in reversed(shape):
-        strides.insert(0, step)
-        step = as_size(step * max(extent, 1))
-    wide = replace(old, shape=(*shape, *old.shape), strides=tuple(strides) if old.strides is not None else None)
-    mine = tuple(loop.var for loop in own)
-
-    def on_expr(node: Expr) -> Expr | None:
-        return Load(wide, (*mine, *node.indices)) if isinstance(node, Load) and node.buffer is old else None
-
-    def on_stmt(node: Stmt) -> Stmt | None:
-        if isinstance(node, Store | Prefetch) and node.buffer is old:
-            return replace(node, buffer=wide, indices=(*mine, *node.indices))
-        return None
-
-    return wide, rewrite_stmt(map_exprs(alloc.body, lambda expr: rewrite(expr, on_expr)), on_stmt)

@@ -14,6 +14,7 @@ from flashsched.schedule.primitives.loops import (
     set_kind,
 )
 from flashsched.schedule.primitives.registry import Result, primitive
+from flashsched.schedule.primitives.unroll import require_short
 from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import same
@@ -21,12 +22,12 @@ from flashsched.te.tensor import AxisKind
 
 __all__ = ["bind"]
 
-_AXES = {kind.value: kind for kind in LoopKind if kind.is_block or kind.is_thread}
+_AXES = {kind.value: kind for kind in LoopKind if kind.is_block or kind.is_thread or kind is LoopKind.VTHREAD}
 
 
 @primitive(on_loops=True)
 def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = None) -> Result:
-    """Give each turn of *loop* to one block (``blockIdx.x``, …) or thread (``threadIdx.x``, …) of a GPU.
+    """Give each turn of *loop* to a block (``blockIdx.x``, …), thread (``threadIdx.x``, …) or virtual thread of a GPU.
 
     A loop bound to a thread axis inside a loop that is bound to the same axis is cooperative: the threads of the block
     share its turns, with a barrier before and after.
@@ -35,6 +36,11 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
     (cross-thread reduction): a GPU does it as a tree, so it may round otherwise, as any order of a reduction may; the
     interpreter and a CPU combine in the order of the turns. Blocks do not wait for each other, so none of their axes
     runs over a reduction.
+
+    The turns of a ``"vthread"`` loop are virtual threads: independent, each with memory of its own, and one thread runs
+    them interleaved. They are written out around each statement inside, so what stands between them is done once
+    for all. Bound outside the threads, they give a thread several tiles that lie apart. A loop with a pragma is written
+    out where it stands.
 
     >>> from flashsched import te
     >>> A = te.placeholder((4, 6), name="A")
@@ -52,7 +58,8 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
         ScheduleError: *loop* is absent, has a kind already; there is no such *axis*; the loop
             has not *extent* turns, or another loop on the same axis has another number of them; a block axis would
             stand inside a thread axis or run over a reduction; a thread axis runs over a reduction and the output at
-            once, or stands inside the same axis.
+            once, or stands inside the same axis; virtual threads are no number of turns, or more than can be written
+            out.
     """
     node = state.loop(stage, loop)
     if axis not in _AXES:
@@ -77,11 +84,13 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
         require_ordered(state, stage, node, kind.value)
     else:
         require_independent(state, stage, node, loop, kind)
-    if kind.is_thread:
+    if kind.is_thread or kind is LoopKind.VTHREAD:
         require_number(state, node, loop, "bound to the threads of a block")
+    if kind is LoopKind.VTHREAD:
+        require_short(state, node, loop)
     around = loops_around(state, node)
     root = around[0] if around else node
-    for found in walk_stmt(root):
+    for found in walk_stmt(root) if kind is not LoopKind.VTHREAD else ():
         if isinstance(found, For) and found.kind is kind and not same(found.extent, node.extent):
             refuse(
                 state,

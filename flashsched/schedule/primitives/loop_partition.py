@@ -93,6 +93,14 @@ def peel(state: State, stage: str, loop: str, front: int = 0, back: int = 0) -> 
 
 def _marked(state: State, stage: str, loop: str, mark: str, value: Any) -> Result:
     node = state.loop(stage, loop)
+    if node.kind is LoopKind.VTHREAD:
+        refuse(
+            state,
+            f"the turns of loop {loop!r} are virtual threads, which are written out inside, and leave no parts",
+            error=StructureError,
+            loop=node.var,
+            hint="name another loop; conditions on what is written out are settled anyway",
+        )
     if node.kind in (LoopKind.VECTORIZE, LoopKind.TENSORIZE):
         refuse(
             state,

@@ -81,6 +81,7 @@ _KIND_WORDS = {
     LoopKind.VECTORIZE: "vectorized",
     LoopKind.PARALLEL: "parallel",
     LoopKind.TENSORIZE: "tensorized",
+    LoopKind.VTHREAD: "made of virtual threads",
 }
 
 

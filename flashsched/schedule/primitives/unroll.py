@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from flashsched.errors import LimitError
-from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.ir import For, LoopKind
 from flashsched.schedule.primitives.loops import require_number, require_serial, set_kind
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
 
-__all__ = ["MOST_TURNS", "unroll"]
+__all__ = ["MOST_TURNS", "require_short", "unroll"]
 
 MOST_TURNS = 1024
 """Turns that may be written out; more gives code that no instruction cache holds."""
@@ -42,12 +42,17 @@ def unroll(state: State, stage: str, loop: str) -> Result:
     node = state.loop(stage, loop)
     require_serial(state, node, loop, "unrolled", "a loop has one kind; undo the other or split the loop")
     require_number(state, node, loop, "unrolled")
-    if node.turns is not None and node.turns > MOST_TURNS:
+    require_short(state, node, loop)
+    return set_kind(state, node, LoopKind.UNROLL), ()
+
+
+def require_short(state: State, loop: For, name: str) -> None:
+    """Refuse a loop that has too many turns to write out."""
+    if loop.turns is not None and loop.turns > MOST_TURNS:
         refuse(
             state,
-            f"loop {loop!r} has {node.turns} turns, and at most {MOST_TURNS} can be written out",
+            f"loop {name!r} has {loop.turns} turns, and at most {MOST_TURNS} can be written out",
             error=LimitError,
-            loop=node.var,
-            hint=f"split it and unroll the inner loop: split({loop!r}, factor=8)",
+            loop=loop.var,
+            hint=f"split it and take the inner loop: split({name!r}, factor=8)",
         )
-    return set_kind(state, node, LoopKind.UNROLL), ()

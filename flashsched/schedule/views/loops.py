@@ -121,7 +121,7 @@ class LoopPrimitives(StageHandle):
         self._apply("tensorize", loop=self._loop(loop), intrinsic=name, tail=tail)
 
     def bind(self, loop: LoopLike, axis: ThreadAxis | str, extent: int | None = None) -> None:
-        """Give the turns of *loop* to the blocks or threads of a GPU, e.g. ``"threadIdx.x"``; there are *extent*."""
+        """Give the turns of *loop* to blocks, threads (``"threadIdx.x"``) or virtual threads; there are *extent*."""
         if isinstance(axis, ThreadAxis):
             extent = axis.extent if extent is None else extent
         self._apply("bind", loop=self._loop(loop), axis=getattr(axis, "name", axis), extent=extent)

@@ -111,7 +111,7 @@ def _bind(draw: Draw, schedule: Schedule) -> Arguments:
     drawn = one_loop(draw, schedule)
     if drawn is None:
         return None
-    axes = [kind.value for kind in LoopKind if kind.is_block or kind.is_thread]
+    axes = [kind.value for kind in LoopKind if kind.is_block or kind.is_thread or kind is LoopKind.VTHREAD]
     return drawn[0], {**drawn[1], "axis": draw(st.sampled_from(axes))}
 
 
