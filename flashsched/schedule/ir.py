@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
 from flashsched.schedule.buffer import SCOPES, Buffer
+from flashsched.schedule.loop_kind import LoopKind
 from flashsched.te.expr import Const, Expr, SizeVar, Var
 from flashsched.te.sizes import Size, sizes_in
 from flashsched.te.tensor import AxisKind
@@ -51,39 +51,6 @@ __all__ = [
     "sub_stmts",
     "walk_stmt",
 ]
-
-
-class LoopKind(Enum):
-    """How the turns of a loop are run."""
-
-    SERIAL = "serial"
-    UNROLL = "unroll"
-    VECTORIZE = "vectorize"
-    PARALLEL = "parallel"
-    TENSORIZE = "tensorize"
-    BLOCK_X = "blockIdx.x"
-    BLOCK_Y = "blockIdx.y"
-    BLOCK_Z = "blockIdx.z"
-    THREAD_X = "threadIdx.x"
-    THREAD_Y = "threadIdx.y"
-    THREAD_Z = "threadIdx.z"
-    VTHREAD = "vthread"
-
-    @property
-    def is_block(self) -> bool:
-        """Whether the turns are blocks of a GPU grid."""
-        return self.value.startswith("blockIdx")
-
-    @property
-    def is_thread(self) -> bool:
-        """Whether the turns are threads of a GPU block."""
-        return self.value.startswith("threadIdx")
-
-    @property
-    def is_concurrent(self) -> bool:
-        """Whether the turns may run at the same time, in any order."""
-        others = (LoopKind.PARALLEL, LoopKind.VECTORIZE, LoopKind.VTHREAD)
-        return self.is_block or self.is_thread or self in others
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
