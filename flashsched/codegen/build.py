@@ -13,7 +13,7 @@ from flashsched.errors import DeviceError
 from flashsched.schedule.external import with_buffers
 from flashsched.schedule.ir import Buffer, Program
 from flashsched.schedule.schedule import Schedule
-from flashsched.te.expr import SizeVar
+from flashsched.te.expr import Expr, SizeVar
 from flashsched.te.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["build", "build_program"]
 
 def build(
     schedule: Schedule,
-    args: Sequence[Tensor] | None = None,
+    args: Sequence[Tensor | Expr] | None = None,
     target: str = "cpu",
     name: str = "kernel",
     *,
@@ -35,8 +35,8 @@ def build(
 
     Args:
         schedule: what to compile.
-        args: the tensors that the caller passes, inputs then outputs; by default all of them, inputs in the order in
-            which they are first read.
+        args: what the caller passes: inputs (tensors, scalars, and sizes that are to be passed), then outputs; by
+            default all tensors and scalars, inputs in the order in which they are first read.
         target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets). A nest for a GPU
             runs here, too: its blocks in parallel, the threads of a block one after another.
         name: the kernel's name.
@@ -92,12 +92,13 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
         externs,
         scalars=program.scalars,
         needs=program.needs,
+        passed=program.passed,
         may_lack_memory=may_lack_memory(program.body),
     )
 
 
 def _param(buffer: Buffer, *, output: bool) -> Param:
-    return Param(buffer.name, buffer.shape, buffer.dtype, output, buffer.strides)
+    return Param(buffer.name, buffer.shape, buffer.dtype, output, buffer.strides, buffer.by_value)
 
 
 def _with_strides(program: Program, strides: Strides) -> Program:

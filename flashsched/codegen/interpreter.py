@@ -10,13 +10,14 @@ dtype, as `flashsched.te.evaluate` (the first oracle) does. The nest is turned i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from flashsched.codegen.nest_python import Leaf, Translation, touched, translate
 from flashsched.codegen.passes.place_init import place_init
-from flashsched.errors import LoweringError, ShapeError
+from flashsched.errors import ExpressionError, LoweringError, ShapeError
 from flashsched.schedule.bound import Bound
 from flashsched.schedule.ir import Alloc, Buffer, Iter, Let, Program, Stmt, blocks, stmt_exprs, walk_stmt
 from flashsched.schedule.printer import nest_text
@@ -25,7 +26,8 @@ from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array
 from flashsched.te.expr import Const, SizeVar
 from flashsched.te.external import call_extern
-from flashsched.te.sizes import infer_sizes, numbers, size_value, sizes_in
+from flashsched.te.scalars import taken
+from flashsched.te.sizes import Sizes, infer_sizes, numbers, size_value, sizes_in
 from flashsched.te.tensor import AxisKind
 
 __all__ = ["InterpreterError", "interpret", "interpret_nest"]
@@ -40,7 +42,8 @@ def interpret(program: Program, inputs: Sequence[Array], *, check_races: bool = 
 
     Args:
         program: a lowered (or scheduled) nest with its parameters.
-        inputs: one array for each parameter that is no output, in order; they are not changed.
+        inputs: one array for each parameter that is no output, in order, a number for one that is passed by value or
+            for a size; they are not changed.
         check_races: whether concurrent turns are compared with each other.
 
     Raises:
@@ -48,22 +51,32 @@ def interpret(program: Program, inputs: Sequence[Array], *, check_races: bool = 
     """
     outputs = tuple(program.outputs)
     params = [buffer for buffer in program.params if buffer not in outputs]
-    if len(inputs) != len(params):
-        names = ", ".join(buffer.name for buffer in params) or "nothing"
+    if len(inputs) != len(params) + len(program.passed):
+        names = ", ".join([b.name for b in params] + [size.name for _, size in program.passed]) or "nothing"
         raise InterpreterError(f"{program.name} takes {len(params)} arrays ({names}), and {len(inputs)} are given")
+    try:
+        inputs, told = taken(params, program.passed, inputs)
+    except ExpressionError as error:
+        raise InterpreterError(error.reason, hint=error.hint) from None
     given = [(b.name, b.shape, array.shape) for b, array in zip(params, inputs, strict=True)]
     for need in program.needs:
-        if size_value(need, infer_sizes(given)) < 0:
+        if size_value(need, infer_sizes(given, told=told)) < 0:
             raise InterpreterError(f"a dimension of {program.name} is {need}, which is below 0 for these arrays")
     made = set(params) | set(outputs) | {node.buffer for node in walk_stmt(program.body) if isinstance(node, Alloc)}
     for buffer in touched(program.body) if next(blocks(program.body), None) is None else ():
         if buffer not in made:
             raise InterpreterError(f"{program.name} uses {buffer.name}, which is no parameter and never allocated")
-    return interpret_nest(program.body, dict(zip(params, inputs, strict=True)), outputs, check_races=check_races)
+    arrays = dict(zip(params, inputs, strict=True))
+    return interpret_nest(program.body, arrays, outputs, check_races=check_races, told=told)
 
 
 def interpret_nest(
-    body: Stmt, arrays: Mapping[Buffer, Array], outputs: Sequence[Buffer], *, check_races: bool = True
+    body: Stmt,
+    arrays: Mapping[Buffer, Array],
+    outputs: Sequence[Buffer],
+    *,
+    check_races: bool = True,
+    told: Sizes = MappingProxyType({}),
 ) -> list[Array]:
     """Run *body* and return what lies in *outputs* afterwards.
 
@@ -76,12 +89,13 @@ def interpret_nest(
         arrays: what the buffers hold at first; copied, so the arrays themselves do not change.
         outputs: the buffers wanted.
         check_races: whether concurrent turns are compared with each other.
+        told: sizes that the arrays need not tell.
 
     Raises:
         InterpreterError: an array does not fit its buffer, the nest breaks a promise, or one of *outputs* is not
             written everywhere.
     """
-    sizes = _sizes_of(body, arrays, outputs)
+    sizes = _sizes_of(body, arrays, outputs, told)
     if sizes:
         bound = Bound({var: Const(number, dtypes.INDEX) for var, number in sizes.items()})
         known = {bound.buffer(buffer): array for buffer, array in arrays.items()}
@@ -105,15 +119,15 @@ def interpret_nest(
     return [machine.contents(buffer) for buffer in outputs]
 
 
-def _sizes_of(body: Stmt, arrays: Mapping[Buffer, Array], outputs: Sequence[Buffer]) -> dict[SizeVar, int]:
-    """The sizes that the nest speaks of, as the *arrays* tell them."""
+def _sizes_of(body: Stmt, arrays: Mapping[Buffer, Array], outputs: Sequence[Buffer], told: Sizes) -> dict[SizeVar, int]:
+    """The sizes that the nest speaks of, as they are *told* or the *arrays* tell them."""
     held = (*arrays, *outputs, *touched(body), *(node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)))
     shapes = (size for buffer in held for size in (*buffer.shape, *(buffer.strides or ())))
     wanted = sizes_in((*shapes, *stmt_exprs(body)))
     let = {node.var for node in walk_stmt(body) if isinstance(node, Let)}
     needed = [size for size in wanted if size not in let]
     try:
-        found = infer_sizes([(b.name, b.shape, a.shape) for b, a in arrays.items()], needed) if wanted else {}
+        found = infer_sizes([(b.name, b.shape, a.shape) for b, a in arrays.items()], needed, told) if wanted else {}
     except ShapeError as error:
         raise InterpreterError(error.reason, hint=error.hint) from None
     for node in walk_stmt(body):  # the parts of sizes that specialized nests speak of

@@ -26,9 +26,11 @@ from flashsched.codegen.signature import (
     scalar_values,
     strides_of_arrays,
 )
-from flashsched.errors import KernelError, WorkspaceError
+from flashsched.errors import ExpressionError, KernelError, WorkspaceError
 from flashsched.te.dtypes import numpy_dtype
-from flashsched.te.expr import Expr, Var
+from flashsched.te.expr import Expr, SizeVar, Var
+from flashsched.te.scalars import taken
+from flashsched.te.sizes import Sizes
 
 if TYPE_CHECKING:
     from flashsched.codegen.externs import Externs
@@ -58,6 +60,7 @@ class Kernel:
         externs: the Python functions that the code calls.
         scalars: sizes, found in the shapes of the arrays, and strides that are no numbers.
         needs: expressions of sizes that must not be below 0.
+        passed: sizes that a call passes, too, each with its place among the arguments, before the outputs.
         may_lack_memory: whether the function asks for memory of its own.
 
     Raises:
@@ -76,6 +79,7 @@ class Kernel:
         *,
         scalars: Sequence[Var] = (),
         needs: Sequence[Expr] = (),
+        passed: Sequence[tuple[int, SizeVar]] = (),
         may_lack_memory: bool = False,
     ) -> None:
         self.module = module
@@ -89,6 +93,8 @@ class Kernel:
         kinds += [ctypes.c_void_p] if may_lack_memory else []
         self._entry: Any = ctypes.CFUNCTYPE(None, *kinds)(module.address(name))
         self._may_lack_memory = may_lack_memory
+        self._passed = tuple(passed)
+        self._takes_numbers = bool(self._passed) or any(param.by_value for param in self.params)
         self._fixed = None if self._scalars else fit(self.params, {})
         self._fits: dict[tuple[Any, ...], Fit] = {}
         self._strides = tuple(param.strides for param in self.params)
@@ -104,11 +110,7 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """Run the kernel; see the class."""
-        fit = self._fixed or self._fit_of(args)
-        if len(args) == self._inputs:
-            args += self._fresh_outputs(fit)
-        elif len(args) != len(self.params):
-            raise self._refusal(self._count_reason(len(args)))
+        args, fit = self._fitted(args)
         pointers = []
         for (shape, dtype, flags), array in zip(fit.slots, args, strict=True):
             if (
@@ -139,24 +141,39 @@ class Kernel:
             self._externs.raise_pending()
 
     def _lacks(self, size: int) -> WorkspaceError:
-        call = f"{self.name}({', '.join(param.name for param in self.params)})"
         return WorkspaceError(
             f"the kernel computes something on the way that needs {size} bytes, and they are not to be had",
-            step=call,
+            step=self._call_text(),
             hint="compute that stage at a loop of its reader (compute_at), or pass smaller arrays",
         )
 
     def _scalar_values(self, fit: Fit, arrays: Sequence[Array]) -> list[int]:
         return scalar_values(self._scalars, fit.sizes, self.params, arrays) if self._scalars else []
 
-    def _fit_of(self, args: Sequence[Any]) -> Fit:
+    def _fitted(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Fit]:
+        """The arrays among *args*, fresh outputs if there are none, and how they must be.
+
+        Raises:
+            KernelError: there are too few or too many, or one is no number where one is taken.
+        """
+        more = len(args) - len(self._passed)
+        if more != self._inputs and more != len(self.params):
+            raise self._refusal(self._count_reason(len(args)))
+        told: Sizes = {}
+        if self._takes_numbers:
+            try:
+                args, told = taken(self.params, self._passed, args)
+            except ExpressionError as error:
+                raise self._refusal(error.reason, error.hint or "") from None
+        fit = self._fixed or self._fit_of(args, told)
+        return args + self._fresh_outputs(fit) if more < len(self.params) else args, fit
+
+    def _fit_of(self, args: Sequence[Any], told: Sizes) -> Fit:
         """How arrays of the sizes of *args* must be.
 
         Raises:
             KernelError: an argument is no array, a size can't be told, or two contradict each other.
         """
-        if len(args) not in (self._inputs, len(self.params)):
-            raise self._refusal(self._count_reason(len(args)))
         shapes = []
         for param, arg in zip(self.params, args, strict=False):
             shape = getattr(arg, "shape", None)
@@ -164,13 +181,13 @@ class Kernel:
             if len(shape) != len(param.shape):
                 raise self._refusal(f"{param.name!r} has shape {shape}, and the kernel takes {param}")
             shapes.append(shape)
-        key = tuple(shapes)
+        key = (*shapes, *told.values())
         found = self._fits.get(key)
         if found is None:
             if len(self._fits) >= _MOST_FITS:
                 self._fits.clear()
             try:
-                found = self._fits[key] = fit_shapes(self.params, self._scalars, self._needs, shapes)
+                found = self._fits[key] = fit_shapes(self.params, self._scalars, self._needs, shapes, told)
             except KernelError as error:
                 raise self._refusal(error.reason, error.hint or "") from None
         return found
@@ -200,11 +217,7 @@ class Kernel:
         Raises:
             KernelError: as for a call.
         """
-        fit = self._fixed or self._fit_of(args)
-        if len(args) == self._inputs:
-            args += self._fresh_outputs(fit)
-        elif len(args) != len(self.params):
-            raise self._refusal(self._count_reason(len(args)))
+        args, fit = self._fitted(args)
         kernel, arrays = self._examine(args, fit)
         entry = kernel.module.address(kernel.name)
         lacking = ctypes.c_int64(0)
@@ -236,8 +249,7 @@ class Kernel:
         return self.module.asm()
 
     def __repr__(self) -> str:
-        inputs, outputs = self.params[: self._inputs], self.params[self._inputs :]
-        return f"<Kernel {self.name}({', '.join(map(str, inputs))}) -> {', '.join(map(str, outputs))}>"
+        return f"<Kernel {self.name}({self._inputs_text()}) -> {', '.join(map(str, self.params[self._inputs :]))}>"
 
     def _fresh_outputs(self, fit: Fit) -> tuple[Array, ...]:
         fresh = []
@@ -335,13 +347,24 @@ class Kernel:
     def _count_reason(self, got: int) -> str:
         inputs, outputs = self.params[: self._inputs], self.params[self._inputs :]
         return (
-            f"takes {len(inputs)} inputs ({', '.join(map(str, inputs))}), then optionally its "
+            f"takes {len(inputs) + len(self._passed)} inputs ({self._inputs_text()}), then optionally its "
             f"{len(outputs)} outputs ({', '.join(map(str, outputs))}); got {got} arguments"
         )
 
     def _refusal(self, reason: str, hint: str = "") -> KernelError:
-        call = f"{self.name}({', '.join(param.name for param in self.params)})"
-        return KernelError(reason, step=call, hint=hint or None)
+        return KernelError(reason, step=self._call_text(), hint=hint or None)
+
+    def _call_text(self) -> str:
+        names = [param.name for param in self.params]
+        for place, size in self._passed:
+            names.insert(place, size.name)
+        return f"{self.name}({', '.join(names)})"
+
+    def _inputs_text(self) -> str:
+        texts = [*map(str, self.params[: self._inputs])]
+        for place, size in self._passed:
+            texts.insert(place, f"{size.name}: size")
+        return ", ".join(texts)
 
 
 def _meet(fit: Fit, pointers: list[int]) -> bool:

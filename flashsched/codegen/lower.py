@@ -32,6 +32,7 @@ from flashsched.schedule.state import State
 from flashsched.schedule.stores import with_stores
 from flashsched.te.binding import check_sizes
 from flashsched.te.expr import Expr, SizeVar
+from flashsched.te.scalars import scalar_tensor
 from flashsched.te.simplify import bounds
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
@@ -69,7 +70,7 @@ CPU_PASSES: tuple[Pass, ...] = (*PASSES[:_PLACE], _SERIAL, *PASSES[_PLACE:])
 
 def lower(
     schedule: Schedule,
-    args: Sequence[Tensor] | None = None,
+    args: Sequence[Tensor | Expr] | None = None,
     name: str = "kernel",
     on_pass: OnPass | None = None,
     passes: Sequence[Pass] = PASSES,
@@ -79,8 +80,8 @@ def lower(
 
     Args:
         schedule: what to lower.
-        args: the tensors that the caller passes, inputs then outputs; by default all of them, inputs in the order in
-            which they are first read.
+        args: what the caller passes: inputs (tensors, scalars, and sizes that are to be passed), then outputs; by
+            default all tensors and scalars, inputs in the order in which they are first read.
         name: the program's name.
         on_pass: called after each pass.
         passes: what to run: `CPU_PASSES` for a nest that a CPU is to run.
@@ -124,7 +125,7 @@ def run_passes(program: Program, passes: Sequence[Pass] = PASSES, on_pass: OnPas
     return program
 
 
-def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: str = "kernel") -> Program:
+def program_of(schedule: Schedule, args: Sequence[Tensor | Expr] | None = None, name: str = "kernel") -> Program:
     """The scheduled nest with the buffers of its caller, before any pass.
 
     Raises:
@@ -144,19 +145,25 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
         return Program(name, state.params, all_outputs, with_stores(state), state.imports, needs)
     params: list[Buffer] = []
     outs: list[Buffer] = []
-    for position, tensor in enumerate(args):
-        if not isinstance(tensor, Tensor):
-            raise KernelError(f"{tensor!r} is no tensor; a kernel's arguments are the tensors that its caller passes")
-        if any(tensor is other for other in args[:position]):
+    passed: list[tuple[int, SizeVar]] = []
+    given = [scalar_tensor(arg) for arg in args]
+    for position, tensor in enumerate(given):
+        if not isinstance(tensor, Tensor | SizeVar):
+            raise KernelError(
+                f"{tensor!r} is no tensor; a kernel's arguments are the tensors, scalars and sizes that are passed"
+            )
+        if any(tensor is other for other in given[:position]):
             raise KernelError(f"{tensor.name} is named twice among the arguments")
-        if id(tensor) in outputs:
+        if outs and (isinstance(tensor, SizeVar) or isinstance(tensor.op, PlaceholderOp)):
+            raise KernelError(
+                f"input {tensor.name} comes after output {outs[0].name}", hint="name the inputs first, then outputs"
+            )
+        if isinstance(tensor, SizeVar):
+            passed.append((position, tensor))
+        elif id(tensor) in outputs:
             outs.append(outputs[id(tensor)])
         elif isinstance(tensor.op, PlaceholderOp):
-            if outs:
-                raise KernelError(
-                    f"input {tensor.name} comes after output {outs[0].name}", hint="name the inputs first, then outputs"
-                )
-            params.append(known.get(id(tensor)) or Buffer(tensor.name, tensor.shape, tensor.dtype))
+            params.append(known.get(id(tensor)) or _unread(tensor))
         else:
             raise KernelError(
                 f"{tensor.name} is computed inside the kernel, and the caller never sees it",
@@ -168,7 +175,13 @@ def program_of(schedule: Schedule, args: Sequence[Tensor] | None = None, name: s
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among the arguments",
             hint="name every input that is read and every output",
         )
-    return Program(name, tuple(params), tuple(outs), with_stores(state), state.imports, needs)
+    return Program(name, tuple(params), tuple(outs), with_stores(state), state.imports, needs, tuple(passed))
+
+
+def _unread(tensor: Tensor) -> Buffer:
+    """The buffer of an input that is passed, and that nothing reads."""
+    assert isinstance(tensor.op, PlaceholderOp)
+    return Buffer(tensor.name, tensor.shape, tensor.dtype, by_value=tensor.op.by_value)
 
 
 def _needs(state: State) -> tuple[Expr, ...]:

@@ -15,7 +15,7 @@ from flashsched.codegen.arrays import Array, element_strides
 from flashsched.errors import KernelError, ShapeError
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.expr import Expr, SizeVar, Var
-from flashsched.te.sizes import Shape, infer_sizes, numbers, size_value
+from flashsched.te.sizes import Shape, Sizes, infer_sizes, numbers, size_value
 
 __all__ = ["Fit", "Param", "Strides", "fit", "fit_shapes", "pattern", "scalar_values", "strides_of_arrays"]
 
@@ -36,6 +36,7 @@ class Param:
         is_output: whether the kernel writes it.
         strides: how far apart its elements lie along each axis, in elements; None means contiguous, row by row. A
             variable stands for a stride that is passed with each call.
+        by_value: whether the caller passes a number.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Param:
     dtype: str
     is_output: bool = False
     strides: Shape | None = None
+    by_value: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +52,7 @@ class Param:
         return math.prod(numbers(self.shape, self.name)) * numpy_dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+        return f"{self.name}: {self.dtype}" + ("" if self.by_value else f"[{', '.join(map(str, self.shape))}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def fit(params: Sequence[Param], sizes: dict[SizeVar, int]) -> Fit:
 
 
 def fit_shapes(
-    params: Sequence[Param], scalars: Sequence[Var], needs: Sequence[Expr], shapes: Sequence[Sequence[int]]
+    params: Sequence[Param], scalars: Sequence[Var], needs: Sequence[Expr], shapes: Sequence[Sequence[int]], told: Sizes
 ) -> Fit:
     """How arrays must be whose sizes are told by *shapes*: those of all parameters, or of the inputs only.
 
@@ -100,14 +102,15 @@ def fit_shapes(
         scalars: what is passed besides, sizes first.
         needs: expressions of sizes that must not be below 0.
         shapes: of the arrays that are given.
+        told: sizes that are passed themselves.
 
     Raises:
         KernelError: a size can't be told, or two shapes contradict each other; a dimension would be below 0.
     """
     wanted = [scalar for scalar in scalars if isinstance(scalar, SizeVar)]
-    told = [(repr(param.name), param.shape, shape) for param, shape in zip(params, shapes, strict=False)]
+    known = [(repr(param.name), param.shape, shape) for param, shape in zip(params, shapes, strict=False)]
     try:
-        found = infer_sizes(told, wanted)
+        found = infer_sizes(known, wanted, told)
     except ShapeError as error:
         raise KernelError(error.reason, hint=error.hint) from None
     sizes = {size: found[size] for size in wanted}

@@ -22,6 +22,7 @@ class Buffer:
     indices to those of the memory. *aligned* asks, by ``(dimension, factor, offset)``, for strides that are *offset*
     modulo *factor*. *doubled* memory is filled a turn ahead of its readers. *rolling* memory, ``(dimension, window)``,
     keeps the last *window* indices from turn to turn.
+    A caller passes a number for a *by_value* buffer, which has one element.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Buffer:
     aligned: tuple[tuple[int, int, int], ...] = ()
     doubled: bool = False
     rolling: tuple[int, int] | None = None
+    by_value: bool = False
 
     @property
     def element_strides(self) -> Shape:

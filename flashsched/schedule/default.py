@@ -48,7 +48,7 @@ def default_state(outputs: Sequence[Tensor]) -> State:
                     f"{op.name} is a placeholder, and there is nothing to schedule in it",
                     hint="give create_schedule what te.compute returned",
                 )
-            params.append(Buffer(name, op.shape, op.dtype))
+            params.append(Buffer(name, op.shape, op.dtype, by_value=op.by_value))
             buffers[id(op.output(0))] = params[-1]
             continue
         scan = op.scan if isinstance(op, ScanOp) else inside.get(id(op))

@@ -76,6 +76,8 @@ class Load(Expr):
 
     def text(self, indices: Sequence[str]) -> str:
         """The load as it is printed, around its printed indices."""
+        if self.buffer.by_value:
+            return self.buffer.name
         return f"{self.buffer.name}[{', '.join(indices)}]"
 
 
@@ -225,7 +227,7 @@ class Program:
     """A nest with the buffers that its caller passes: inputs, then outputs; *imports* names LLVM texts for it.
 
     *needs* are expressions of sizes that must not be below 0, or the program means nothing: the dimensions of what is
-    computed inside it.
+    computed inside it. *passed* are sizes that the caller passes, too, each with its place among all that is passed.
     """
 
     name: str
@@ -234,11 +236,13 @@ class Program:
     body: Stmt
     imports: tuple[str, ...] = ()
     needs: tuple[Expr, ...] = ()
+    passed: tuple[tuple[int, SizeVar], ...] = ()
 
     @property
     def sizes(self) -> tuple[SizeVar, ...]:
         """The sizes that the program speaks of, in the order of its arrays' dimensions."""
-        given = [size for buffer in (*self.params, *self.outputs) for size in buffer.shape]
+        given: list[Size] = [size for buffer in (*self.params, *self.outputs) for size in buffer.shape]
+        given += [size for _, size in self.passed]
         found = sizes_in((*given, *self.needs, *stmt_exprs(self.body)))
         let = {node.var for node in walk_stmt(self.body) if isinstance(node, Let)}
         known = set(sizes_in(given))

@@ -33,7 +33,10 @@ def program_text(program: Program) -> str:
     """A lowered program with its signature."""
     params = ", ".join(
         (
-            *(f"{b.name}: {b.dtype}{list(b.shape)}" for b in dict.fromkeys((*program.params, *program.outputs))),
+            *(
+                f"{b.name}: {b.dtype}{'' if b.by_value else list(b.shape)}"
+                for b in dict.fromkeys((*program.params, *program.outputs))
+            ),
             *(f"{size.name}: size" for size in program.sizes),
         )
     )

@@ -6,7 +6,7 @@ It turns handles into names, calls the primitive, and keeps the trace; all that 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from flashsched.errors import ArgumentError, OutputError, ScheduleError, UnknownNameError
 from flashsched.schedule.conditions import names_in
@@ -25,6 +25,7 @@ from flashsched.schedule.trace import Step, Trace
 from flashsched.schedule.views import Loop, LoopLike, StageView
 from flashsched.te.binding import bound_graph, check_sizes
 from flashsched.te.expr import SizeVar
+from flashsched.te.scalars import scalar_tensor
 from flashsched.te.tensor import Operation, PlaceholderOp, Tensor
 
 __all__ = ["Loop", "Schedule", "StageView", "create_schedule"]
@@ -254,6 +255,7 @@ class Schedule:
         """What a trace of this schedule calls *tensor*: one that a stage makes, or an input."""
         if isinstance(tensor, str):
             return tensor
+        tensor = cast(Tensor, scalar_tensor(tensor))
         for known, buffer in zip(self.inputs, self._state.params, strict=True):
             if known is tensor:
                 return buffer.name

@@ -28,6 +28,7 @@ from flashsched.te.functions import *  # noqa: F403
 from flashsched.te.functions import __all__ as _functions
 from flashsched.te.recurrence import ScanOp, scan
 from flashsched.te.reducers import argmax, argmin
+from flashsched.te.scalars import scalar
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor
 from flashsched.te.threads import ThreadAxis, thread_axis
 
@@ -72,6 +73,7 @@ __all__ = [
     "reduce_axis",
     "register_intrin",
     "same",
+    "scalar",
     "scan",
     "show",
     "size_var",

@@ -10,6 +10,7 @@ from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, SizeVar, Var
 from flashsched.te.external import ExternOp
 from flashsched.te.recurrence import Scan, ScanOp, build_scan
+from flashsched.te.scalars import scalar_tensor
 from flashsched.te.sizes import as_size, sizes_in
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read, Reduce, Tensor, graph
 from flashsched.te.visit import rewrite, substitute
@@ -42,7 +43,7 @@ def check_sizes(sizes: Mapping[Any, Any]) -> dict[SizeVar, int]:
     return {var: int(value) for var, value in sizes.items()}
 
 
-def bind_sizes(tensors: Tensor | Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> Any:
+def bind_sizes(tensors: Tensor | Sequence[Tensor | Expr], sizes: Mapping[SizeVar, int]) -> Any:
     """The same computation where *sizes* have these numbers, of new placeholders.
 
     >>> from flashsched import te
@@ -53,7 +54,7 @@ def bind_sizes(tensors: Tensor | Sequence[Tensor], sizes: Mapping[SizeVar, int])
     [Tensor(A, shape=[512, 513], float32), Tensor(C, shape=[512], float32)]
 
     Args:
-        tensors: one, or several (inputs may be among them).
+        tensors: one, or several (inputs may be among them, and scalars).
         sizes: a number from 0 up for each size that is to be known.
 
     Returns:
@@ -62,11 +63,12 @@ def bind_sizes(tensors: Tensor | Sequence[Tensor], sizes: Mapping[SizeVar, int])
     Raises:
         ShapeError: a key is no size, or a number is none; a dimension would be below 0.
     """
-    several = not isinstance(tensors, Tensor)
-    items = list(tensors) if not isinstance(tensors, Tensor) else [tensors]
+    if isinstance(tensors, Tensor):
+        return bound_graph([tensors], check_sizes(sizes))[id(tensors)]
+    items = [scalar_tensor(item) for item in tensors]
     made = bound_graph(items, check_sizes(sizes))
-    found = [made[id(tensor)] for tensor in items]
-    return found if several else found[0]
+    found = (made[id(item)] for item in items)
+    return [new if item is old else Read(new, ()) for new, old, item in zip(found, tensors, items, strict=True)]
 
 
 def bound_graph(outputs: Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> dict[int, Tensor]:
@@ -88,7 +90,7 @@ def bound_graph(outputs: Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> dict
     def placeholder(old: Tensor) -> tuple[Tensor, ...]:
         shape = tuple(size(dimension, old.name) for dimension in old.shape)
         assert isinstance(old.op, PlaceholderOp)
-        return PlaceholderOp(old.name, shape, old.dtype, old.op.where).outputs
+        return PlaceholderOp(old.name, shape, old.dtype, old.op.where, by_value=old.op.by_value).outputs
 
     ops, scans = graph(outputs), dict[int, Scan]()
     for state in (op.state for op in ops if isinstance(op, ScanOp)):  # which the stages of a recurrence read

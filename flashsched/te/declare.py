@@ -12,6 +12,7 @@ from flashsched.errors import AxisError, DtypeError, ShapeError, user_line
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, SizeVar, as_expr
 from flashsched.te.parameters import axis_names
+from flashsched.te.scalars import scalar
 from flashsched.te.sizes import Shape, Size, as_size
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp, PlaceholderOp, Reduce, Tensor
 from flashsched.te.visit import free_vars, walk
@@ -19,10 +20,11 @@ from flashsched.te.visit import free_vars, walk
 __all__ = ["compute", "placeholder", "reduce_axis", "size_var", "var"]
 
 
-def var(name: str = "n", dtype: Any = "int64") -> SizeVar:
+def var(name: str = "n", dtype: Any = "int64") -> Any:
     """A size that is known only when a kernel is called: at least 0, and usable in shapes, indices and conditions.
 
-    A kernel finds it in the shapes of its arrays, so one of them has it as a dimension of its own.
+    A kernel finds it in the shapes of its arrays, where one of them has it as a dimension of its own; else it is
+    passed, ``fs.build(s, [n, A, C])``. Of a float *dtype* it is no size but a number, as `flashsched.te.scalar` makes.
 
     >>> from flashsched import te
     >>> n = te.var("n")
@@ -31,12 +33,15 @@ def var(name: str = "n", dtype: Any = "int64") -> SizeVar:
 
     Args:
         name: what messages call it; the sizes of one program have different names.
-        dtype: an integer type. Sizes, like all indices, are int64 inside.
+        dtype: an integer type (sizes, like all indices, are int64 inside), or a float type.
 
     Raises:
-        ExpressionError: *name* is no identifier, or *dtype* no integer type.
+        ExpressionError: *name* is no identifier, or *dtype* a type of neither kind.
     """
-    if not dtypes.is_int(dtypes.check_dtype(dtype)):
+    kind = dtypes.check_dtype(dtype)
+    if dtypes.is_float(kind):
+        return scalar(name, kind)
+    if not dtypes.is_int(kind):
         raise DtypeError(f"size {name} of {dtype}: a size is an integer", hint=f"te.var({name!r})")
     if not str(name).isidentifier():
         raise AxisError(f"a size is called {name!r}, and its name must be an identifier", hint='te.var("n")')

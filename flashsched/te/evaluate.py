@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from flashsched.errors import DtypeError, ExpressionError, ReducerError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.binding import bound_graph, graph_sizes
-from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
+from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, SizeVar, Var
 from flashsched.te.external import ExternOp, run_extern
 from flashsched.te.foreign import Foreign
 from flashsched.te.recurrence import Scan, ScanOp, cycles
-from flashsched.te.sizes import infer_sizes, numbers
+from flashsched.te.scalars import scalar_array, scalar_tensor, size_number
+from flashsched.te.sizes import Sizes, infer_sizes, numbers
 from flashsched.te.tensor import ComputeOp, Read, Reducer, Tensor, graph
 
 __all__ = ["Array", "Load", "call_function", "check_reducer", "evaluate", "run_graph"]
@@ -123,12 +124,13 @@ def _no_load(node: Expr, indices: list[Array], mask: Array | None) -> Array:
     )
 
 
-def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumulate: str | None = None) -> list[Array]:
+def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Any, Any], accumulate: str | None = None) -> list[Array]:
     """The values of *outputs*, given those of the placeholders in *feeds*.
 
     Args:
         outputs: the tensors wanted.
-        feeds: an array a placeholder; their shapes say what the sizes of the program are.
+        feeds: an array a placeholder, a number a scalar; the arrays' shapes say what the sizes of the program are,
+            or a size is fed itself.
         accumulate: compute floats in this dtype instead of each tensor's own (``"float64"`` gives a reference for
             tolerances), the outputs too; integers and bools keep theirs.
 
@@ -136,12 +138,25 @@ def run_graph(outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], accumula
         ExpressionError: a placeholder has no array, or one of another shape or dtype; a tensor is read out of bounds; a
             size can't be told from the arrays, or they contradict each other.
     """
+    told = {key: size_number(value, key.name) for key, value in feeds.items() if isinstance(key, SizeVar)}
+    fed = {
+        tensor: scalar_array(value, tensor.name, tensor.dtype) if tensor is not key else value
+        for key, value in feeds.items()
+        if key not in told
+        for tensor in (scalar_tensor(key),)
+    }
+    return _run_graph(outputs, fed, told, accumulate)
+
+
+def _run_graph(
+    outputs: Sequence[Tensor], feeds: Mapping[Tensor, Array], told: Sizes, accumulate: str | None
+) -> list[Array]:
     sizes = graph_sizes(outputs)
     if sizes:  # the program for the sizes of these arrays is one without sizes
-        known = infer_sizes([(t.name, t.shape, array.shape) for t, array in feeds.items()], sizes)
+        known = infer_sizes([(t.name, t.shape, array.shape) for t, array in feeds.items()], sizes, told)
         twins = bound_graph(outputs, known)
         bound = {twins.get(id(tensor), tensor): array for tensor, array in feeds.items()}
-        return run_graph([twins[id(tensor)] for tensor in outputs], bound, accumulate)
+        return _run_graph([twins[id(tensor)] for tensor in outputs], bound, {}, accumulate)
     values: dict[int, Array] = {}
 
     def load(node: Expr, indices: list[Array], mask: Array | None) -> Array:

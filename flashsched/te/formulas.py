@@ -137,7 +137,7 @@ class _Text:
 
     def span(self, axis: Axis) -> str:
         begin: Any = axis.begin
-        end = begin + axis.extent
+        end = axis.end
         shown = f"{self.expr(axis)}<{end}"
         return shown if isinstance(begin, int) and begin == 0 else f"{begin}{self.signs['<=']}{shown}"
 
@@ -292,7 +292,7 @@ class _Latex(_Text):
 
     def span(self, axis: Axis) -> str:
         begin: Any = axis.begin
-        shown = f"{self.expr(axis)} < {begin + axis.extent}"
+        shown = f"{self.expr(axis)} < {axis.end}"
         return shown if isinstance(begin, int) and begin == 0 else f"{begin} \\le {shown}"
 
     def call(self, func: str, args: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ A dimension is an int, or an expression of `SizeVar` variables, which `te.var` m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 from flashsched.errors import ShapeError
@@ -103,36 +104,40 @@ def size_text(shape: Sequence[Size], sizes: Sizes) -> str:
 
 
 def infer_sizes(
-    arrays: Iterable[tuple[str, Shape, Sequence[int]]], wanted: Iterable[SizeVar] = ()
+    arrays: Iterable[tuple[str, Shape, Sequence[int]]],
+    wanted: Iterable[SizeVar] = (),
+    told: Sizes = MappingProxyType({}),
 ) -> dict[SizeVar, int]:
     """The sizes, from what arrays are declared to be and are: a dimension that is a plain size says what it is.
 
     Args:
         arrays: the name, the declared and the true shape of each array; a wrong rank is left to the caller.
         wanted: sizes that must be known afterwards.
+        told: sizes that are passed themselves.
 
     Raises:
         ShapeError: two arrays contradict each other, or a size is the whole dimension of none.
     """
     arrays = tuple(arrays)
-    found: dict[SizeVar, int] = {}
-    source: dict[SizeVar, str] = {}
+    found: dict[SizeVar, int] = dict(told)
+    source: dict[SizeVar, str] = dict.fromkeys(told, "what is passed for it")
     for name, declared, true in arrays:
         for position, (size, number) in enumerate(zip(declared, true, strict=False)):
             if not isinstance(size, SizeVar):
                 continue
             if found.setdefault(size, int(number)) != number:
                 raise ShapeError(
-                    f"size {size.name} is {found[size]} by dimension {source[size]}, and {number} by dimension "
-                    f"{position} of {name}",
+                    f"size {size.name} is {found[size]} by {source[size]}, and {number} by dimension {position} of "
+                    f"{name}",
                     hint=f"pass arrays that agree on {size.name}",
                 )
-            source.setdefault(size, f"{position} of {name}")
+            source.setdefault(size, f"dimension {position} of {name}")
     for var in dict.fromkeys((*wanted, *(var for _, declared, _ in arrays for var in sizes_in(declared)))):
         if var not in found:
             raise ShapeError(
                 f"size {var.name} can't be told from the arrays: no array given has it as a dimension of its own",
-                hint=f"a dimension that is {var.name} alone, and not an expression of it, says what it is",
+                hint=f"a dimension that is {var.name} alone, and not an expression of it, says what it is; or pass "
+                f"it: fs.build(s, [{var.name}, …])",
             )
     return found
 

@@ -15,7 +15,7 @@ from flashsched.errors import DtypeError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
 from flashsched.te.nodes import Operators
-from flashsched.te.sizes import numbers
+from flashsched.te.sizes import as_size, numbers
 from flashsched.te.visit import walk
 
 __all__ = [
@@ -57,8 +57,13 @@ class Axis(Var):
         """
         return numbers((self.extent,), f"what is asked of axis {self.name}")[0]
 
+    @property
+    def end(self) -> int | Expr:
+        """What comes after its last value."""
+        return as_size(self.begin + self.extent)
+
     def __repr__(self) -> str:
-        return f"{self.name} in {self.begin}..{self.begin + self.extent}"
+        return f"{self.name} in {self.begin}..{self.end}"
 
 
 class Operation:
@@ -170,6 +175,8 @@ class Read(Expr):
 
     def text(self, indices: Sequence[str]) -> str:
         """The read as it is printed, around its printed indices."""
+        if isinstance(self.tensor.op, PlaceholderOp) and self.tensor.op.by_value:
+            return self.tensor.name
         return f"{self.tensor.name}[{', '.join(indices)}]"
 
 
@@ -244,13 +251,14 @@ class Reduce(Expr):
 
 @dataclass(eq=False)
 class PlaceholderOp(Operation):
-    """A tensor that the caller passes in; or the state of a *scan*, which stands for rows that are computed."""
+    """A tensor that the caller passes in (*by_value*: a number); or the state of a *scan*, rows that are computed."""
 
     name: str
     shape: tuple[int | Expr, ...]
     dtype: str
     where: str = ""
     scan: Any = None
+    by_value: bool = False
     outputs: tuple[Tensor, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from flashsched.te import dtypes
+from flashsched.te.binding import graph_sizes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.recurrence import ScanOp
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read, Reduce, Tensor, graph
@@ -34,7 +35,8 @@ def graph_python(outputs: Sequence[Tensor], reducers: Mapping[str, str] | None =
         outputs: the tensors.
         reducers: what to write for a reducer that is none of te's own, by its name.
     """
-    lines: list[str] = []
+    sizes = graph_sizes(outputs)
+    lines = [f"{identifier(size.name)} = te.var({size.name!r})" for size in sizes]
     ops = graph(outputs)
     for part in (op for op in ops if isinstance(op, ScanOp)):
         state = part.state
@@ -42,22 +44,24 @@ def graph_python(outputs: Sequence[Tensor], reducers: Mapping[str, str] | None =
     for op in ops:
         if isinstance(op, ScanOp):
             lines += _scan(op) if op.index == 0 else []
+        elif isinstance(op, PlaceholderOp) and op.by_value:
+            lines.append(f"{identifier(op.name)} = te.scalar({op.name!r}, {op.dtype!r})")
         elif isinstance(op, PlaceholderOp):
             tensor = op.output(0)
             lines.append(f"{identifier(op.name)} = te.placeholder({op.shape}, {tensor.dtype!r}, {op.name!r})")
         elif isinstance(op, ComputeOp):
-            lines += _compute(op, reducers or {})
+            lines += _compute(op, {size: identifier(size.name) for size in sizes}, reducers or {})
         else:
             raise NotImplementedError(f"{type(op).__name__} {op.name} has no Python text")
     return "\n".join(lines) + "\n"
 
 
-def _compute(op: ComputeOp, reducers: Mapping[str, str]) -> list[str]:
-    names: dict[Var, str] = {axis: identifier(axis.name) for axis in op.axis}
+def _compute(op: ComputeOp, sizes: Mapping[Var, str], reducers: Mapping[str, str]) -> list[str]:
+    names: dict[Var, str] = {**sizes, **{axis: identifier(axis.name) for axis in op.axis}}
     lines = []
     for number, axis in enumerate(op.reduce_axis):
         names[axis] = f"{identifier(op.name)}_k{number}"
-        lines.append(f"{names[axis]} = te.reduce_axis(({axis.begin}, {axis.begin + axis.extent}), {axis.name!r})")
+        lines.append(f"{names[axis]} = te.reduce_axis(({axis.begin}, {axis.end}), {axis.name!r})")
     body = _reduction(op, names, reducers) if op.reduction is not None else [_text(value, names) for value in op.body]
     several = len(op.outputs) > 1
     result = f"({', '.join(body)})" if several and op.reduction is None else body[0]
@@ -109,7 +113,9 @@ def _text(expr: Expr, names: Mapping[Var, str]) -> str:
         case Binary() | Compare():
             sides = [expr.a, expr.b]
             literal = [isinstance(side, Const) for side in sides]
-            a, b = (_const(side, plain=sum(literal) == 1) if isinstance(side, Const) else of(side) for side in sides)
+            # of two literals the second is a bare number, too: two constants of te would be folded
+            plain = [literal == [True, False], literal[1]]
+            a, b = (_const(s, plain=p) if isinstance(s, Const) else of(s) for s, p in zip(sides, plain, strict=True))
             if expr.op in _FUNCTIONS:
                 return f"te.{_FUNCTIONS[expr.op]}({a}, {b})"
             return f"({a} {expr.op} {b})"
@@ -124,6 +130,8 @@ def _text(expr: Expr, names: Mapping[Var, str]) -> str:
         case Read():
             indices = [_index(index, names) for index in expr.indices]
             name = identifier(expr.tensor.name)
+            if isinstance(expr.tensor.op, PlaceholderOp) and expr.tensor.op.by_value:
+                return name
             return f"{name}[{', '.join(indices)}]" if indices else f"{name}()"
         case _:
             raise NotImplementedError(f"{type(expr).__name__} has no Python text: {expr}")

@@ -23,6 +23,7 @@ from flashsched.te.expr import Binary, Call, Compare, Expr, Select, Var
 from flashsched.te.external import ExternOp
 from flashsched.te.printing import expr_text
 from flashsched.te.recurrence import ScanOp
+from flashsched.te.scalars import scalar_tensor
 from flashsched.te.tensor import ComputeOp, PlaceholderOp, Read, Reduce, Reducer, Tensor, graph
 from flashsched.te.visit import walk
 
@@ -78,7 +79,7 @@ class Task:
     @classmethod
     def from_te(
         cls,
-        args: Sequence[Tensor],
+        args: Sequence[Tensor | Expr],
         name: str = "custom",
         template: Template | Mapping[str, Template] | None = None,
         reference: Callable[..., Any] | None = None,
@@ -86,7 +87,7 @@ class Task:
         """The task of a te graph: *args* are its inputs, then its output.
 
         Args:
-            args: inputs, then the output.
+            args: inputs (tensors and scalars), then the output.
             name: what logs and reports call it.
             template: how it is scheduled, ``template(s, args, knobs, spec)``; one for the CPU, or one a kind of device.
             reference: ``reference(*inputs)`` in NumPy; without it the default nest is the reference.
@@ -95,7 +96,10 @@ class Task:
             TuneError: *args* are not all inputs of the graph and then its output, or speak of sizes.
         """
         task = object.__new__(cls)
-        fixed = list(args)
+        fixed = [scalar_tensor(arg) for arg in args]
+        for arg in fixed:
+            if not isinstance(arg, Tensor):
+                raise TuneError(f"Task.from_te takes tensors and scalars, and {arg} is neither: a task has no sizes")
         if not fixed or not isinstance(fixed[-1].op, ComputeOp):
             raise TuneError("Task.from_te takes the inputs and then the output, which must be computed")
         for tensor in fixed[:-1]:
@@ -255,7 +259,7 @@ def _text(args: Sequence[Tensor]) -> str:
             loops = (*op.axis, *op.reduce_axis)
             names: dict[Var, str] = dict(zip(loops, loop_names(loops), strict=True))
             axes = ", ".join(f"{names[axis]}<{axis.extent}" for axis in op.axis)
-            reduced = "".join(f" for {names[a]} in {a.begin}..{a.begin + a.extent}" for a in op.reduce_axis)
+            reduced = "".join(f" for {names[a]} in {a.begin}..{a.end}" for a in op.reduce_axis)
             values = ", ".join(f"{value.dtype} {expr_text(value, names)}" for value in op.body)
             how = f" from {op.scan.init[op.index].name}" if isinstance(op, ScanOp) else ""
             how += "" if op.reduction is None else f" with {_reducer_text(op.reduction.reducer)}"

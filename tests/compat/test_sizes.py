@@ -58,10 +58,22 @@ def test_a_size_among_the_arguments_is_checked() -> None:
     n, A, B, C = vector_add()
     module = tvm.build(te.create_schedule(C.op), [n, A, B, C])
     check_add(module, 19, 19)
-    with pytest.raises(KernelError, match="argument 0 is 20, and argument 1 has 19"):
+    with pytest.raises(KernelError, match="size n is 20 by what is passed for it, and 19 by dimension 0 of 'A'"):
         check_add(module, 19, 20)
-    with pytest.raises(NotImplementedError, match="size of no array"):
-        tvm.build(te.create_schedule(C.op), [te.var("m"), A, B, C])
+
+
+def test_a_size_of_no_array_is_passed() -> None:
+    n, m = te.var("n"), te.var("m")
+    A = te.placeholder((n,), "int32", name="A")
+    k = te.reduce_axis((0, m), name="k")
+    B = te.compute((n,), lambda i: te.sum(A[i] + k, axis=k), name="B")
+    for args in ([m, A, B], [A, B, m], [n, A, m, B]):
+        module = tvm.build(te.create_schedule(B.op), args)
+        for count in (0, 1, 5):
+            a, b = np.arange(7, dtype="int32"), tvm.nd.empty((7,), "int32")
+            values = {id(n): 7, id(m): count, id(A): tvm.nd.array(a), id(B): b}
+            module(*(values[id(arg)] for arg in args))
+            np.testing.assert_array_equal(b.numpy(), a * count + sum(range(count)))
 
 
 def test_a_float_that_is_passed() -> None:

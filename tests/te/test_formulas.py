@@ -125,3 +125,15 @@ def test_every_program_has_a_text(drawn: Graph) -> None:
         assert latex.count(left) == latex.count(right)
     assert latex.count("\\left") - latex.count("\\leftarrow") == latex.count("\\right")
     assert Expr.__name__ not in text
+
+
+def test_sizes_and_scalars() -> None:
+    n, m, alpha = te.var("n"), te.var("m"), te.scalar("alpha")
+    X, k = te.placeholder((n, m), name="X"), te.reduce_axis((0, m), name="k")
+    C = te.compute((n,), lambda i: te.sum(alpha * X[i, k], axis=k), name="C")
+    assert te.mathematics(C).splitlines() == [
+        "alpha is given   (float32)",
+        "X is given   (float32, n×m)",
+        "C[i] = Σ_{k<m} alpha · X[i, k]   (float32, n)",
+    ]
+    assert r"C_{i} &= \sum_{k < m} \mathit{alpha} \cdot X_{i, k}" in te.mathematics(C, latex=True)

@@ -35,7 +35,7 @@ def test_shapes_hold_numbers_and_expressions() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: te.var("n", "float32"), DtypeError, "a size is an integer"),
+        (lambda: te.var("n", "bool"), DtypeError, "a size is an integer"),
         (lambda: te.var("2n"), AxisError, "must be an identifier"),
         (lambda: te.placeholder((te.reduce_axis((0, 3)),)), ShapeError, "of sizes that te.var makes, and k is neither"),
         (lambda: te.placeholder((n.astype("int32"),)), ShapeError, "and int32\\(n\\) is neither"),

@@ -40,3 +40,22 @@ def test_it_reads_as_a_person_would_write_it() -> None:
         "C = te.compute((3,), lambda i: te.sum(te.select((A[i, C_k0] > 0), A[i, C_k0], te.const(-1, 'int32')), "
         "axis=[C_k0]), 'C')\n"
     )
+
+
+def test_sizes_and_scalars_are_declared() -> None:
+    n, m, alpha = te.var("n"), te.var("m"), te.scalar("alpha", "int32")
+    A, k = te.placeholder((n, 2 * m), "int32", name="A"), te.reduce_axis((0, m + 1), name="k")
+    C = te.compute((n,), lambda i: te.sum(te.select(k < m, alpha * A[i, k], 1), axis=k), name="C")
+    text = graph_python([C])
+    assert text == (
+        "n = te.var('n')\n"
+        "m = te.var('m')\n"
+        "alpha = te.scalar('alpha', 'int32')\n"
+        "A = te.placeholder((n, m * 2), 'int32', 'A')\n"
+        "C_k0 = te.reduce_axis((0, m + 1), 'k')\n"
+        "C = te.compute((n,), lambda i: te.sum(te.select((C_k0 < m), (alpha * A[i, C_k0]), te.const(1, 'int32')), "
+        "axis=[C_k0]), 'C')\n"
+    )
+    names: dict[str, Any] = {"te": te}
+    exec(text, names)
+    assert graph_python([names["C"]]) == text

@@ -21,6 +21,7 @@ from flashsched.compat.tvm.te.var import ScalarVar
 from flashsched.errors import DeviceError, KernelError
 from flashsched.schedule import Schedule as OurSchedule
 from flashsched.schedule.ir import Buffer, Program, map_exprs
+from flashsched.te.expr import SizeVar
 from flashsched.te.tensor import PlaceholderOp
 
 __all__ = ["IRModule", "LoweredFunc", "build", "lower"]
@@ -117,10 +118,10 @@ def _program(schedule: OurSchedule, args: list[Any], name: str) -> tuple[Program
     stages = {id(stage.op): stage for stage in state.stages.values()}
     params: dict[int, Buffer] = {}
     outs: dict[int, Buffer] = {}
-    sizes: dict[int, tuple[int, int]] = {}
+    sizes: dict[int, SizeVar] = {}
     for position, arg in enumerate(args):
-        if isinstance(arg, IndexVar):  # a size, which the arrays have as well
-            sizes[position] = _place_of(arg, args)
+        if isinstance(arg, IndexVar) and isinstance(arg.axis, SizeVar):
+            sizes[position] = arg.axis
             continue
         tensor = arg.tensor if isinstance(arg, ScalarVar) else arg
         if not isinstance(tensor, te.Tensor):
@@ -143,25 +144,9 @@ def _program(schedule: OurSchedule, args: list[Any], name: str) -> tuple[Program
             hint="name every input that is read and every output",
         )
     program = program_of(schedule, None, name)  # for what is not the buffers
-    program = replace(program, params=tuple(params.values()), outputs=tuple(outs.values()))
-    return program, Order((*params, *outs), len(args), sizes)
-
-
-def _place_of(size: IndexVar, args: list[Any]) -> tuple[int, int]:
-    """The argument, and its dimension, that *size* is.
-
-    Raises:
-        NotImplementedError: there is none, so that no array tells it.
-    """
-    for position, arg in enumerate(args):
-        shape: Any = arg.shape if isinstance(arg, te.Tensor) else ()
-        for dimension, part in enumerate(shape):
-            if part is size.axis:
-                return position, dimension
-    raise NotImplementedError(
-        f"te.var {size.name!r} is an argument and the size of no array, which is not there; "
-        f'pass the number as a tensor: te.placeholder((), "int32", name="{size.name}")'
-    )
+    passed = tuple((len(params) + number, size) for number, size in enumerate(sizes.values()))
+    program = replace(program, params=tuple(params.values()), outputs=tuple(outs.values()), passed=passed)
+    return program, Order((*params, *sizes, *outs), len(args))
 
 
 def build(

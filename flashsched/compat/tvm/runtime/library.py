@@ -34,7 +34,7 @@ __all__ = ["INDEX", "archive_of", "export", "load_module", "write_archive", "wri
 INDEX = "index.pickle"
 """What the functions of an archive are called, take and were compiled for."""
 
-_ASKED = ("scalars", "needs", "may_lack_memory")
+_ASKED = ("scalars", "needs", "passed", "may_lack_memory")
 
 
 def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +64,12 @@ class Order:
     """Where what a kernel takes is among the arguments of a function.
 
     Attributes:
-        arrays: for each input of the kernel, then each output, the position of the argument.
+        places: for each input of the kernel, each size that it is passed, and each output the position of the argument.
         count: how many arguments there are.
-        sizes: the arguments that are sizes, by position: the array, and its dimension, that each is.
     """
 
-    arrays: tuple[int, ...]
+    places: tuple[int, ...]
     count: int
-    sizes: Mapping[int, tuple[int, int]]
 
 
 class Function:
@@ -80,30 +78,22 @@ class Function:
     def __init__(self, name: str, kernel: Kernel, order: Order) -> None:
         self.name, self.kernel, self.order = name, kernel, order
 
-    def arrays(self, args: Sequence[Any]) -> list[Any]:
-        """*args* as the kernel takes them: inputs, then outputs.
+    def arguments(self, args: Sequence[Any]) -> list[Any]:
+        """*args* as the kernel takes them: inputs, sizes, then outputs.
 
         Raises:
-            KernelError: there are more or fewer than the function was built with, or a size is not what the arrays say.
+            KernelError: there are more or fewer than the function was built with.
         """
         if len(args) != self.order.count:
             raise KernelError(f"{self.name} takes {self.order.count} arguments, and {len(args)} were given")
-        for position, (array, dimension) in self.order.sizes.items():
-            if args[position] != args[array].shape[dimension]:
-                raise KernelError(
-                    f"{self.name}: argument {position} is {args[position]}, and argument {array} has "
-                    f"{args[array].shape[dimension]} in its dimension {dimension}, which should be the same"
-                )
-        found = []
-        for position, param in zip(self.order.arrays, self.kernel.params, strict=True):
-            arg = args[position]
-            if isinstance(arg, bool | int | float) and not param.shape:
-                arg = np.array(arg, numpy_dtype(param.dtype))
-            found.append(arg.data if isinstance(arg, NDArray) else arg)
-        return found
+        given = [args[place] for place in self.order.places]
+        for n, param in enumerate(self.kernel.params):
+            if not param.shape and not param.is_output and isinstance(given[n], bool | int | float):
+                given[n] = np.array(given[n], numpy_dtype(param.dtype))
+        return [arg.data if isinstance(arg, NDArray) else arg for arg in given]
 
     def __call__(self, *args: Any) -> None:
-        self.kernel(*self.arrays(args))
+        self.kernel(*self.arguments(args))
 
     def __repr__(self) -> str:
         return f"Function({self.name})"
@@ -117,7 +107,7 @@ class ModuleTimer:
         self._number, self._repeat, self._least_s, self._before = number, repeat, min_repeat_ms / 1e3, before
 
     def __call__(self, *args: Any) -> BenchmarkResult:
-        run = self._function.kernel.bound(*self._function.arrays(args))
+        run = self._function.kernel.bound(*self._function.arguments(args))
         number = self._number
         run(1)
         samples = []

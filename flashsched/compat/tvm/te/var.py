@@ -8,6 +8,7 @@ from flashsched import te
 from flashsched.compat.tvm.te.axes import IndexVar, Operand
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr
+from flashsched.te.scalars import scalar_tensor
 from flashsched.te.tensor import Tensor
 
 __all__ = ["ScalarVar", "size_var", "var"]
@@ -18,10 +19,16 @@ class ScalarVar(Operand):
 
     def __init__(self, name: str, dtype: str) -> None:
         self.name, self.dtype = name, dtype
-        self.tensor: Tensor = te.placeholder((), dtype, name=name)
+        self._value = te.scalar(name, dtype)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The rank-0 tensor."""
+        found: Tensor = scalar_tensor(self._value)
+        return found
 
     def __te_expr__(self) -> Expr:
-        return self.tensor()
+        return self._value
 
     def __repr__(self) -> str:
         return self.name
