@@ -18,8 +18,9 @@ from typing import Any
 from flashsched.errors import DependenceError
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.disjoint import disjoint, turning
+from flashsched.schedule.facts import facts
 from flashsched.schedule.follow import part_that_follows
-from flashsched.schedule.ir import Block, Buffer, For, Stmt, blocks, seq
+from flashsched.schedule.ir import Block, Buffer, For, Stmt, seq
 from flashsched.schedule.nest import (
     add_guard,
     find_block,
@@ -27,7 +28,7 @@ from flashsched.schedule.nest import (
     loop_chain,
     loop_ranges,
     path_to_loop,
-    reads,
+    readers,
     remove_loops,
     replace_loop,
     simplified,
@@ -173,8 +174,8 @@ def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stm
                 hint="choose the outermost loop over the reduction, or one outside of it",
             )
     ranges = loop_ranges(list(path))
-    facts = _asked_under(target.body, init, ranges)
-    if not disjoint(spans, turning(around, ranges, facts), ranges):
+    asked = _asked_under(target.body, init, ranges)
+    if not disjoint(spans, turning(around, ranges, asked), ranges):
         refuse(
             state,
             f"the parts of {init.init_of!r} that turns of {target.var.name!r} and the loops around it combine can't be "
@@ -187,8 +188,8 @@ def _require_own_part(state: State, init: Stage, target: For, path: Sequence[Stm
 
 def _asked_under(body: Stmt, stage: Stage, points: Ranges) -> list[Expr]:
     """The conditions, known at these *points*, without which no block of *body* reads *stage*, so that it may rest."""
-    readers = [b for b in blocks(body) if b.name != stage.name and reads(b, stage.buffers)]
-    tests = [{structural_key(w): w for w in (*b.where, *b.within) if loop_vars(w) <= points.keys()} for b in readers]
+    asking = [block for block in readers(body, stage.buffers) if block.name != stage.name]
+    tests = [{structural_key(w): w for w in (*b.where, *b.within) if loop_vars(w) <= points.keys()} for b in asking]
     return [w for key, w in tests[0].items() if all(key in other for other in tests[1:])] if tests else []
 
 
@@ -199,8 +200,8 @@ def require_readers_inside(state: State, stage: Stage, at: tuple[str, str]) -> N
         ScheduleError: that is so.
     """
     target = state.loop(*at)
-    inside = {block.name for block in blocks(target.body)} | {stage.name}
-    outside = [b.name for b in blocks(state.body) if b.name not in inside and reads(b, stage.buffers)]
+    inside = facts(target.body).stages | {stage.name}
+    outside = [block.name for block in readers(state.body, stage.buffers) if block.name not in inside]
     if stage.init_of is not None:  # what others read was combined by the stage whose init it is
         outside = [name for name in outside if name == stage.init_of]
     if outside:
@@ -230,7 +231,7 @@ def rebuild_chain(state: State, stage: str, change: Callable[[list[For], Stmt], 
     stretch = chain[places[0] : places[-1] + 1]
     remade = {loop.var for loop in stretch}
     names = {name for name, var in known.loops.items() if var in remade}
-    there = {block.name for block in blocks(state.body)}  # while the nest is made anew, those inside it are not
+    there = facts(state.body).stages  # while the nest is made anew, those inside it are not
     moved = [s for s in state.attached_to(stage) if s.attach is not None and s.attach[1] in names and s.name in there]
     for inner in moved:
         state = detached(state, inner.name)

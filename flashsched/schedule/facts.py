@@ -6,12 +6,14 @@ and not the whole program.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flashsched.schedule.ir import Block, For, LoopKind, Seq, Stmt, sub_stmts
-from flashsched.te.expr import Var
+from flashsched.schedule.ir import Block, Buffer, Extern, For, Load, LoopKind, Stmt, Store, own_exprs, sub_stmts
+from flashsched.te.expr import Expr, Var
+from flashsched.te.visit import walk
 
-__all__ = ["Facts", "facts", "parts"]
+__all__ = ["Facts", "facts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +22,25 @@ class Facts:
 
     Attributes:
         stages: the names of its blocks.
-        loops: the variables of its loops.
         kinds: the kinds of its loops.
         notes: the names of the notes on its loops.
+        buffers: what its expressions and its stores speak of.
+        vars: the ids of the variables of its loops, which it keeps alive.
     """
 
     stages: frozenset[str]
-    loops: frozenset[Var]
     kinds: frozenset[LoopKind]
     notes: frozenset[str]
+    buffers: frozenset[Buffer]
+    vars: frozenset[int]
+
+    def loops_over(self, var: Var) -> bool:
+        """Whether one of the loops is over *var*."""
+        return id(var) in self.vars
 
 
-_NOTHING = Facts(frozenset(), frozenset(), frozenset(), frozenset())
+_NONE: frozenset[str] = frozenset()
+_NO_LOOPS: tuple[frozenset[LoopKind], frozenset[int]] = (frozenset(), frozenset())
 
 
 def facts(stmt: Stmt) -> Facts:
@@ -45,22 +54,36 @@ def facts(stmt: Stmt) -> Facts:
 
 
 def _gathered(stmt: Stmt) -> Facts:
-    if isinstance(stmt, Block):
-        return Facts(frozenset((stmt.name,)), frozenset(), frozenset(), frozenset())
-    inner = [facts(part) for part in sub_stmts(stmt)]
-    if isinstance(stmt, For):
-        (body,) = inner
-        return Facts(body.stages, body.loops | {stmt.var}, body.kinds | {stmt.kind}, body.notes | stmt.notes.keys())
-    if not inner:
-        return _NOTHING
-    return Facts(
-        frozenset().union(*(part.stages for part in inner)),
-        frozenset().union(*(part.loops for part in inner)),
-        frozenset().union(*(part.kinds for part in inner)),
-        frozenset().union(*(part.notes for part in inner)),
-    )
+    match stmt:
+        case For():
+            body = facts(stmt.body)
+            own = _loaded(own_exprs(stmt))
+            return Facts(
+                body.stages,
+                body.kinds | {stmt.kind},
+                body.notes.union(stmt.notes),
+                body.buffers | own if own else body.buffers,
+                body.vars | {id(stmt.var)},
+            )
+        case Block():
+            spoken = (*stmt.where, *stmt.within, *(item.value for item in stmt.iters))
+            done = (*stmt.stores, *stmt.init) if stmt.extern is None else (stmt.extern,)
+            buffers = _loaded(spoken).union(*(facts(part).buffers for part in done))
+            return Facts(frozenset((stmt.name,)), _NO_LOOPS[0], _NONE, buffers, _NO_LOOPS[1])
+        case Store():
+            return Facts(_NONE, _NO_LOOPS[0], _NONE, _loaded(own_exprs(stmt)) | {stmt.buffer}, _NO_LOOPS[1])
+        case Extern():
+            return Facts(_NONE, _NO_LOOPS[0], _NONE, frozenset((*stmt.inputs, *stmt.outputs)), _NO_LOOPS[1])
+        case _:
+            inner = [facts(part) for part in sub_stmts(stmt)]
+            return Facts(
+                _NONE.union(*[part.stages for part in inner]),
+                _NO_LOOPS[0].union(*[part.kinds for part in inner]),
+                _NONE.union(*[part.notes for part in inner]),
+                _loaded(own_exprs(stmt)).union(*[part.buffers for part in inner]),
+                _NO_LOOPS[1].union(*[part.vars for part in inner]),
+            )
 
 
-def parts(stmt: Stmt) -> tuple[Stmt, ...]:
-    """The statements of a sequence; what is no sequence is one part."""
-    return stmt.stmts if isinstance(stmt, Seq) else (stmt,)
+def _loaded(exprs: Iterable[Expr]) -> frozenset[Buffer]:
+    return frozenset(node.buffer for expr in exprs for node in walk(expr) if isinstance(node, Load))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from flashsched.errors import DependenceError, LimitError, StructureError
-from flashsched.schedule.facts import facts, parts
+from flashsched.schedule.facts import facts
 from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt, block_loads, blocks, sub_stmts
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.pipelines import pieces_of, plan, private_to
@@ -44,12 +44,12 @@ def require_sound_marks(state: State) -> None:
         if stage.rolling and stage.attach is not None and not stage.inlined:
             require_turns(state, stage, state.loop(*stage.attach))
     _require_doubled(state)
-    known = [facts(part) for part in parts(state.body)]
-    if any(LoopKind.VECTORIZE in some.kinds or not some.notes.isdisjoint(MARKS) for some in known):
-        _visit(state, state.body, ())
+    _visit(state, state.body, ())
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
+    if facts(stmt).notes.isdisjoint(MARKS):
+        return
     path = (*path, stmt)
     if isinstance(stmt, For) and "prefetch" in stmt.notes:
         for name in stmt.notes["prefetch"]:
@@ -80,9 +80,10 @@ def _require_doubled(state: State) -> None:
     """Refuse a loop that can't fill the doubled buffers of the stages computed at it one turn ahead."""
     found: dict[tuple[str, str], list[str]] = {}
     for stage in state.stages.values():
-        doubled = [buffer.name for buffer in stage.buffers if buffer.doubled]
-        if doubled and stage.attach is not None and not stage.inlined:
-            found.setdefault(stage.attach, []).extend(doubled)
+        if stage.attach is not None and not stage.inlined:
+            doubled = [buffer.name for buffer in stage.buffers if buffer.doubled]
+            if doubled:
+                found.setdefault(stage.attach, []).extend(doubled)
     for place, names in found.items():
         loop = state.loop(*place)
         if "pipeline" in loop.notes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from flashsched.schedule.facts import facts, parts
+from flashsched.schedule.facts import Facts, facts
 from flashsched.schedule.ir import (
     Alloc,
     Block,
@@ -17,7 +17,6 @@ from flashsched.schedule.ir import (
     Stmt,
     Store,
     block_loads,
-    blocks,
     map_exprs,
     seq,
     sub_stmts,
@@ -33,8 +32,8 @@ __all__ = [
     "insert_before_reader",
     "loop_chain",
     "loop_ranges",
-    "path_to",
     "path_to_loop",
+    "readers",
     "reads",
     "remove_loops",
     "replace_loop",
@@ -43,43 +42,25 @@ __all__ = [
 ]
 
 
-def path_to(stmt: Stmt, found: Callable[[Stmt], bool]) -> list[Stmt]:
-    """The statements from *stmt* down to the first that is *found*, both included; empty where there is none."""
-    if found(stmt):
-        return [stmt]
-    inner: tuple[Stmt, ...]
-    match stmt:
-        case For() | Alloc():
-            inner = (stmt.body,)
-        case Seq():
-            inner = stmt.stmts
-        case If():
-            inner = (stmt.then,) if stmt.otherwise is None else (stmt.then, stmt.otherwise)
-        case _:
-            return []
-    for child in inner:
-        rest = path_to(child, found)
-        if rest:
-            return [stmt, *rest]
-    return []
-
-
 def find_block(stmt: Stmt, name: str) -> list[Stmt]:
-    """The way down to the block of the stage *name*."""
-    for part in parts(stmt):
-        if name in facts(part).stages:
-            path = path_to(part, lambda node: isinstance(node, Block) and node.name == name)
-            return path if part is stmt else [stmt, *path]
-    return []
+    """The way down from *stmt* to the block of the stage *name*, both included; empty where there is none."""
+    return _path(stmt, lambda known: name in known.stages)
 
 
 def path_to_loop(stmt: Stmt, loop: For) -> list[Stmt]:
-    """The way down to *loop*, which is included; empty where it is not in *stmt*."""
-    for part in parts(stmt):
-        if loop.var in facts(part).loops:
-            path = path_to(part, lambda node: node is loop)
-            return path if part is stmt or not path else [stmt, *path]
-    return []
+    """The way down from *stmt* to *loop*, both included; empty where it is not in *stmt*."""
+    path = _path(stmt, lambda known: known.loops_over(loop.var))
+    return path[: path.index(loop) + 1] if loop in path else []
+
+
+def _path(stmt: Stmt, holds: Callable[[Facts], bool]) -> list[Stmt]:
+    """The statements from *stmt* down to the innermost first one that *holds* what is looked for."""
+    path: list[Stmt] = []
+    inner: tuple[Stmt, ...] = (stmt,)
+    while (node := next((part for part in inner if holds(facts(part))), None)) is not None:
+        path.append(node)
+        inner = sub_stmts(node)
+    return path
 
 
 def loop_ranges(path: list[Stmt]) -> dict[Var, tuple[float, float]]:
@@ -99,6 +80,8 @@ def loop_chain(stmt: Stmt, stage: str, own: Mapping[str, Var]) -> list[For]:
 
 def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
     """*stmt* with the loop over *var* replaced."""
+    if not facts(stmt).loops_over(var):
+        return stmt
     match stmt:
         case For():
             if stmt.var is var:
@@ -107,7 +90,7 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
             return stmt if body is stmt.body else replace(stmt, body=body)
         case Seq():
             for position, inner in enumerate(stmt.stmts):
-                new = replace_loop(inner, var, change) if var in facts(inner).loops else inner
+                new = replace_loop(inner, var, change)
                 if new is not inner:
                     return seq((*stmt.stmts[:position], new, *stmt.stmts[position + 1 :]))
         case Alloc():
@@ -126,15 +109,16 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
 
 def remove_loops(stmt: Stmt, stage: str) -> Stmt | None:
     """*stmt* without the block of *stage* and the loops that hold nothing else; None where nothing is left."""
+    if stage not in facts(stmt).stages:
+        return stmt
     match stmt:
         case Block():
-            return None if stmt.name == stage else stmt
+            return None
         case For() | Alloc():
             body = remove_loops(stmt.body, stage)
             return None if body is None else stmt if body is stmt.body else replace(stmt, body=body)
         case Seq():
-            held = [remove_loops(inner, stage) if stage in facts(inner).stages else inner for inner in stmt.stmts]
-            left = [new for new in held if new is not None]
+            left = [new for new in (remove_loops(inner, stage) for inner in stmt.stmts) if new is not None]
             return seq(left) if left else None
         case _:
             pass
@@ -143,9 +127,17 @@ def remove_loops(stmt: Stmt, stage: str) -> Stmt | None:
 
 def reads(stmt: Stmt, buffers: tuple[Buffer, ...], apart_from: str | None = None) -> bool:
     """Whether a block of *stmt* (other than that of the stage *apart_from*) reads one of *buffers*."""
-    return any(
-        load.buffer in buffers for block in blocks(stmt) if block.name != apart_from for load in block_loads(block)
-    )
+    return any(block.name != apart_from for block in readers(stmt, buffers))
+
+
+def readers(stmt: Stmt, buffers: tuple[Buffer, ...]) -> Iterator[Block]:
+    """The blocks of *stmt* that read one of *buffers*, in the order of the text."""
+    if facts(stmt).buffers.isdisjoint(buffers):
+        return
+    if isinstance(stmt, Block) and any(load.buffer in buffers for load in block_loads(stmt)):
+        yield stmt
+    for inner in sub_stmts(stmt):
+        yield from readers(inner, buffers)
 
 
 def insert_before_reader(body: Stmt, new: Stmt, buffers: tuple[Buffer, ...]) -> Stmt:

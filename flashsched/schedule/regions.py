@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from flashsched.schedule.facts import facts
 from flashsched.schedule.ir import Alloc, Block, Buffer, Extern, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.te import dtypes
 from flashsched.te.bounds import UpTo, is_sized
@@ -64,6 +65,8 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
             found.append(Access(tuple(each), (*inner, *zip(each, map(extent_expr, buffer.shape), strict=True))))
 
     def visit(node: Stmt, inner: tuple[tuple[Var, Expr], ...]) -> None:
+        if buffer not in facts(node).buffers:
+            return
         match node:
             case For():
                 visit(node.body, (*inner, (node.var, node.extent)))

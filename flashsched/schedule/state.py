@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
-from flashsched.schedule.facts import facts, parts
-from flashsched.schedule.ir import Block, Buffer, For, Stmt, walk_stmt
+from flashsched.schedule.facts import facts
+from flashsched.schedule.ir import Block, Buffer, For, Stmt, sub_stmts
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Var
@@ -167,10 +167,10 @@ class State:
                 hint=_near(name, known.loops),
             )
         var = known.loops[name]
-        for part in parts(self.body):
-            if var in facts(part).loops:
-                return next(node for node in walk_stmt(part) if isinstance(node, For) and node.var is var)
-        raise AssertionError(f"loop {name} of {stage} is not in the nest")  # pragma: no cover - an internal fault
+        node = self.body
+        while not (isinstance(node, For) and node.var is var):
+            node = next(inner for inner in sub_stmts(node) if facts(inner).loops_over(var))
+        return node
 
     def attached_to(self, stage: str) -> list[Stage]:
         """The stages whose nests go where that of *stage* goes, in order: computed at its loops, or its init."""

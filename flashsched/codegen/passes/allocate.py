@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flashsched.schedule.external import with_buffers
+from flashsched.schedule.facts import facts
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -17,10 +18,8 @@ from flashsched.schedule.ir import (
     Stmt,
     Store,
     map_exprs,
-    own_exprs,
     rewrite_stmt,
     seq,
-    sub_stmts,
 )
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together, loop_ranges
@@ -47,9 +46,7 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     and is allocated outside the loops over threads, once for all turns of the loops between.
     """
     order = {buffer: rank for rank, buffer in enumerate(dict.fromkeys(_uses(body))) if buffer not in given}
-    placer = _Placer(filled_together(body), order, {})
-    placer.look(body)
-    return placer.place(body, list(order), [])[0]
+    return _Placer(filled_together(body), order).place(body, list(order), [])[0]
 
 
 def _uses(stmt: Stmt) -> list[Buffer]:
@@ -78,22 +75,10 @@ class _Placer:
     Attributes:
         together: the buffers that threads fill together.
         order: the order in which buffers are placed, so that those before stand outside of those after.
-        used: the buffers that each statement uses.
     """
 
     together: set[Buffer]
     order: dict[Buffer, int]
-    used: dict[Stmt, frozenset[Buffer]]
-
-    def look(self, stmt: Stmt) -> frozenset[Buffer]:
-        """Note what *stmt* and each statement in it uses."""
-        own: list[Buffer] = [load.buffer for expr in own_exprs(stmt) for load in walk(expr) if isinstance(load, Load)]
-        if isinstance(stmt, Store):
-            own.append(stmt.buffer)
-        if isinstance(stmt, Extern):
-            own.extend((*stmt.inputs, *stmt.outputs))
-        self.used[stmt] = frozenset(own).union(*map(self.look, sub_stmts(stmt)))
-        return self.used[stmt]
 
     def place(self, stmt: Stmt, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
         """*stmt* with *buffers* placed in it, and the memory that is to be allocated further out."""
@@ -133,7 +118,7 @@ class _Placer:
         """Those that one statement uses are placed in it, those that several use are allocated before the first."""
         places: dict[Buffer, list[int]] = {buffer: [] for buffer in buffers}
         for position, inner in enumerate(stmt.stmts):
-            for buffer in self.used[inner] & places.keys():
+            for buffer in facts(inner).buffers & places.keys():
                 places[buffer].append(position)
         inside: dict[int, list[Buffer]] = {}
         for buffer, positions in places.items():
@@ -150,8 +135,8 @@ class _Placer:
     def _place_in_sides(self, stmt: If, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
         """Those that one side uses are placed in it, those that both use are allocated around them."""
         one, other = stmt.then, stmt.otherwise
-        in_one = self.used[one]
-        in_other = frozenset[Buffer]() if other is None else self.used[other]
+        in_one = facts(one).buffers
+        in_other = frozenset[Buffer]() if other is None else facts(other).buffers
         one, waiting = self.place(one, [buffer for buffer in buffers if buffer not in in_other], around)
         if other is not None:
             other, more = self.place(other, [buffer for buffer in buffers if buffer not in in_one], around)

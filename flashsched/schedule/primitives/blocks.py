@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from types import MappingProxyType
 
-from flashsched.schedule.ir import Block, Buffer, Extern, Load, Stmt, Store, rewrite_stmt
-from flashsched.schedule.state import State
+from flashsched.schedule.facts import facts
+from flashsched.schedule.ir import Block, Buffer, Extern, Load, Store, rewrite_stmt
+from flashsched.schedule.state import Stage, State
 from flashsched.te.expr import Expr
 from flashsched.te.visit import rewrite
 
@@ -33,7 +35,7 @@ def map_loads(
             inputs.append(new.buffer)
         return replace(extern, inputs=tuple(inputs))
 
-    return _map_stores(state, on_store, on_extern, readers)
+    return _map_stores(state, buffers, on_store, on_extern, readers)
 
 
 def change_buffer(state: State, old: Buffer, new: Buffer) -> State:
@@ -41,6 +43,7 @@ def change_buffer(state: State, old: Buffer, new: Buffer) -> State:
     state = map_loads(state, (old,), lambda load: Load(new, load.indices))
     state = _map_stores(
         state,
+        (old,),
         lambda store: replace(store, buffer=new) if store.buffer is old else store,
         lambda extern: replace(extern, outputs=tuple(new if b is old else b for b in extern.outputs)),
     )
@@ -52,21 +55,26 @@ def change_buffer(state: State, old: Buffer, new: Buffer) -> State:
 
 def _map_stores(
     state: State,
+    buffers: Collection[Buffer],
     change: Callable[[Store], Store],
     change_extern: Callable[[Extern], Extern],
     stages: Collection[str] | None = None,
 ) -> State:
-    """*state* in which what the blocks of *stages* (all by default) do is changed, in the nest and beside it."""
+    """*state* in which what the blocks of *stages* (all by default) do with *buffers* is changed.
+
+    That is in the nest and beside it; blocks that do nothing with them stay what they are.
+    """
 
     def on_block(block: Block) -> Block:
+        if facts(block).buffers.isdisjoint(buffers) or (stages is not None and block.name not in stages):
+            return block
         extern = None if block.extern is None else change_extern(block.extern)
         stores, init = tuple(map(change, block.stores)), tuple(map(change, block.init))
         return replace(block, stores=stores, init=init, extern=extern)
 
-    def on_stmt(node: Stmt) -> Stmt | None:
-        return on_block(node) if isinstance(node, Block) and (stages is None or node.name in stages) else None
-
+    changed: dict[str, Stage] = {}
     for stage in state.stages.values():
-        if stages is None or stage.name in stages:
-            state = state.with_stage(replace(stage, block=on_block(stage.block)))
-    return state.with_body(rewrite_stmt(state.body, on_stmt))
+        block = on_block(stage.block)
+        changed[stage.name] = stage if block is stage.block else replace(stage, block=block)
+    body = rewrite_stmt(state.body, lambda node: on_block(node) if isinstance(node, Block) else None)
+    return replace(state, stages=MappingProxyType(changed), body=body)

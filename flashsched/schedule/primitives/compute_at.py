@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from flashsched.errors import ArgumentError, DependenceError, OutputError, StructureError
 from flashsched.schedule.derive import derive, require_readers_inside
-from flashsched.schedule.ir import For, LoopKind, block_loads, blocks
+from flashsched.schedule.facts import facts
+from flashsched.schedule.ir import For, LoopKind
 from flashsched.schedule.nest import reads
 from flashsched.schedule.primitives.loops import loops_around, require_no_init
 from flashsched.schedule.primitives.opaque import require_te
@@ -94,8 +95,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             hint=f"move {consumer!r} first: compute_root",
         )
     target = state.loop(consumer, loop)
-    inside = {block.name for block in blocks(target.body)}
-    if stage not in inside and not reads(target.body, known.buffers):
+    if stage not in facts(target.body).stages and not reads(target.body, known.buffers):
         refuse(
             state,
             f"nothing inside loop {loop!r} of {consumer!r} reads {stage!r}",
@@ -166,7 +166,8 @@ def _readers(state: State, source: Stage) -> list[str]:
 
 def _reads(state: State, readers: set[str], source: Stage) -> bool:
     readers = readers & {source.init_of} if source.init_of is not None else readers
-    return any(load.buffer in source.buffers for name in readers for load in block_loads(state.stages[name].block))
+    blocks = [state.stages[name].block for name in readers]
+    return any(reads(block, source.buffers) for block in blocks)
 
 
 @primitive()
