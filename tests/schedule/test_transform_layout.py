@@ -170,3 +170,23 @@ def test_padding_needs_sizes_that_are_numbers_and_rows_that_do_not_depend_on_eac
     _, S, C = running_sum()
     with pytest.raises(DependenceError, match=r"'S' writes a state of a scan.*can't be padded"):
         te.create_schedule(C)[S].transform_layout("t, i -> t // 4, i, t % 4", pad_value=0)
+
+
+@pytest.mark.parametrize("loop", ["i", "j", "k"])
+def test_an_init_of_its_own_states_the_value_too(loop: str) -> None:
+    *_, P = matmul(5, 6, 7)
+    s = te.create_schedule(te.compute((5, 6), lambda i, j: P[i, j] + 1, name="R"))
+    s[P].transform_layout(lambda i, j: (i // 4, j, i % 4), pad_value=2)
+    init = s[P].decompose_reduction(loop)
+    assert "C[i, j] = select(i < 5, 0.0, 2.0)" in str(s)
+    s[init].split(s[init].op.axis[1], 4)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_parts_of_a_padded_sum_would_add_up_the_padding() -> None:
+    *_, P = matmul(5, 6, 7)
+    s = te.create_schedule(te.compute((5, 6), lambda i, j: P[i, j] + 1, name="R"))
+    s[P].transform_layout(lambda i, j: (i // 4, j, i % 4), pad_value=2)
+    with pytest.raises(StructureError, match=r"(?s)'C' states what its padding holds.*rfactor before transform_layout"):
+        s.rfactor(P, "k")

@@ -72,7 +72,7 @@ def rfactor(state: State, stage: str, loop: str, factor_axis: int = 0) -> Result
 
     Raises:
         ScheduleError: *stage* is no reduction, or *loop* does not run over it; there is no such *factor_axis*; another
-            stage is computed at one of its loops; one of its steps can't be kept.
+            stage is computed at one of its loops; one of its steps can't be kept; its padding has a stated value.
     """
     known = state.stage(stage)
     node = state.loop(stage, loop)
@@ -102,6 +102,14 @@ def rfactor(state: State, stage: str, loop: str, factor_axis: int = 0) -> Result
             error=StructureError,
             block=stage,
             hint=f"call rfactor before {held[0].name}.compute_at, and compute it at a loop of the new stage",
+        )
+    if any(free_vars(store.value) for store in known.block.init):
+        refuse(
+            state,
+            f"{stage!r} states what its padding holds, and the sum of parts that each hold it would be something else",
+            error=StructureError,
+            block=stage,
+            hint="call rfactor before transform_layout(pad_value=...)",
         )
     place = factor_axis % (rank + 1)
     names = {var: name for name, var in known.loops.items()}
