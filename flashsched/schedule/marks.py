@@ -17,12 +17,19 @@ from flashsched.schedule.pipelines import pieces_of, plan, private_to
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.schedule.rolling import require_turns
 from flashsched.schedule.state import State, refuse
+from flashsched.schedule.units import UNIT, require_unit
 from flashsched.te import dtypes
 from flashsched.te.sizes import is_static, numbers
 
 __all__ = ["LINE", "MARKS", "MOST_LINES", "lines_of", "require_sound_marks"]
 
-MARKS = {"prefetch": "prefetch", "pipeline": "software_pipeline", "partition": "loop_partition", "peel": "peel"}
+MARKS = {
+    "prefetch": "prefetch",
+    "pipeline": "software_pipeline",
+    "partition": "loop_partition",
+    "peel": "peel",
+    UNIT: "blockize",
+}
 """The notes of a loop that count on its turns, each with the primitive that makes it."""
 
 LINE = 64
@@ -56,6 +63,8 @@ def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
             _require_prefetch(state, name, stmt, path)
     if isinstance(stmt, For) and "pipeline" in stmt.notes:
         _require_pipeline(state, stmt, path)
+    if isinstance(stmt, For) and UNIT in stmt.notes:
+        require_unit(state, stmt)
     if isinstance(stmt, For) and stmt.kind in (LoopKind.VECTORIZE, LoopKind.VTHREAD):
         _require_whole(state, stmt)
     for inner in sub_stmts(stmt):

@@ -17,6 +17,7 @@ from flashsched.schedule.match import Differs
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.state import State, refuse
+from flashsched.schedule.units import UNIT
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import free_vars, uses
 
@@ -68,7 +69,7 @@ def _require(state: State, loop: For, around: Sequence[For]) -> None:
         inside.append(node)
         node = node.body
     for held in inside:
-        marks = [made for note, made in MARKS.items() if note in held.notes]
+        marks = [made for note, made in MARKS.items() if note in held.notes and note != UNIT]
         if marks:
             refuse(
                 state,

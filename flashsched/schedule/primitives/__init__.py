@@ -5,6 +5,7 @@ from __future__ import annotations
 from flashsched.schedule.primitives.add_unit_loop import add_unit_loop
 from flashsched.schedule.primitives.annotate import annotate, unannotate
 from flashsched.schedule.primitives.bind import bind
+from flashsched.schedule.primitives.blockize import blockize
 from flashsched.schedule.primitives.cache_read import cache_read
 from flashsched.schedule.primitives.cache_write import cache_write
 from flashsched.schedule.primitives.compute_at import compute_at, compute_root
@@ -44,6 +45,7 @@ __all__ = [
     "annotate",
     "apply",
     "bind",
+    "blockize",
     "cache_read",
     "cache_write",
     "compute_at",

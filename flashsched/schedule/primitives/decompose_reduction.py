@@ -12,6 +12,7 @@ from flashsched.schedule.primitives.cache_read import unused_stage
 from flashsched.schedule.primitives.loops import iterates, require_whole
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
+from flashsched.te.expr import Expr, Var
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp
 from flashsched.te.visit import substitute
 
@@ -100,7 +101,7 @@ def decompose_reduction(state: State, stage: str, loop: str) -> Result:
             )
     name = unused_stage(state, f"{stage}.init")
     axes = tuple(Axis(a.name, a.dtype, a.extent, a.kind, a.begin) for a in known.spatial)
-    own = dict(zip(known.spatial, axes, strict=True))  # a padded stage's identity depends on the place
+    own: dict[Var, Expr] = dict(zip(known.spatial, axes, strict=True))  # a padded stage's identity depends on the place
     op = ComputeOp(name, axes, tuple(substitute(s.value, own) for s in known.block.init), known.op.where)
     init = new_stage(name, op, {}, output=known.output, outs=known.buffers)
     place = (stage, outside[-1].var.name) if outside else None

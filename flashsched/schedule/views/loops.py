@@ -67,6 +67,10 @@ class LoopPrimitives(StageHandle):
         places = None if order is None else list(order)
         self._apply("software_pipeline", loop=name, units=named, stages=list(stages), order=places)
 
+    def blockize(self, loop: LoopLike) -> None:
+        """Make one unit of *loop* and all inside it: no loop leaves it, and none comes in."""
+        self._apply("blockize", loop=self._loop(loop))
+
     def add_unit_loop(self, loop: LoopLike | None = None) -> Loop:
         """Put a loop of one turn around *loop*, or right around the computation; returns it."""
         return self._apply("add_unit_loop", loop=None if loop is None else self._loop(loop))[0]

@@ -146,6 +146,7 @@ ARGUMENTS: dict[str, Drawer] = {
     "unroll_and_jam": _jam,
     "add_unit_loop": _unit,
     "annotate": _annotate,
+    "blockize": one_loop,
     "loop_partition": one_loop,
     "peel": _peel,
     "vectorize": _innermost_loop,
