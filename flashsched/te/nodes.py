@@ -107,6 +107,10 @@ class Expr(Operators):
 
         return cast(self, dtype)
 
+    def equal(self, other: object) -> Any:
+        """``self == other``, the comparison by its name."""
+        return _compare("==", self, other)
+
     def __neg__(self) -> Expr:
         if dtypes.is_float(self.dtype):
             return _binary("*", self, -1.0)

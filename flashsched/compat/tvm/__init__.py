@@ -60,5 +60,8 @@ _ELSEWHERE = {
 def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return importlib.import_module(f"flashsched.compat.tvm.{name}")
+    for part in (te, tir):  # where 0.6 had them: tvm.placeholder, tvm.compute, tvm.const, …
+        if name in part.__all__:
+            return getattr(part, name)
     hint = f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else ", see docs/coming-from-tvm.md"
     raise AttributeError(f"flashsched.compat.tvm has no {name!r}{hint}")

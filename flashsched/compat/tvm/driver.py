@@ -97,7 +97,7 @@ def lower(
     Args:
         inp: a schedule (or what this function made, which is given back).
         args: the tensors that the caller passes, in any order. One that is neither input nor output is stored in the
-            caller's memory, too.
+            caller's memory, too. Outputs that are left out stand behind the others.
         name: the function's name.
         binds: buffers for tensors. An argument may be the buffer in place of its tensor; how memory lies is asked of
             the arrays of each call, so strides need not be declared.
@@ -105,6 +105,18 @@ def lower(
     """
     if isinstance(inp, IRModule):
         return inp
+    if args is not None:
+        args = [*args, *(out for out in inp.ours.outputs if not any(_is_for(arg, out, binds) for arg in args))]
+    return _module(inp, args, name, binds)
+
+
+def _is_for(arg: Any, tensor: te.Tensor, binds: Any) -> bool:
+    """Whether *arg* is *tensor*, or the buffer bound to it."""
+    buffer = (binds or {}).get(tensor)
+    return arg is tensor or (buffer is not None and arg is buffer)
+
+
+def _module(inp: Schedule, args: Sequence[Any] | None, name: str, binds: Any) -> IRModule:
     if args is None:
         args = [*inp.ours.inputs, *inp.ours.outputs]
     tensors = {id(buffer): tensor for tensor, buffer in (binds or {}).items()}
@@ -184,7 +196,7 @@ def build(
         )
     functions: dict[str, LoweredFunc] = {}
     for item in inputs if isinstance(inputs, list | tuple) else [inputs]:
-        lowered = lower(item, args, name, binds) if isinstance(item, Schedule) else item
+        lowered = _module(item, args, name, binds) if isinstance(item, Schedule) else item
         found = {lowered.name: lowered} if isinstance(lowered, LoweredFunc) else lowered.functions
         for twin in found.keys() & functions.keys():
             raise KernelError(f"two functions are named {twin!r}", hint="name them: tvm.lower(s, args, name=…)")

@@ -33,7 +33,7 @@ class _Call:
     """A call as a rule sees it: ``op.dtype``, ``op.args``, ``op.op.name``."""
 
     def __init__(self, name: str, call: Call) -> None:
-        self.dtype, self.args, self.op = call.dtype, list(call.args), Op(name)
+        self.dtype, self.args, self.op, self.name = call.dtype, list(call.args), Op(name), name.removeprefix("tir.")
         self.node = call
 
 

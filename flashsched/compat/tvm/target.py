@@ -7,9 +7,10 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from flashsched.compat.tvm.ir import register_intrin_lowering
 from flashsched.errors import DeviceError, did_you_mean
 
-__all__ = ["Target", "TargetKind", "arm_cpu", "create", "cuda"]
+__all__ = ["Target", "TargetKind", "arm_cpu", "create", "cuda", "register_intrin_rule"]
 
 _KEYS = {
     "llvm": ("cpu",), "c": ("cpu",), "stackvm": ("cpu",), "hexagon": ("hexagon", "cpu"), "cuda": ("cuda", "gpu"),
@@ -167,3 +168,8 @@ def cuda(model: str = "unknown", arch: str | None = None, options: Any = None) -
 def arm_cpu(model: str = "unknown", options: Any = None) -> Target:
     """A CPU of ARM's."""
     return Target({"kind": "llvm", "model": model})
+
+
+def register_intrin_rule(target: str, intrin: str, f: Any = None, override: bool = False) -> Any:
+    """Lower calls of *intrin* for *target* by ``f(call)`` (the name before 0.8); also a decorator."""
+    return register_intrin_lowering(f"tir.{intrin.removeprefix('tir.')}", target, f=f, level=11 if override else 10)

@@ -118,6 +118,10 @@ class Operand:
         """Its value, converted."""
         return self.__te_expr__().astype(dtype)
 
+    def equal(self, other: Any) -> Expr:
+        """``self == other``."""
+        return self.__te_expr__().equal(other)  # type: ignore[no-any-return]
+
     def __neg__(self) -> Expr:
         return -self.__te_expr__()
 

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from flashsched.compat.tvm.te.axes import BoundAxis, IterVar, Range, ReduceAxis, ThreadAxis
 from flashsched.compat.tvm.te.tensor import adopt
-from flashsched.errors import LimitError, StructureError, UnknownNameError
+from flashsched.errors import (
+    DependenceError,
+    FlashschedError,
+    LimitError,
+    MatchError,
+    StructureError,
+    UnknownNameError,
+    user_line,
+)
 from flashsched.schedule.default import loop_names
-from flashsched.schedule.ir import For
+from flashsched.schedule.ir import For, walk_stmt
+from flashsched.schedule.primitives.loops import iterates
 from flashsched.schedule.views import Loop, StageView
 from flashsched.te.expr import Const, Var
-from flashsched.te.tensor import Axis, Operation
+from flashsched.te.tensor import Axis, AxisKind, Operation
 
 if TYPE_CHECKING:
     from flashsched.compat.tvm.te.schedule import Schedule
 
-__all__ = ["LoopVar", "Stage"]
+__all__ = ["Attempt", "LoopVar", "Stage"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A step that is taken as soon as it is not *refused*: TVM looked at the order of things when it lowered.
+
+    One that is *needed* is refused for good when all is lowered, others are let go.
+    """
+
+    stage: str
+    refused: type[FlashschedError]
+    step: Callable[[StageView], None]
+    needed: bool = False
+    where: str | None = field(default_factory=user_line)
 
 
 class LoopVar(IterVar):
@@ -46,6 +73,10 @@ class LoopVar(IterVar):
         return BoundAxis(self.name, "int64", node.turns or 0).dom
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, Axis | ReduceAxis):
+            axis = other.axis if isinstance(other, ReduceAxis) else other
+            own = (*self._stage.view.op.axis, *self._stage.view.op.reduce_axis)
+            return any(axis is k and n == self.name for k, n in zip(own, loop_names(own), strict=True))
         return isinstance(other, LoopVar) and other.loop == self.loop
 
     def __hash__(self) -> int:
@@ -123,11 +154,25 @@ class Stage:
     def _done(self) -> None:
         self._schedule.settle()
 
+    def _anyhow(self, step: Callable[[StageView], T]) -> T:
+        """*step*, also where it breaks what an intrinsic matched: that is looked at again when all is lowered."""
+        try:
+            return step(self.view)
+        except MatchError:
+            if not self._schedule.take_back_tensorize(self.view.name):
+                raise
+            return step(self.view)
+
+    def _is(self, kind: str, loop: str) -> bool:
+        """Whether *loop* is of this kind already: TVM took it as said twice."""
+        return self._schedule.ours.state.loop(self.view.name, loop).kind.value == kind
+
     def split(
         self, parent: Any, factor: Any = None, nparts: Any = None, disable_predication: bool = False
     ) -> tuple[LoopVar, LoopVar]:
         """Cut a loop in two, the inner of *factor* turns or the outer of *nparts*; returns (outer, inner)."""
-        loops = self.view.split(self.handle(parent), factor=_number(factor), nparts=_number(nparts))
+        args = {"factor": _number(factor), "nparts": _number(nparts)}
+        loops = self._anyhow(lambda view: view.split(self.handle(parent), **args))
         self._done()
         outer, inner = map(self._loop, loops)
         return outer, inner
@@ -135,9 +180,11 @@ class Stage:
     def fuse(self, *args: Any) -> LoopVar:
         """Make one loop of adjacent ones, given from the outside in (as arguments or as one list)."""
         items = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+        if not items:
+            return self._loop(self.view.add_unit_loop())
         if len(items) == 1:
             return self._loop(Loop(self.view.name, self.view._loop(self.handle(items[0]))))
-        loop = self._loop(self.view.fuse(*map(self.handle, items)))
+        loop = self._loop(self._anyhow(lambda view: view.fuse(*map(self.handle, items))))
         self._done()
         return loop
 
@@ -154,12 +201,14 @@ class Stage:
         """Put these loops in this order."""
         items = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
         if len(items) > 1:
-            self.view.reorder(*map(self.handle, items))
+            self._anyhow(lambda view: view.reorder(*map(self.handle, items)))
         self._done()
 
     def vectorize(self, var: Any) -> None:
         """Run a loop as vector lanes; one that is not innermost yet becomes a vector later."""
         name = self.view._loop(self.handle(var))
+        if self._is("vectorize", name) or self._schedule.waits(self.view.name, name):
+            return
         try:
             self.view.vectorize(name)
         except (StructureError, LimitError):
@@ -170,22 +219,43 @@ class Stage:
 
     def unroll(self, var: Any) -> None:
         """Write a loop's turns out."""
-        self.view.unroll(self.handle(var))
+        name = self.view._loop(self.handle(var))
+        if not self._is("unroll", name):
+            self.view.unroll(name)
         self._done()
 
     def parallel(self, var: Any) -> None:
         """Share a loop's turns among the CPU's threads."""
-        self.view.parallel(self.handle(var))
+        name = self.view._loop(self.handle(var))
+        if not self._is("parallel", name):
+            self.view.parallel(name)
         self._done()
 
     def bind(self, ivar: Any, thread_ivar: Any) -> None:
-        """Give a loop's turns to the blocks or threads of a GPU."""
-        self.view.bind(self.handle(ivar), thread_ivar.name if isinstance(thread_ivar, ThreadAxis) else thread_ivar)
+        """Give a loop's turns to the blocks or threads of a GPU.
+
+        One that stands at a wrong place for that is bound as soon as it stands right; if it never does, it stays the
+        plain loop that it is on a CPU. So does a virtual thread (``vthread``), which is a loop of one thread.
+        """
+        name = self.view._loop(self.handle(ivar))
+        thread = thread_ivar.name if isinstance(thread_ivar, ThreadAxis) else thread_ivar
+        if thread.startswith(("vthread", "cthread")):
+            return
+        self._schedule.attempt(Attempt(self.view.name, StructureError, lambda view: view.bind(name, thread)))
         self._done()
 
     def compute_at(self, parent: Stage, scope: Any) -> None:
-        """Compute this stage at the loop *scope* of the stage *parent*."""
-        self.view.compute_at(parent.view, parent.handle(scope))
+        """Compute this stage at the loop *scope* of the stage *parent*.
+
+        Where a reader still stands outside of that loop, it is done as soon as none does; what is refused when all is
+        lowered tells this line.
+        """
+        reader, loop = parent.view.name, parent.view._loop(parent.handle(scope))
+
+        def step(view: StageView) -> None:
+            view.compute_at(view._schedule[reader], loop)
+
+        self._schedule.attempt(Attempt(self.view.name, DependenceError, step, needed=True))
         self._done()
 
     def compute_inline(self) -> None:
@@ -214,8 +284,15 @@ class Stage:
         self.view.storage_align(place, _number(factor), _number(offset))
 
     def tensorize(self, var: Any, tensor_intrin: Any) -> None:
-        """Let an intrinsic do what a loop, with all loops in it, does; see `decl_tensor_intrin`."""
-        self.view.tensorize(self.handle(var), getattr(tensor_intrin, "ours", tensor_intrin))
+        """Let an intrinsic do what a loop, with all loops in it, does; see `decl_tensor_intrin`.
+
+        A loop that is tensorized already takes the new intrinsic.
+        """
+        name = self.view._loop(self.handle(var))
+        if self._is("tensorize", name):
+            self._schedule.take_back_tensorize(self.view.name)
+        self._schedule.tensorized(self.view.name, name)
+        self.view.tensorize(name, getattr(tensor_intrin, "ours", tensor_intrin))
         self._done()
 
     def pragma(self, var: Any, pragma_type: str, pragma_value: Any = None) -> None:
@@ -223,6 +300,8 @@ class Stage:
         value = True if pragma_value is None else _number(pragma_value)
         if pragma_type in ("unroll_explicit", "parallel_launch_point", "parallel_barrier_when_finish"):
             value = bool(value)
+        if pragma_type == "parallel_stride_pattern":
+            return  # which thread takes which turn changes nothing that is computed; ours take stretches of turns
         self.view.pragma(self.handle(var), pragma_type, str(value) if isinstance(value, str) else value)
         self._done()
 
@@ -232,7 +311,12 @@ class Stage:
         self._done()
 
     def set_store_predicate(self, predicate: Any) -> None:
-        """Not there: what a thread stores is decided by the loops around it."""
+        """Nothing to do where one thread combines the parts of a reduction; elsewhere it is not there."""
+        state, stage = self._schedule.ours.state, self.view.name
+        for loop in state.stages[stage].loops.values():
+            node = next((n for n in walk_stmt(state.body) if isinstance(n, For) and n.var is loop), None)
+            if node is not None and node.kind is LoopKind.BIND and AxisKind.REDUCE in iterates(state, stage, loop):
+                return
         raise NotImplementedError(
             "set_store_predicate is not there; every turn of a loop stores the same value, so leave it out"
         )
@@ -259,6 +343,4 @@ def _number(value: Any) -> Any:
 
 
 def _in_order(body: Any, wanted: set[Var]) -> list[Var]:
-    from flashsched.schedule.ir import walk_stmt
-
     return [node.var for node in walk_stmt(body) if isinstance(node, For) and node.var in wanted]
