@@ -138,7 +138,7 @@ def test_what_is_not_there_says_so() -> None:
     _, B, s = program()
     with pytest.raises(AttributeError, match="a stage has no 'rolling_buffer' here"):
         s[B].rolling_buffer()
-    for refused in (lambda: s[B].env_threads([]), lambda: s[B].set_store_predicate(True), lambda: s.create_group()):
+    for refused in (lambda: s[B].env_threads([]), lambda: s[B].set_store_predicate(True)):
         with pytest.raises(NotImplementedError, match="is not there"):
             refused()
 

@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 _PARTS = ("arith", "autotvm", "error", "topi")
+_MOVED = {  # names before 0.7, and what they became
+    "context": ("runtime", "device"), "gpu": ("runtime", "cuda"), "module": ("runtime", ""),
+    "ndarray": ("nd", ""), "select": ("tir", "Select"), "schedule": ("te.schedule", ""), "hybrid": ("te", "hybrid"),
+}  # fmt: skip
 _ELSEWHERE = {
     "relay": "fs.from_onnx and fs.from_pytorch read whole models",
     "relax": "fs.from_onnx and fs.from_pytorch read whole models",
@@ -63,5 +67,9 @@ def __getattr__(name: str) -> Any:
     for part in (te, tir):  # where 0.6 had them: tvm.placeholder, tvm.compute, tvm.const, …
         if name in part.__all__:
             return getattr(part, name)
+    if name in _MOVED:
+        module, renamed = _MOVED[name]
+        found = importlib.import_module(f"flashsched.compat.tvm.{module}")
+        return getattr(found, renamed) if renamed else found
     hint = f": {_ELSEWHERE[name]}" if name in _ELSEWHERE else ", see docs/coming-from-tvm.md"
     raise AttributeError(f"flashsched.compat.tvm has no {name!r}{hint}")

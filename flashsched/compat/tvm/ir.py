@@ -9,7 +9,7 @@ from flashsched.errors import ExpressionError, LoweringError, did_you_mean
 from flashsched.te.expr import Call, Expr, as_expr, cast
 from flashsched.te.visit import rewrite
 
-__all__ = ["Op", "lower_calls", "register_intrin_lowering", "register_op_attr", "require_op"]
+__all__ = ["CallSeen", "Op", "lower_calls", "register_intrin_lowering", "register_op_attr", "require_op"]
 
 Rule = Callable[[Any], Any]
 
@@ -29,7 +29,7 @@ class Op:
         return Op(op_name)
 
 
-class _Call:
+class CallSeen:
     """A call as a rule sees it: ``op.dtype``, ``op.args``, ``op.op.name``."""
 
     def __init__(self, name: str, call: Call) -> None:
@@ -103,7 +103,7 @@ def _lowered(expr: Expr, done: frozenset[str]) -> Expr:
                     hint=f'register one: tvm.ir.register_intrin_lowering("{name}", target="llvm", f=rule)',
                 )
             return None
-        made = found[1](_Call(name, node))
+        made = found[1](CallSeen(name, node))
         if made is None:
             return None
         return _lowered(cast(as_expr(getattr(made, "node", made)), node.dtype), done | {name})

@@ -12,6 +12,8 @@ from flashsched.compat.tvm.runtime.ndarray import NDArray
 from flashsched.compat.tvm.runtime.packed_func import PackedFunc
 from flashsched.compat.tvm.tir.op import const, convert
 
+load = load_module
+
 __all__ = [
     "Device",
     "Module",
@@ -23,6 +25,7 @@ __all__ = [
     "cuda",
     "device",
     "enabled",
+    "load",
     "load_module",
     "ndarray",
     "num_threads",

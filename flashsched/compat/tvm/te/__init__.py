@@ -24,6 +24,7 @@ from flashsched.compat.tvm.te.tensor import (
 from flashsched.compat.tvm.te.var import size_var, var
 from flashsched.compat.tvm.tir.op import *  # noqa: F403
 from flashsched.compat.tvm.tir.op import __all__ as _functions
+from flashsched.errors import did_you_mean
 
 __all__ = [
     "ComputeOp",
@@ -64,4 +65,6 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise AttributeError(f"te has no {name!r} here: {_ELSEWHERE.get(name, 'see docs/coming-from-tvm.md')}")
+    if name in _ELSEWHERE:
+        raise AttributeError(f"te has no {name!r} here: {_ELSEWHERE[name]}")
+    raise AttributeError(f"te has no {name!r} here: {did_you_mean(name, __all__)}; see docs/coming-from-tvm.md")

@@ -13,20 +13,22 @@ A step is refused at its own line, as everywhere in flashsched. What TVM allowed
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from flashsched import te
 from flashsched.compat.tvm.te.stage import Attempt, Stage
 from flashsched.compat.tvm.te.tensor import adopt
-from flashsched.errors import LimitError, StructureError, UnknownNameError
+from flashsched.errors import FlashschedError, LimitError, StructureError, UnknownNameError
 from flashsched.schedule.ir import For, walk_stmt
 from flashsched.schedule.primitives.vectorize import MOST_LANES
 from flashsched.schedule.schedule import Schedule as OurSchedule
 from flashsched.schedule.trace import Step, Trace
-from flashsched.te.tensor import Operation
+from flashsched.te.tensor import ComputeOp, Operation, Read
+from flashsched.te.visit import walk
 
-__all__ = ["Group", "Schedule", "create_schedule"]
+__all__ = ["AutoInlineElemWise", "AutoInlineInjective", "Group", "Schedule", "create_schedule"]
 
 
 _LANES = 64
@@ -192,12 +194,14 @@ class Schedule:
         for step in self._rewritten:
             ours.apply(step.primitive, step.stage, dict(step.args))
         for attempt in self._attempts:
+            refused: tuple[type[FlashschedError], ...] = (*attempt.refused, UnknownNameError)
             try:
                 attempt.step(ours[attempt.stage])
-            except (attempt.refused, UnknownNameError) as error:
+            except refused as error:
+                error.where = attempt.where
                 if attempt.needed:
-                    error.where = attempt.where
                     raise
+                warnings.warn(f"a loop is not bound and stays a plain one: {error}", stacklevel=2)
         for stage, loop in self._waiting:
             view, known = ours[stage], ours.state.stages[stage]
             names = {var: name for name, var in known.loops.items()}
@@ -215,6 +219,29 @@ class Schedule:
 
     def __repr__(self) -> str:
         return f"schedule({', '.join(tensor.name for tensor in self.ours.outputs)})"
+
+
+def AutoInlineElemWise(sch: Schedule) -> None:  # noqa: N802  (as TVM spells it)
+    """Inline the stages, other than outputs, that combine elements at one place."""
+    _inline(sch, lambda axes, indices: len(axes) == len(indices) and all(map(_is, axes, indices)))
+
+
+def AutoInlineInjective(sch: Schedule) -> None:  # noqa: N802  (as TVM spells it)
+    """Inline all stages, other than outputs, that are no reductions."""
+    _inline(sch, lambda axes, indices: True)
+
+
+def _is(axis: Any, index: Any) -> bool:
+    return index is axis
+
+
+def _inline(sch: Schedule, fits: Callable[[Sequence[Any], Sequence[Any]], bool]) -> None:
+    for stage in sch.stages:
+        op = stage.origin_op
+        if not isinstance(op, ComputeOp) or op.reduce_axis or stage.is_output or len(op.body) != 1:
+            continue
+        if all(fits(op.axis, node.indices) for node in walk(op.body[0]) if isinstance(node, Read)):
+            stage.compute_inline()
 
 
 class Group:

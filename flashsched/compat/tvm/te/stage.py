@@ -15,6 +15,7 @@ from flashsched.errors import (
     MatchError,
     StructureError,
     UnknownNameError,
+    did_you_mean,
     user_line,
 )
 from flashsched.schedule.default import loop_names
@@ -40,10 +41,10 @@ class Attempt:
     """
 
     stage: str
-    refused: type[FlashschedError]
+    refused: tuple[type[FlashschedError], ...]
     step: Callable[[StageView], None]
     needed: bool = False
-    where: str | None = field(default_factory=user_line)
+    where: str = field(default_factory=lambda: user_line() or "")
 
 
 class LoopVar(IterVar):
@@ -241,21 +242,21 @@ class Stage:
         thread = thread_ivar.name if isinstance(thread_ivar, ThreadAxis) else thread_ivar
         if thread.startswith(("vthread", "cthread")):
             return
-        self._schedule.attempt(Attempt(self.view.name, StructureError, lambda view: view.bind(name, thread)))
+        self._schedule.attempt(Attempt(self.view.name, (StructureError,), lambda view: view.bind(name, thread)))
         self._done()
 
     def compute_at(self, parent: Stage, scope: Any) -> None:
         """Compute this stage at the loop *scope* of the stage *parent*.
 
-        Where a reader still stands outside of that loop, it is done as soon as none does; what is refused when all is
-        lowered tells this line.
+        Where its readers do not all stand inside of that loop yet, it is done as soon as they do; what is refused when
+        all is lowered tells this line.
         """
         reader, loop = parent.view.name, parent.view._loop(parent.handle(scope))
 
         def step(view: StageView) -> None:
             view.compute_at(view._schedule[reader], loop)
 
-        self._schedule.attempt(Attempt(self.view.name, DependenceError, step, needed=True))
+        self._schedule.attempt(Attempt(self.view.name, (DependenceError, StructureError), step, needed=True))
         self._done()
 
     def compute_inline(self) -> None:
@@ -315,7 +316,7 @@ class Stage:
         state, stage = self._schedule.ours.state, self.view.name
         for loop in state.stages[stage].loops.values():
             node = next((n for n in walk_stmt(state.body) if isinstance(n, For) and n.var is loop), None)
-            if node is not None and node.kind is LoopKind.BIND and AxisKind.REDUCE in iterates(state, stage, loop):
+            if node is not None and node.kind.is_thread and AxisKind.REDUCE in iterates(state, stage, loop):
                 return
         raise NotImplementedError(
             "set_store_predicate is not there; every turn of a loop stores the same value, so leave it out"
@@ -326,7 +327,10 @@ class Stage:
         raise NotImplementedError("env_threads is not there; bind the stage's own loops to the thread axes")
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a stage has no {name!r} here; see docs/coming-from-tvm.md for what takes its place")
+        near = did_you_mean(name, [known for known in dir(Stage) if not known.startswith("_")])
+        raise AttributeError(
+            f"a stage has no {name!r} here ({near}); see docs/coming-from-tvm.md for what takes its place"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stage) and other._input is self._input and other._schedule is self._schedule

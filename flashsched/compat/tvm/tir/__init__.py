@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from flashsched.compat.tvm.te.reducers import comm_reducer, max, min, sum
 from flashsched.compat.tvm.tir import ir_builder
 from flashsched.compat.tvm.tir.buffer import Buffer, decl_buffer
 from flashsched.compat.tvm.tir.intrin import *  # noqa: F403
@@ -13,7 +14,8 @@ from flashsched.compat.tvm.tir.nodes import __all__ as _nodes
 from flashsched.compat.tvm.tir.op import *  # noqa: F403
 from flashsched.compat.tvm.tir.op import __all__ as _functions
 
-__all__ = ["Buffer", "decl_buffer", "ir_builder", *_calls, *_nodes, *_functions]
+__all__ = ["Buffer", "comm_reducer", "decl_buffer", "ir_builder", "max", "min", "sum"]
+__all__ += [*_calls, *_nodes, *_functions]
 
 _ELSEWHERE = {
     "PrimFunc": "give the statement to te.extern, whose function is called with buffers",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flashsched.compat.tvm.ir import CallSeen
 from flashsched.compat.tvm.te.axes import IterVar, Size
 from flashsched.te import dtypes
 from flashsched.te import expr as ours
@@ -53,7 +54,8 @@ FloorDiv, FloorMod = _binary("FloorDiv", "//"), _binary("FloorMod", "%")
 Min, Max, And, Or = _binary("Min", "min"), _binary("Max", "max"), _binary("And", "and"), _binary("Or", "or")
 LT, LE, GT, GE = _compare("LT", "<"), _compare("LE", "<="), _compare("GT", ">"), _compare("GE", ">=")
 EQ, NE = _compare("EQ", "=="), _compare("NE", "!=")
-PrimExpr, Call, Not, ProducerLoad = ours.Expr, ours.Call, ours.Not, Read
+PrimExpr, Not, ProducerLoad = ours.Expr, ours.Not, Read
+Call = (ours.Call, CallSeen)  # what `isinstance` takes; a rule of `tvm.ir.register_intrin_lowering` gets the latter
 Reduce = Reduce
 
 

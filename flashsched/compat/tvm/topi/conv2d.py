@@ -121,8 +121,10 @@ def conv2d(
     data_layout: str = "NCHW",
     kernel_layout: str = "",
     out_dtype: str | None = None,
+    layout: str | None = None,
 ) -> Any:
-    """A convolution of images in NCHW or NHWC."""
+    """A convolution of images in NCHW or NHWC (*layout* is the name before 0.8 of *data_layout*)."""
+    data_layout = layout or data_layout
     if data_layout == "NCHW" and kernel_layout in ("", "OIHW"):
         return conv2d_nchw(input, filter, strides, padding, dilation, out_dtype)
     if data_layout == "NHWC" and kernel_layout in ("", "HWIO"):

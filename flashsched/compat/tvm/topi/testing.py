@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["conv2d_nchw_python", "dense", "softmax_python"]
+__all__ = ["conv2d_nchw_python", "conv2d_nhwc_python", "dense", "depthwise_conv2d_python_nchw", "softmax_python"]
 
 
 def conv2d_nchw_python(a_np: NDArray[Any], w_np: NDArray[Any], stride: Any, padding: Any) -> NDArray[Any]:
@@ -21,6 +21,18 @@ def conv2d_nchw_python(a_np: NDArray[Any], w_np: NDArray[Any], stride: Any, padd
     padded = np.pad(a_np, ((0, 0), (0, 0), (top, bottom), (left, right)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (rows, cols), axis=(2, 3))[:, :, ::sh, ::sw]
     return np.asarray(np.einsum("nchwyx,ocyx->nohw", windows, w_np, optimize=True), a_np.dtype)
+
+
+def conv2d_nhwc_python(a_np: NDArray[Any], w_np: NDArray[Any], stride: Any, padding: Any) -> NDArray[Any]:
+    """The convolution of images [batch, height, width, channel] with filters [height, width, in, out]."""
+    found = conv2d_nchw_python(a_np.transpose(0, 3, 1, 2), w_np.transpose(3, 2, 0, 1), stride, padding)
+    return found.transpose(0, 2, 3, 1)
+
+
+def depthwise_conv2d_python_nchw(a_np: NDArray[Any], w_np: NDArray[Any], stride: Any, padding: Any) -> NDArray[Any]:
+    """Each channel of images [batch, channel, rows, cols] convolved with its filters [channel, times, rows, cols]."""
+    parts = [conv2d_nchw_python(a_np[:, [c]], filters[:, None], stride, padding) for c, filters in enumerate(w_np)]
+    return np.concatenate(parts, axis=1)
 
 
 def softmax_python(a_np: NDArray[Any], axis: int = -1) -> NDArray[Any]:
