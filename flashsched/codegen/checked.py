@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from flashsched.codegen.kernel import Kernel, Param
-from flashsched.errors import KernelError, LoweringError
+from flashsched.codegen.kernel import Kernel
+from flashsched.errors import KernelError
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -30,9 +30,9 @@ from flashsched.schedule.ir import (
 )
 from flashsched.schedule.nest import loop_ranges
 from flashsched.te import dtypes
-from flashsched.te.dtypes import numpy_dtype
-from flashsched.te.expr import Binary, Const, Expr, Not, Select, compare, logical_and
-from flashsched.te.simplify import Ranges, bounds
+from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Select, compare, const, logical_and
+from flashsched.te.simplify import Ranges, bounds, prove
+from flashsched.te.sizes import Size, extent_expr, size_value
 from flashsched.te.visit import walk
 
 __all__ = ["CheckedKernel", "Site", "with_checks"]
@@ -46,7 +46,7 @@ class Site:
 
     tensor: str
     dimension: int
-    size: int
+    size: Size
     text: str
 
 
@@ -55,9 +55,6 @@ def with_checks(program: Program) -> tuple[Program, tuple[Site, ...]]:
 
     Vector loops become serial ones, so that each point is looked at by itself.
     """
-    sizes = [size for buffer in (*program.params, *program.outputs) for size in buffer.shape]
-    if not all(isinstance(size, int) for size in sizes):
-        raise LoweringError("check_bounds takes sizes that are numbers", hint="build it for one choice of sizes")
     counted = _Checks(Buffer("out_of_range", (0,), dtypes.INDEX))
     counted.stmt(program.body, {})
     report = Buffer("out_of_range", (len(counted.sites),), dtypes.INDEX)
@@ -110,23 +107,34 @@ class _Checks:
                 return Binary(expr.op, left, self.expr(expr.b, (*under, left if expr.op == "and" else Not(left))))
             case Load():
                 pairs = zip(expr.indices, expr.buffer.shape, strict=True)
-                return Load(expr.buffer, tuple(self.index(expr, n, i, s, under) for n, (i, s) in enumerate(pairs)))
+                load = Load(expr.buffer, tuple(self.index(expr, n, i, s, under) for n, (i, s) in enumerate(pairs)))
+                return _unless_empty(load, expr)
             case _:
                 children = [self.expr(child, under) for child in expr.children]
                 return expr.rebuild(children) if children else expr
 
-    def index(self, load: Load, number: int, index: Expr, size: Any, under: tuple[Expr, ...]) -> Expr:
-        if not any(isinstance(node, Load) for node in walk(index)):
+    def index(self, load: Load, number: int, index: Expr, size: Size, under: tuple[Expr, ...]) -> Expr:
+        if not _is_data(index):
             return index
         safe = self.expr(index, under)
-        low, high = bounds(safe, self.ranges)
-        if low >= 0 and high < size:
+        if prove(safe >= 0, self.ranges) and prove(safe < extent_expr(size), self.ranges):
             return safe
         inside = logical_and(compare(">=", safe, 0), compare("<", safe, size))
         place = Const(len(self.sites), dtypes.INDEX)
         self.sites.append(Site(load.buffer.name, number, size, str(load)))
         self.pending.append(If(logical_and(*under, Not(inside)), Store(self.report, (place,), safe)))
         return Select(inside, safe, Const(0, dtypes.INDEX))
+
+
+def _is_data(index: Expr) -> bool:
+    return any(isinstance(node, Load) for node in walk(index))
+
+
+def _unless_empty(load: Load, asked: Load) -> Expr:
+    """*load*, or 0 where a dimension that data index has no element 0 either."""
+    sizes = [size for size, index in zip(load.buffer.shape, asked.indices, strict=True) if _is_data(index)]
+    tests = [Compare(">", extent_expr(s), Const(0, dtypes.INDEX)) for s in sizes if bounds(extent_expr(s), {})[0] < 1]
+    return Select(logical_and(*tests), load, const(0, load.dtype)) if tests else load
 
 
 class CheckedKernel(Kernel):
@@ -138,20 +146,17 @@ class CheckedKernel(Kernel):
 
     def __call__(self, *args: Any) -> Any:
         """Run the kernel; see the class."""
-        if len(args) == self._inputs:
-            args += tuple(np.empty(_numbers(p), numpy_dtype(p.dtype)) for p in self.params[self._inputs : -1])
-        report = np.full(len(self.sites), _INSIDE, np.int64)
-        *outputs, _ = super().__call__(*args, report)
+        if len(args) == len(self.params) + len(self._passed) - 1:
+            args += (np.empty(len(self.sites), np.int64),)
+        args, fit = self._fitted(args)
+        args[-1].fill(_INSIDE)
+        *outputs, report = self._called(args, fit)
         for site, index in zip(self.sites, report.tolist(), strict=True):
             if index != _INSIDE:
                 raise KernelError(
                     f"an index read from memory is {index}, and dimension {site.dimension} of {site.tensor} has "
-                    f"{site.size} elements",
+                    f"{size_value(site.size, fit.sizes)} elements",
                     step=f"{self.name}: {site.text}",
                     hint="correct the data, or hold the index inside: te.clip(index, 0, n - 1)",
                 )
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-
-def _numbers(param: Param) -> tuple[int, ...]:
-    return tuple(size for size in param.shape if isinstance(size, int))

@@ -110,7 +110,9 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """Run the kernel; see the class."""
-        args, fit = self._fitted(args)
+        return self._called(*self._fitted(args))
+
+    def _called(self, args: tuple[Any, ...], fit: Fit) -> Any:
         pointers = []
         for (shape, dtype, flags), array in zip(fit.slots, args, strict=True):
             if (

@@ -19,6 +19,7 @@ from flashsched import te
 from flashsched.te import dtypes
 from flashsched.te.evaluate import Array, run_graph
 from flashsched.te.expr import Binary, Expr, SizeVar, const
+from flashsched.te.scalars import scalar_tensor
 from flashsched.te.simplify import bounds
 from flashsched.te.sizes import Shape, Size, Sizes, as_size, extent_expr, is_static, size_value, sizes_in
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, graph
@@ -176,7 +177,9 @@ class Maker:
     def placeholder(self) -> None:
         first = self.sizes and not self.tensors
         shape = self.sizes if first else self.shape(self.one_of(0, 1, 1, 2, 2, 3, 4))
-        self.tensors.append(te.placeholder(shape, self.dtype(), f"P{len(self.tensors)}"))
+        dtype, name = self.dtype(), f"P{len(self.tensors)}"
+        by_value = not shape and self.draw(st.booleans())
+        self.tensors.append(scalar_tensor(te.scalar(name, dtype)) if by_value else te.placeholder(shape, dtype, name))
 
     def stage(self) -> None:
         near = self.tensors[-1] if self.draw(st.booleans()) else self.one_of(*self.tensors)
@@ -229,6 +232,13 @@ class Maker:
         chosen: Expr = self.one_of(*forms)
         return chosen
 
+    def sized_element(self, tensor: Tensor, *known: Expr) -> Expr:
+        """An element of *tensor* (its sizes may be no numbers) at indices that begin with *known*; 1 if it has none."""
+        found = [(index, True) for index in known] + [self.sized_index(size) for size in tensor.shape[len(known) :]]
+        value = tensor[tuple(index for index, _ in found)]
+        tests = [extent_expr(size) > 0 for size, (_, safe) in zip(tensor.shape, found, strict=True) if not safe]
+        return te.select(te.all(*tests), value, const(1, value.dtype)) if tests else value
+
     def element(self, tensor: Tensor, dtype: str) -> Expr:
         """An element of *tensor* as *dtype*, small enough to be computed with."""
         first = isinstance(tensor.op, PlaceholderOp)
@@ -237,10 +247,7 @@ class Maker:
         if not is_static((*tensor.shape, *(axis.extent for axis in self.axes))):
             if self.empty:
                 return const(3, dtype)
-            found = [self.sized_index(size) for size in tensor.shape]
-            value = tensor[tuple(index for index, _ in found)]
-            tests = [size > 0 for size, (_, safe) in zip(tensor.shape, found, strict=True) if not safe]
-            return self.tame(te.select(te.all(*tests), value, const(1, value.dtype)) if tests else value, first, dtype)
+            return self.tame(self.sized_element(tensor), first, dtype)
         indices = [self.index(size) for size in tensor.known_shape]
         tables = [
             t for t in self.tensors if t.dtype in ("int32", "int64", "int8") and t.ndim == 1 and t.shape[0] in _SIZES
@@ -335,7 +342,7 @@ class Maker:
         return te.compute(self.output_shape(near), body, name)
 
     def scan(self, near: Tensor, name: str) -> Any:
-        return recurrence(self, near, name) if self.exact and not self.sizes else self.pointwise(near, name)
+        return recurrence(self, near, name) if self.exact else self.pointwise(near, name)
 
     def stencil(self, near: Tensor, name: str) -> Any:
         """A sum over neighbours, with nothing (or a constant) beyond the border."""

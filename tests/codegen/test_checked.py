@@ -91,3 +91,41 @@ def test_an_index_of_an_index() -> None:
         kernel(a, np.array([7, 0, 0, 0, 0, 0], "int32"))
     with pytest.raises(KernelError, match=r"is 5, and dimension 0 of A has 4 elements"):
         kernel(a, np.array([1, 5, 0, 0, 0, 0], "int32"))
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_of_any_size(vectorized: bool) -> None:
+    n, m = te.var("n"), te.var("m")
+    A, B, shift = te.placeholder((n, m), name="A"), te.placeholder((m,), "int32", name="B"), te.scalar("shift", "int32")
+    C = te.compute((m, m), lambda i, j: A[B[i] + shift, j], name="C")
+    s = te.create_schedule(C)
+    if vectorized:
+        s[C].vectorize(s[C].split("j", factor=4)[1])
+        s[C].parallel("i")
+    f = fs.build(s, [A, B, shift, C], check_bounds=True)
+    for rows, columns in [(1, 1), (3, 7), (5, 13), (4, 0), (0, 0)]:
+        a = np.arange(rows * columns, dtype="float32").reshape(rows, columns)
+        b = np.arange(columns, dtype="int32") % max(rows, 1) - 2
+        np.testing.assert_array_equal(f(a, b, 2), a[b + 2])
+        out = np.empty((columns, columns), "float32")
+        assert f(a, b, 2, out) is out
+    with pytest.raises(KernelError, match=r"is 3, and dimension 0 of A has 3 elements") as raised:
+        f(np.ones((3, 7), "float32"), np.arange(7, dtype="int32") // 2, 0)
+    assert "A[int64(B[i] + shift), j" in str(raised.value)
+    with pytest.raises(KernelError, match="dimension 0 of A has 0 elements"):
+        f(np.ones((0, 3), "float32"), np.zeros(3, "int32"), 0)
+    with pytest.raises(KernelError, match="takes 3 inputs"):
+        f(np.ones((3, 3), "float32"))
+
+
+def test_a_size_that_is_passed() -> None:
+    n, m = te.var("n"), te.var("m")
+    A, B = te.placeholder((n,), "bool", name="A"), te.placeholder((4,), "int64", name="B")
+    C = te.compute((4,), lambda i: A[te.minimum(B[i], m)], name="C")
+    f = fs.build(te.create_schedule(C), [A, m, B, C], check_bounds=True)
+    a, b = np.array([True, False]), np.array([0, 1, 2, 3])
+    np.testing.assert_array_equal(f(a, 1, b), [True, False, False, False])
+    with pytest.raises(KernelError, match="is 2, and dimension 0 of A has 2 elements"):
+        f(a, 2, b)
+    with pytest.raises(KernelError, match="dimension 0 of A has 0 elements"):
+        f(a[:0], 2, b)
