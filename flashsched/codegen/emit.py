@@ -17,7 +17,7 @@ from flashsched.codegen.emit_intrinsic import call_intrinsic, write_call
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations, may_lack_memory
-from flashsched.codegen.externs import extern_calls, symbol
+from flashsched.codegen.externs import extern_calls, open_sizes, symbol
 from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
@@ -168,12 +168,16 @@ class _Statements:
         code, buffers = self.code, (*stmt.inputs, *stmt.outputs)
         if self._depth or self.state.outer is not None or self.state.lanes is not None:
             raise LoweringError(f"extern stage {stmt.name!r} stands inside a loop, and is called once")
-        name, arguments = symbol(self._externs), code.stack(8 * len(buffers), "arguments")
+        sizes = [self.expressions.value(size) for size in open_sizes(stmt)]
+        name, arguments = symbol(self._externs), code.stack(8 * (len(buffers) + len(sizes)), "arguments")
         self._externs += 1
         code.comment(f"extern {stmt.name}")
         for number, buffer in enumerate(buffers):
             place = code.make(f"getelementptr i8, ptr {arguments}, i64 {8 * number}", "ptr")
             code.line(f"store ptr {self.state.slot(buffer).pointer}, ptr {place.text}, align 8")
+        for number, value in enumerate(sizes, len(buffers)):
+            place = code.make(f"getelementptr i8, ptr {arguments}, i64 {8 * number}", "ptr")
+            code.line(f"store i64 {value.text}, ptr {place.text}, align 8")
         code.module.declare(name, "i32", ["ptr"], "nounwind")
         status = code.make(f"call i32 @{name}(ptr {arguments})", "i32")
         raised = code.compare("icmp ne", status, literal(0, "i32"))

@@ -12,13 +12,14 @@ from flashsched.errors import user_line
 from flashsched.schedule.ir import Buffer, Stmt
 from flashsched.te import dtypes
 from flashsched.te.external import ExternOp
+from flashsched.te.sizes import Shape
 from flashsched.te.tensor import Tensor
 
 __all__ = ["extern_nest"]
 
 
 def extern_nest(
-    shapes: Sequence[tuple[int, ...]],
+    shapes: Sequence[Shape],
     inputs: Sequence[Tensor],
     nest: Callable[[Sequence[Buffer], Sequence[Buffer]], Stmt],
     types: Sequence[str],

@@ -12,19 +12,20 @@ import ctypes
 import gc
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from flashsched.errors import KernelError
-from flashsched.schedule.ir import Buffer, Extern, Program, walk_stmt
+from flashsched.schedule.ir import Extern, Program, walk_stmt
 from flashsched.te.dtypes import bits, numpy_dtype
 from flashsched.te.evaluate import Array
+from flashsched.te.expr import Expr
 from flashsched.te.external import call_extern
-from flashsched.te.sizes import numbers
+from flashsched.te.sizes import Shape
 
-__all__ = ["Externs", "extern_calls", "symbol"]
+__all__ = ["Externs", "extern_calls", "open_sizes", "symbol"]
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_void_p))
 _KEPT = 2  # references to an array that the function did not keep: the list's, and getrefcount's own argument
@@ -33,6 +34,12 @@ _KEPT = 2  # references to an array that the function did not keep: the list's, 
 def extern_calls(program: Program) -> list[Extern]:
     """The calls of Python functions in a lowered *program*, in the order of the text."""
     return [stmt for stmt in walk_stmt(program.body) if isinstance(stmt, Extern)]
+
+
+def open_sizes(call: Extern) -> list[Expr]:
+    """What the code passes after the arrays' addresses: dimensions and strides that are no numbers."""
+    found = (size for buffer in (*call.inputs, *call.outputs) for size in (*buffer.shape, *buffer.element_strides))
+    return [size for size in found if not isinstance(size, int)]
 
 
 def symbol(number: int) -> str:
@@ -77,7 +84,15 @@ class Externs:
 
 def _run(call: Extern, pointers: Any) -> None:
     buffers = (*call.inputs, *call.outputs)
-    arrays = [_view(buffer, pointers[number]) for number, buffer in enumerate(buffers)]
+    sizes = (ctypes.c_int64(pointers[len(buffers) + n] or 0).value for n in range(len(open_sizes(call))))
+
+    def known(shape: Shape) -> list[int]:
+        return [size if isinstance(size, int) else next(sizes) for size in shape]
+
+    arrays = [
+        _view(buffer.dtype, pointers[number], known(buffer.shape), known(buffer.element_strides))
+        for number, buffer in enumerate(buffers)
+    ]
     call_extern(call.name, call.function, arrays[: len(call.inputs)], arrays[len(call.inputs) :])
     for collected in (False, True):
         kept = [b.name for b, n in zip(buffers, map(sys.getrefcount, arrays), strict=True) if n > _KEPT]
@@ -91,13 +106,12 @@ def _run(call: Extern, pointers: Any) -> None:
     )
 
 
-def _view(buffer: Buffer, address: int | None) -> Array:
-    """The memory of *buffer* as an array."""
-    dtype, size = numpy_dtype(buffer.dtype), bits(buffer.dtype) // 8
-    shape = numbers(buffer.shape, buffer.name)
+def _view(kind: str, address: int | None, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """The memory at *address* as an array of *kind*."""
+    dtype, size = numpy_dtype(kind), bits(kind) // 8
     if 0 in shape or address is None:
         return np.empty(shape, dtype)
-    steps = list(zip(shape, numbers(buffer.element_strides, buffer.name), strict=True))
+    steps = list(zip(shape, strides, strict=True))
     below = sum((extent - 1) * stride for extent, stride in steps if stride < 0) * size
     above = sum((extent - 1) * stride for extent, stride in steps if stride > 0) * size
     memory: Any = (ctypes.c_char * (above - below + size)).from_address(address + below)

@@ -188,7 +188,9 @@ def _needs(state: State) -> tuple[Expr, ...]:
     """The dimensions of what is computed that are not certain to be at least 0, whatever the sizes are."""
     found = {}
     for stage in state.stages.values():
-        for axis in (*stage.op.axis, *stage.op.reduce_axis):
-            if not isinstance(axis.extent, int) and bounds(axis.extent, {})[0] < 0:
-                found[str(axis.extent)] = axis.extent
+        sizes = [axis.extent for axis in (*stage.op.axis, *stage.op.reduce_axis)]
+        sizes += [size for tensor in stage.op.outputs for size in tensor.shape]
+        for size in sizes:
+            if not isinstance(size, int) and bounds(size, {})[0] < 0:
+                found[str(size)] = size
     return tuple(found.values())

@@ -9,6 +9,7 @@ from flashsched.schedule.ir import (
     Alloc,
     Block,
     Buffer,
+    Extern,
     Let,
     Load,
     Prefetch,
@@ -63,6 +64,10 @@ class Bound:
 
         return rewrite(expr, change)
 
+    def _extern(self, call: Extern) -> Extern:
+        inputs, outputs = (tuple(map(self.buffer, part)) for part in (call.inputs, call.outputs))
+        return replace(call, inputs=inputs, outputs=outputs)
+
     def stmt(self, stmt: Stmt) -> Stmt:
         """A statement and all in it."""
 
@@ -73,12 +78,15 @@ class Bound:
             match node:
                 case Store() | Prefetch():
                     return replace(node, buffer=self.buffer(node.buffer))
+                case Extern():
+                    return self._extern(node)
                 case Alloc():
                     return Alloc(self.buffer(node.buffer), node.body)
                 case Block():
                     iters = tuple(replace(item, extent=self.size(item.extent)) for item in node.iters)
                     stores = tuple(map(store, node.stores))
-                    return replace(node, iters=iters, stores=stores, init=tuple(map(store, node.init)))
+                    extern = None if node.extern is None else self._extern(node.extern)
+                    return replace(node, iters=iters, stores=stores, init=tuple(map(store, node.init)), extern=extern)
                 case Let() if node.var in self._values:
                     return node.body
                 case _:

@@ -22,7 +22,7 @@ def graph_sizes(outputs: Sequence[Tensor]) -> tuple[SizeVar, ...]:
     """The sizes that the computation of *outputs* speaks of, in the order in which it first does."""
     found: list[int | Expr] = []
     for op in graph(outputs):
-        found += op.output(0).shape
+        found += [size for tensor in op.outputs for size in tensor.shape]
         if isinstance(op, ComputeOp):
             found += [axis.extent for axis in op.reduce_axis]
             found += op.body
@@ -102,8 +102,9 @@ def bound_graph(outputs: Sequence[Tensor], sizes: Mapping[SizeVar, int]) -> dict
             if op.index == 0:  # and with it the other states
                 scans[id(op.scan)] = _bound_scan(op.scan, made)
             fresh = scans[id(op.scan)].parts[op.index].outputs
-        elif isinstance(op, ExternOp):  # whose own sizes are numbers
-            shapes, types = [t.known_shape for t in op.outputs], [t.dtype for t in op.outputs]
+        elif isinstance(op, ExternOp):
+            shapes = [tuple(size(dimension, t.name) for dimension in t.shape) for t in op.outputs]
+            types = [t.dtype for t in op.outputs]
             inputs = [made[id(tensor)] for tensor in op.arguments]
             fresh = ExternOp(op.name, inputs, shapes, types, op.function, op.nest, op.where).outputs
         else:

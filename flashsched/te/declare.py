@@ -17,7 +17,7 @@ from flashsched.te.sizes import Shape, Size, as_size
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp, PlaceholderOp, Reduce, Tensor
 from flashsched.te.visit import free_vars, walk
 
-__all__ = ["compute", "placeholder", "reduce_axis", "size_var", "var"]
+__all__ = ["checked_shape", "compute", "placeholder", "reduce_axis", "size_var", "var"]
 
 
 def var(name: str = "n", dtype: Any = "int64") -> Any:
@@ -51,7 +51,12 @@ def var(name: str = "n", dtype: Any = "int64") -> Any:
 size_var = var
 
 
-def _shape(shape: Any) -> Shape:
+def checked_shape(shape: Any) -> Shape:
+    """*shape* as numbers and simplified expressions of sizes.
+
+    Raises:
+        ShapeError: it is made of something else.
+    """
     items = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     sizes: list[Size] = []
     for size in items:
@@ -90,7 +95,7 @@ def placeholder(shape: Any, dtype: Any = "float32", name: str = "placeholder") -
         ExpressionError: *shape* is not made of integers >= 0 and expressions of sizes (see `var`), or there is no such
             *dtype*.
     """
-    return PlaceholderOp(name, _shape(shape), dtypes.check_dtype(dtype), user_line()).output(0)
+    return PlaceholderOp(name, checked_shape(shape), dtypes.check_dtype(dtype), user_line()).output(0)
 
 
 def reduce_axis(dom: Any, name: str = "k") -> Axis:
@@ -133,7 +138,7 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> 
             that is not its own; a reduction stands inside a larger expression.
     """
     where = user_line()
-    extents = _shape(shape)
+    extents = checked_shape(shape)
     names = axis_names(fcompute, len(extents))
     axes = tuple(Axis(n, dtypes.INDEX, extent) for n, extent in zip(names, extents, strict=True))
     result = fcompute(*axes)

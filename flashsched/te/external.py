@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DtypeError, ExpressionError, KernelError, ShapeError, user_line
 from flashsched.te import dtypes
-from flashsched.te.sizes import numbers
+from flashsched.te.declare import checked_shape
+from flashsched.te.expr import Expr
+from flashsched.te.sizes import Shape
 from flashsched.te.tensor import Axis, Operation, Tensor
 
 __all__ = ["ExternOp", "call_extern", "extern", "function_name", "run_extern"]
@@ -37,7 +39,7 @@ class ExternOp(Operation):
         self,
         name: str,
         inputs: Sequence[Tensor],
-        shapes: Sequence[tuple[int, ...]],
+        shapes: Sequence[Shape],
         types: Sequence[str],
         function: Callable[..., Any],
         nest: Callable[..., Any] | None = None,
@@ -83,7 +85,7 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
     array([ 2.,  4.,  6.,  8., 10.], dtype=float32)
 
     Args:
-        shape: of the output; or a list of shapes, for several outputs.
+        shape: of the output, of numbers and sizes (`flashsched.te.var`); or a list of shapes, for several outputs.
         inputs: the tensors that the function reads (one, or a sequence).
         fcompute: the function.
         dtype: of the output, or a list of them; by default that of the inputs, if they have one.
@@ -94,7 +96,7 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
 
     Raises:
         ShapeError: *shape* is neither one shape nor a list of them, or the number of dtypes is another; a shape is not
-            made of numbers.
+            made of numbers and sizes.
         DtypeError: there is no such dtype, or none was given and the inputs have several.
         ExpressionError: *fcompute* can't be called, or an input is no tensor.
     """
@@ -103,7 +105,6 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
     for item in reads:
         if not isinstance(item, Tensor):
             raise ExpressionError(f"{name}: {item!r} is no tensor", where=where, hint="name the tensors that are read")
-        numbers(item.shape, f"extern stage {name}, which reads {item.name},")
     if not callable(fcompute):
         raise ExpressionError(f"{name}: {fcompute!r} can't be called", where=where, hint="give a function of arrays")
     several = isinstance(shape, list) and bool(shape) and all(isinstance(part, tuple | list) for part in shape)
@@ -124,15 +125,17 @@ def extern(shape: Any, inputs: Any, fcompute: Callable[..., Any], dtype: Any = N
     return op.outputs if several else op.output(0)
 
 
-def _shape(name: str, shape: Any, where: str) -> tuple[int, ...]:
+def _shape(name: str, shape: Any, where: str) -> Shape:
     items = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     for size in items:
+        if isinstance(size, Expr):
+            continue
         if isinstance(size, bool) or not hasattr(size, "__index__") or int(size) < 0:
             raise ShapeError(
                 f"{name}: an extern stage has sizes that are numbers from 0 up, and {size!r} in {items} is none",
                 where=where,
             )
-    return tuple(int(size) for size in items)
+    return checked_shape(items)
 
 
 def call_extern(

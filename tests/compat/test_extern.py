@@ -197,3 +197,28 @@ def test_refusals() -> None:
         x[i, i] = 1.0
         with pytest.raises(StructureError, match="still open"):
             ib.get()
+
+
+def test_functions_and_loops_of_any_size() -> None:
+    n = te.var("n")
+    A = te.placeholder((n,), name="A")
+
+    @tvm.register_func("tests.compat.sort", override=True)
+    def sort(x: Any, y: Any) -> None:
+        tvm.nd.array(np.sort(x.numpy())).copyto(y)
+
+    def loops(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        x, y = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        with ib.for_range(0, n, name="i") as i:
+            y[i] = x[i] + 1
+        return ib.get()
+
+    B = te.extern(A.shape, [A], lambda ins, outs: tvm.tir.call_packed("tests.compat.sort", ins[0], outs[0]), name="B")
+    C = te.extern(A.shape, [B], loops, name="C", dtype="float32")
+    module = tvm.build(te.create_schedule(C.op), [A, C])
+    for size in (1, 7, 0):
+        a = np.random.default_rng(0).random(size, "float32")
+        out = tvm.nd.empty((size,))
+        module(tvm.nd.array(a), out)
+        np.testing.assert_array_equal(out.numpy(), np.sort(a) + 1)

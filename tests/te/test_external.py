@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import flashsched as fs
 from flashsched import te
 from flashsched.codegen.extern_nest import extern_nest
+from flashsched.codegen.interpreter import interpret
+from flashsched.codegen.lower import lower, program_of
 from flashsched.errors import (
     DtypeError,
     ExpressionError,
@@ -270,3 +272,59 @@ def test_refusals() -> None:
         te.extern((4,), [A, 3], cumulate)
     with pytest.raises(ExpressionError, match="5 can't be called"):
         te.extern((4,), A, 5)  # type: ignore[arg-type]
+
+
+# -- sizes that are known when the kernel is called
+
+
+def test_of_any_size() -> None:
+    n, m = te.var("n"), te.var("m")
+    A = te.placeholder((n, m), name="A")
+
+    def sums(a: np.ndarray, rows: np.ndarray, running: np.ndarray) -> None:
+        assert a.shape == running.shape
+        rows[...] = a.sum(1)
+        running[...] = a.cumsum(0)
+
+    P = te.compute((n, m), lambda i, j: A[i, j] + 1, name="P")
+    R, S = te.extern([(n,), (n, m)], [P], sums, dtype="float32", name="E")
+    C = te.compute((n, m), lambda i, j: R[i] * S[n - 1 - i, j], name="C")
+    s = te.create_schedule([C, S])
+    s[C].vectorize(s[C].split("j", factor=4)[1])
+    s[C].parallel("i")
+    s[P].storage_align(0, 8, 1)
+    kernel, checked = fs.build(s), fs.build(s, specialize=[{n: 3}])
+    for shape in [(1, 1), (3, 5), (13, 7), (0, 4), (3, 0)]:
+        a = np.random.default_rng(0).integers(-3, 4, shape).astype("float32")
+        wanted = run_graph([C, S], {A: a})
+        np.testing.assert_array_equal(wanted[0], (a + 1).sum(1)[:, None] * (a + 1).cumsum(0)[::-1])
+        lowered = interpret(lower(s), [a])
+        for found in (kernel(a), checked(a), kernel(a.T.copy().T), interpret(program_of(s), [a]), lowered):
+            for ours, theirs in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+    check_round_trip(s)
+    np.testing.assert_array_equal(
+        fs.build(s.bind_sizes({n: 2, m: 3}))(np.ones((2, 3), "float32"))[1], [[2] * 3, [4] * 3]
+    )
+
+
+def test_strided_arrays_of_any_size() -> None:
+    n = te.var("n")
+    A = te.placeholder((n, n), "int32", name="A")
+    B = te.extern((n - 1,), [A], lambda a, out: np.copyto(out, a[1:, 0]), name="B")
+    kernel = fs.build(te.create_schedule(B))
+    a = np.arange(144, dtype="int32").reshape(12, 12)
+    for view in (a, a.T, a[::-1], a[::2, ::2], a[::-3, ::-3], a[:1, :1]):
+        np.testing.assert_array_equal(kernel(view), view[1:, 0])
+    with pytest.raises(KernelError, match="is n - 1, and would be -1"):
+        kernel(a[:0, :0])
+
+
+def test_sizes_that_are_none() -> None:
+    n, A = te.var("n"), te.placeholder((4,), name="A")
+    with pytest.raises(ShapeError, match="is made of numbers and of sizes"):
+        te.extern((n + A[0],), [A], lambda a, out: None)
+    B = te.extern((n - 2,), [A], lambda a, out: None, name="B")
+    C = te.compute((4,), lambda i: A[i] + B[i % 2], name="C")
+    with pytest.raises(KernelError, match="a dimension inside the kernel is n - 2, and would be -1"):
+        fs.build(te.create_schedule(C), [n, A, C])(1, np.ones(4, "float32"))
