@@ -100,9 +100,17 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
     return found
 
 
+def _may_divide_by_zero(expr: Expr, outer: Ranges) -> bool:
+    """Whether a size that may be 0 divides: the read may be guarded by a condition, and its region is not."""
+    return any(
+        isinstance(node, Binary) and node.op in ("//", "%") and is_sized(node.b) and bounds(node.b, outer)[0] < 1
+        for node in walk(expr)
+    )
+
+
 def _interval(expr: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, Expr] | None:
     """Symbolic inclusive bounds of an index over the *inner* ranges, or numbers; None where there are none."""
-    found = _symbolic(expr, inner, outer)
+    found = None if _may_divide_by_zero(expr, outer) else _symbolic(expr, inner, outer)
     if found is not None:
         return found
     low, high = bounds(expr, {**outer, **inner})  # what is read from memory may be clipped: min(max(B[i], 0), 9)

@@ -146,7 +146,11 @@ def test_inlined_and_cached(n: int, factor: int) -> None:
         ),
         (lambda s: s["D"].unroll("j"), StructureError, "can be unrolled"),
         (lambda s: s["D"].bind("j", "threadIdx.x"), StructureError, "bound to the threads of a block"),
-        (lambda s: s["C"].transform_layout(lambda i, j: (i % 8, j)), LayoutError, "i takes n values"),
+        (
+            lambda s: s["C"].transform_layout(lambda i, j: (i % 8, j)),
+            LayoutError,
+            "does not give each element of 'C' a place of its own",
+        ),
     ],
 )
 def test_refusals(step: object, error: type[ScheduleError], says: str) -> None:
@@ -184,3 +188,30 @@ def test_binding_replays_the_steps_on_numbers() -> None:
     check(half, (5, 2), (2, 7))
     with pytest.raises(ShapeError, match="is no size"):
         s.bind_sizes({"n": 8})  # type: ignore[dict-item]
+
+
+def test_a_region_divides_by_no_size_that_may_be_0() -> None:
+    n = te.var("n")
+    A = te.placeholder((n,), "int32", name="A")
+    P = te.compute((n,), lambda i: A[i] + 1, name="P")
+    C = te.compute((3,), lambda i: te.select(n > 0, P[(i + 1) % n], 0), name="C")
+    s = te.create_schedule(C)
+    s[P].compute_at(s[C], "i")
+    assert nest(s).split("\n")[:4] == [
+        "for i in range(3):", "  for i_1 in range(4):", "    P(i=i_1):", "      where i_1 < n",
+    ]  # fmt: skip
+    for size in (0, 1, 2, 7):
+        check(s, (size,))
+    check_round_trip(s)
+
+
+def test_a_region_divides_by_a_size_that_loops_say_is_1_or_more() -> None:
+    n = te.var("n")
+    A = te.placeholder((n,), "int32", name="A")
+    P = te.compute((n,), lambda i: A[i] + 1, name="P")
+    C = te.compute((n,), lambda i: P[(i + 1) % n], name="C")
+    s = te.create_schedule(C)
+    s[P].compute_at(s[C], "i")
+    assert nest(s).split("\n")[:2] == ["for i in range(n):", "  for i_1 in range(1):"]
+    for size in (0, 1, 2, 7):
+        check(s, (size,))
