@@ -148,3 +148,19 @@ def test_convolutions_by_older_arguments_and_their_references() -> None:
     E = topi.nn.depthwise_conv2d_nchw(A, D, 1, 1, 1)
     want = topi.testing.depthwise_conv2d_python_nchw(a, d, 1, 1)
     np.testing.assert_allclose(run(te.create_schedule(E.op), [A, D, E], a, d), want, rtol=1e-4)
+
+
+def test_for_range_takes_its_kind_as_for_type() -> None:
+    def doubled(ins: Any, outs: Any) -> Any:
+        ib = tir.ir_builder.create()
+        x, y = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        with ib.for_range(0, 16, name="i", for_type="parallel") as i:
+            y[i] = x[i] * 2.0
+        return ib.get()
+
+    A = te.placeholder((16,), name="A")
+    B = te.extern((16,), [A], doubled, dtype="float32", name="B")
+    s = te.create_schedule(B.op)
+    assert "# parallel" in str(tvm.lower(s, [A, B]))
+    a = RNG.random(16, "float32")
+    np.testing.assert_array_equal(run(s, [A, B], a), a * 2)

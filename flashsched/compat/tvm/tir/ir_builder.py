@@ -82,9 +82,19 @@ class IRBuilder:
 
     @contextmanager
     def for_range(
-        self, begin: Any, end: Any, name: str = "i", dtype: str | None = None, kind: str = "serial"
+        self,
+        begin: Any,
+        end: Any,
+        name: str = "i",
+        dtype: str | None = None,
+        kind: str = "serial",
+        for_type: str | None = None,
     ) -> Iterator[Expr]:
-        """A loop over ``begin <= i < end``: ``with ib.for_range(0, n, name="i", kind="parallel") as i:``."""
+        """A loop over ``begin <= i < end``: ``with ib.for_range(0, n, name="i", kind="parallel") as i:``.
+
+        *for_type* is the name before 0.8 of *kind*.
+        """
+        kind = for_type or kind
         if kind not in _KINDS:
             raise StructureError(f"no kind of loop {kind!r}", hint=did_you_mean(kind, _KINDS))
         first = position(as_expr(begin, dtypes.INDEX))
