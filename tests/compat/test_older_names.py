@@ -164,3 +164,11 @@ def test_for_range_takes_its_kind_as_for_type() -> None:
     assert "# parallel" in str(tvm.lower(s, [A, B]))
     a = RNG.random(16, "float32")
     np.testing.assert_array_equal(run(s, [A, B], a), a * 2)
+
+
+def test_a_load_of_a_vector_says_in_one_sentence_what_takes_its_place() -> None:
+    x = tir.decl_buffer((8,), "float32", name="x")
+    with pytest.raises(
+        NotImplementedError, match=r"^a load of float32x8 from x, .* is not there: write single elements"
+    ):
+        x.vload(0, "float32x8")

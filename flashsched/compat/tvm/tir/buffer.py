@@ -82,7 +82,7 @@ class Buffer:
     def _require_scalar(self, dtype: str) -> None:
         if dtype != self.dtype:
             raise NotImplementedError(
-                f"a load of {dtype} from {self.name}, which holds {self.dtype}, is not there",
+                f"a load of {dtype} from {self.name}, which holds {self.dtype}, is not there: "
                 "write single elements in a vectorized loop, or declare the instruction with flashsched's intrinsic()",
             )
 
