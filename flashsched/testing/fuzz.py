@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import random
 import signal
 import sys
 import time
@@ -27,17 +28,29 @@ from hypothesis.errors import HypothesisException
 from flashsched.codegen.build import build_program
 from flashsched.codegen.guard_pages import guarded
 from flashsched.codegen.interpreter import interpret
-from flashsched.codegen.lower import lower, program_of
+from flashsched.codegen.lower import CPU_PASSES, lower, program_of, run_passes
 from flashsched.schedule.schedule import Schedule, create_schedule
 from flashsched.te import dtypes
+from flashsched.te.nodes import SizeVar
+from flashsched.te.scalars import scalar_tensor
+from flashsched.te.sizes import size_value, sizes_in
 from flashsched.testing.checks import check_round_trip
-from flashsched.testing.graph_python import graph_python
+from flashsched.testing.graph_python import graph_python, identifier
 from flashsched.testing.graphs import REDUCERS, Graph, graphs
 from flashsched.testing.sandbox import TimedOut, run_apart
 from flashsched.testing.schedules import GPU_PRIMITIVES, take_step
 from flashsched.testing.steps import Draw
 
 __all__ = ["Finding", "Tally", "check_case", "check_kept", "find", "main", "regression_test"]
+
+_FOLLOW = {
+    "compute_at": ("double_buffer", "rolling_buffer", "store_at", "software_pipeline", "set_scope", "storage_align"),
+    "cache_read": ("compute_at", "transform_layout"),
+    "cache_write": ("compute_at", "reverse_compute_at"),
+    "rfactor": ("compute_at", "set_scope"),
+    "split": ("reorder", "vectorize", "unroll_and_jam"),
+}
+"""What is often done next: steps that need the one before."""
 
 _CHUNK = 100  # schedules drawn from one seed, between two lines of progress
 
@@ -67,12 +80,14 @@ class Finding:
         fault: what was seen.
         feed: the seed of the inputs that showed it.
         exact: whether the graph is compared bit by bit.
+        inputs: the variables of the graph's inputs, in the order in which a kernel takes them.
     """
 
     program: str
     fault: str
     feed: int
     exact: bool
+    inputs: tuple[str, ...] = ()
 
 
 @st.composite
@@ -80,10 +95,12 @@ def _cases(
     draw: Draw, primitives: Sequence[str], most_steps: int, seconds: float, tally: Tally
 ) -> tuple[Graph, Schedule, int, str]:
     """A graph, a schedule, the seed of its inputs, and what went wrong while the schedule was made."""
-    drawn: Graph = draw(graphs(most_stages=6))
+    drawn: Graph = draw(graphs(most_stages=6, sized=True))
     schedule = create_schedule(list(drawn.outputs))
+    likely: tuple[str, ...] = ()
     for _ in range(draw(st.integers(0, most_steps))):
-        primitive = draw(st.sampled_from(primitives))
+        near = [name for name in likely if name in primitives]
+        primitive = draw(st.sampled_from(near if near and draw(st.booleans()) else primitives))
         try:
             with _alarm(seconds):
                 kept = take_step(draw, schedule, primitive)
@@ -92,6 +109,7 @@ def _cases(
         except Exception as error:
             return drawn, schedule, 0, f"while {primitive} was applied: {type(error).__name__}: {error}"
         (tally.accepted if kept else tally.refused)[primitive] += 1
+        likely = _FOLLOW.get(primitive, ()) if kept else ()
     return drawn, schedule, draw(st.integers(0, 3)), ""
 
 
@@ -119,29 +137,45 @@ def check_case(drawn: Graph, schedule: Schedule, feed: int = 0) -> None:
         FlashschedError: the nest breaks a promise, or can't be compiled.
     """
     check_round_trip(schedule)
-    feeds = drawn.feeds(feed)
-    arrays = list(feeds.values())
     args = [*drawn.inputs, *drawn.outputs]
-    drawn.check(interpret(program_of(schedule, args), arrays), feeds)
-    lowered = lower(schedule, args)
-    drawn.check(interpret(lowered, arrays), feeds)
-    kernel = build_program(lowered)
-    for side in ("after", "before"):
-        inputs = [guarded(array.shape, array.dtype, array, side=side) for array in arrays]
-        outputs = [guarded(t.known_shape, dtypes.numpy_dtype(t.dtype), side=side) for t in drawn.outputs]
-        kernel(*inputs, *outputs)
-        drawn.check(outputs, feeds)
-        for given_array, kept in zip(inputs, arrays, strict=True):
-            assert given_array.tobytes() == kept.tobytes(), "the kernel wrote to an input"
+    scheduled, lowered = program_of(schedule, args), lower(schedule, args)
+    kernel = build_program(run_passes(scheduled, CPU_PASSES))
+    for sizes in _choices(drawn, feed):
+        feeds = drawn.feeds(feed, sizes)
+        arrays = list(feeds.values())
+        drawn.check(interpret(scheduled, arrays), feeds)
+        drawn.check(interpret(lowered, arrays), feeds)
+        for side in ("after", "before"):
+            inputs = [guarded(array.shape, array.dtype, array, side=side) for array in arrays]
+            shapes = [tuple(size_value(size, sizes) for size in tensor.shape) for tensor in drawn.outputs]
+            outputs = [
+                guarded(shape, dtypes.numpy_dtype(tensor.dtype), side=side)
+                for shape, tensor in zip(shapes, drawn.outputs, strict=True)
+            ]
+            kernel(*inputs, *outputs)
+            drawn.check(outputs, feeds)
+            for passed, kept in zip(inputs, arrays, strict=True):
+                assert passed.tobytes() == kept.tobytes(), "the kernel wrote to an input"
 
 
-def check_kept(schedule: Schedule, feed: int, exact: bool) -> None:
+def _choices(drawn: Graph, feed: int) -> list[dict[SizeVar, int]]:
+    """Numbers for the sizes of *drawn*, 0 and 1 among them; one empty choice where it has none."""
+    if not drawn.sizes:
+        return [{}]
+    rng = random.Random(feed)
+    others = [{size: rng.choice((0, 1, 2, 3, 5, 7, 8, 11)) for size in drawn.sizes} for _ in range(2)]
+    return [dict.fromkeys(drawn.sizes, 0), dict.fromkeys(drawn.sizes, 1), *others]
+
+
+def check_kept(schedule: Schedule, inputs: Sequence[Any], feed: int, exact: bool) -> None:
     """What a regression test asks: `check_case` of a schedule whose graph was written down.
 
     Raises:
         AssertionError: it fails again.
     """
-    drawn = Graph(schedule.inputs, schedule.outputs, exact)
+    tensors = tuple(scalar_tensor(item) for item in inputs)
+    sizes = sizes_in([size for tensor in tensors for size in tensor.shape])
+    drawn = Graph(tensors, schedule.outputs, exact, sizes)
     run_apart(lambda: check_case(drawn, schedule, feed))
 
 
@@ -190,7 +224,9 @@ def find(
                 raise AssertionError(fault)
             run_apart(lambda: check(drawn, schedule, feed), seconds)
         except AssertionError as error:
-            last.append(Finding(_program(drawn, schedule), f"{type(error).__name__}: {error}", feed, drawn.exact))
+            inputs = tuple(identifier(tensor.name) for tensor in drawn.inputs)
+            said = f"{type(error).__name__}: {error}"
+            last.append(Finding(_program(drawn, schedule), said, feed, drawn.exact, inputs))
             raise
 
     try:
@@ -204,7 +240,8 @@ def _program(drawn: Graph, schedule: Schedule) -> str:
     named = [name for name in REDUCERS if f"{name}(" in repr(drawn)]
     imports = [f"from flashsched.testing.graphs import {', '.join(named)}"] if named else []
     head = "\n".join(["from flashsched import te", *imports])
-    return f"{head}\n\n{graph_python(drawn.outputs, {name: name for name in REDUCERS})}{schedule.to_python()}"
+    declared = graph_python(drawn.outputs, {name: name for name in REDUCERS}, drawn.inputs)
+    return f"{head}\n\n{declared}{schedule.to_python()}"
 
 
 def regression_test(finding: Finding) -> tuple[str, str]:
@@ -223,7 +260,7 @@ def regression_test(finding: Finding) -> tuple[str, str]:
         "",
         f"def test_{name}() -> None:",
         *(f"    {line}" if line else "" for line in body.rstrip().splitlines()),
-        f"    check_kept(s, feed={finding.feed}, exact={finding.exact})",
+        f"    check_kept(s, [{', '.join(finding.inputs)}], feed={finding.feed}, exact={finding.exact})",
         "",
     ]
     return f"test_{name}.py", "\n".join(lines)

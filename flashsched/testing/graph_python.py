@@ -28,16 +28,19 @@ def identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def graph_python(outputs: Sequence[Tensor], reducers: Mapping[str, str] | None = None) -> str:
+def graph_python(
+    outputs: Sequence[Tensor], reducers: Mapping[str, str] | None = None, inputs: Sequence[Tensor] = ()
+) -> str:
     """The lines that declare *outputs* and all that they are made of; ``te`` must be imported.
 
     Args:
         outputs: the tensors.
         reducers: what to write for a reducer that is none of te's own, by its name.
+        inputs: placeholders that are declared even if nothing reads them.
     """
-    sizes = graph_sizes(outputs)
+    sizes = graph_sizes([*inputs, *outputs])
     lines = [f"{identifier(size.name)} = te.var({size.name!r})" for size in sizes]
-    ops = graph(outputs)
+    ops = graph([*inputs, *outputs])
     for part in (op for op in ops if isinstance(op, ScanOp)):
         state = part.state
         lines.append(f"{identifier(state.name)} = te.placeholder({state.shape}, {state.dtype!r}, {state.name!r})")

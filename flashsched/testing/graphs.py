@@ -8,22 +8,20 @@ well-conditioned values, and are compared within a tolerance that is counted fro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.te import dtypes
-from flashsched.te.evaluate import Array, run_graph
 from flashsched.te.expr import Binary, Expr, SizeVar, const
 from flashsched.te.scalars import scalar_tensor
 from flashsched.te.simplify import bounds
-from flashsched.te.sizes import Shape, Size, Sizes, as_size, extent_expr, is_static, size_value, sizes_in
+from flashsched.te.sizes import Shape, Size, as_size, extent_expr, is_static
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Tensor, graph
-from flashsched.te.visit import walk
+from flashsched.testing.drawn import Graph, most_of, some_sizes
+from flashsched.testing.products import product
 from flashsched.testing.recurrences import recurrence
 
 __all__ = ["REDUCERS", "Graph", "graphs", "some_sizes", "sum_and_least"]
@@ -35,89 +33,7 @@ _MOST_ELEMENTS = 500  # of one tensor
 _MOST_REDUCED = 60  # points that are combined into one element
 _WHOLE = ("float32", "float32", "float64", "int32", "int32", "int64", "int16", "int8", "uint8", "bool")
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
-_LARGEST = 11  # of a size that is known only when the inputs are
 _LIMIT = 8  # what a whole number read from a stage is clipped to, before floats are made of it
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A drawn program: *outputs* of *inputs* (in the order in which a kernel takes them), for any *sizes*."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    exact: bool
-    sizes: tuple[SizeVar, ...] = ()
-
-    def __repr__(self) -> str:
-        lines = []
-        for op in graph(self.outputs):
-            if isinstance(op, PlaceholderOp):
-                lines.append(f"{op.name}: {op.dtype}{list(op.shape)}")
-            elif isinstance(op, ComputeOp):
-                axes = ", ".join(f"{axis.name} < {axis.extent}" for axis in op.axis)
-                ranges = "".join(f", {k!r}" for k in op.reduce_axis)
-                lines += [f"{t.name}[{axes}{ranges}] = {t.dtype} {v}" for t, v in zip(op.outputs, op.body, strict=True)]
-        return "\n".join([*lines, f"return {', '.join(t.name for t in self.outputs)}"])
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # what hypothesis shows of a failing example
-        printer.text(repr(self))
-
-    def feeds(self, seed: int = 0, sizes: Sizes | None = None) -> dict[Tensor, Array]:
-        """Random arrays for the inputs, for these *sizes*."""
-        rng = np.random.default_rng(seed)
-        found: dict[Tensor, Array] = {}
-        for tensor in self.inputs:
-            dtype = dtypes.numpy_dtype(tensor.dtype)
-            shape = tuple(size_value(size, sizes or {}) for size in tensor.shape)
-            if not self.exact:
-                found[tensor] = rng.uniform(0.5, 2.0, shape).astype(dtype)
-                continue
-            low, high = (0, 2) if dtypes.is_bool(tensor.dtype) else (-4, 5)
-            low = 0 if dtypes.is_unsigned(tensor.dtype) else low
-            found[tensor] = rng.integers(low, high, shape).astype(dtype)
-        return found
-
-    def check(self, found: Sequence[Array], feeds: Mapping[Tensor, Array]) -> None:
-        """Compare *found*, the outputs that something computed, with the first oracle.
-
-        Raises:
-            AssertionError: a shape, a dtype or a value differs (by more than the tolerance, where the graph has one).
-        """
-        wanted = run_graph(self.outputs, feeds, None if self.exact else "float64")
-        for tensor, ours, reference in zip(self.outputs, found, wanted, strict=True):
-            assert ours.dtype == dtypes.numpy_dtype(tensor.dtype), f"{tensor.name} is {ours.dtype}"
-            assert ours.shape == reference.shape, f"{tensor.name} has shape {ours.shape}"
-            if self.exact:
-                np.testing.assert_array_equal(ours, reference, err_msg=tensor.name)
-            else:
-                wide = np.asarray(ours.astype(np.float64))
-                np.testing.assert_allclose(wide, reference, rtol=self.tolerance(), err_msg=tensor.name)
-
-    def tolerance(self) -> float:
-        """The relative error that rounding may add up to: each operation, and each term of a sum, costs an epsilon.
-
-        All values are positive and no operation cancels, so relative errors just add up, ``exp`` and ``pow`` doubling
-        them at most.
-        """
-        operations, epsilon = 0, 0.0
-        for op in graph(self.outputs):
-            if isinstance(op, ComputeOp):
-                operations += math.prod(_most(axis.extent) for axis in op.reduce_axis)
-                for node in (node for value in op.body for node in walk(value)):
-                    operations += 1
-                    if dtypes.is_float(node.dtype):
-                        epsilon = max(epsilon, {16: 2.0**-7, 32: 2.0**-23, 64: 2.0**-52}[dtypes.bits(node.dtype)])
-        return 2 * operations * epsilon
-
-
-def some_sizes(drawn: Graph) -> st.SearchStrategy[dict[SizeVar, int]]:
-    """Numbers for the sizes of a graph."""
-    return st.fixed_dictionaries({size: st.sampled_from((0, 1, 2, 3, 5, 7, 8, _LARGEST)) for size in drawn.sizes})
-
-
-def _most(size: Size) -> int:
-    """What *size* is at most."""
-    return size_value(size, dict.fromkeys(sizes_in((size,)), _LARGEST))
 
 
 @st.composite
@@ -166,9 +82,9 @@ class Maker:
     def shape(self, rank: int) -> Shape:
         sizes: list[Size] = []
         for _ in range(rank):
-            room = _MOST_ELEMENTS // max(1, math.prod(map(_most, sizes)))
+            room = _MOST_ELEMENTS // max(1, math.prod(map(most_of, sizes)))
             size = self.size()
-            sizes.append(size if _most(size) <= room else 1)
+            sizes.append(size if most_of(size) <= room else 1)
         return tuple(sizes)
 
     def dtype(self) -> str:
@@ -184,7 +100,7 @@ class Maker:
     def stage(self) -> None:
         near = self.tensors[-1] if self.draw(st.booleans()) else self.one_of(*self.tensors)
         kinds = [self.pointwise, self.pointwise, self.several, self.reduction, self.reduction, self.stencil]
-        kind = self.one_of(*kinds, self.scan)
+        kind = self.one_of(*kinds, self.scan, self.product)
         made = kind(near, f"S{len(self.tensors)}")
         self.tensors += made if isinstance(made, tuple) else (made,)
 
@@ -344,6 +260,9 @@ class Maker:
     def scan(self, near: Tensor, name: str) -> Any:
         return recurrence(self, near, name) if self.exact else self.pointwise(near, name)
 
+    def product(self, near: Tensor, name: str) -> Any:
+        return product(self, near, name)
+
     def stencil(self, near: Tensor, name: str) -> Any:
         """A sum over neighbours, with nothing (or a constant) beyond the border."""
         dtype = self.dtype()
@@ -384,8 +303,8 @@ class Maker:
         axes, points = [], 1
         for number in range(self.one_of(1, 1, 2)):
             size = self.size()
-            size = size if points * _most(size) <= _MOST_REDUCED else 1
-            points *= max(_most(size), 1)
+            size = size if points * most_of(size) <= _MOST_REDUCED else 1
+            points *= max(most_of(size), 1)
             begin = self.one_of(0, 0, 0, 1, 3, -2)
             axes.append(te.reduce_axis((begin, begin + size), f"k{number}"))
         reducers = ["min", "max"]

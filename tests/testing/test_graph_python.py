@@ -6,25 +6,27 @@ from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.te.evaluate import run_graph
+from flashsched.te.scalars import scalar_tensor
 from flashsched.testing.graph_python import graph_python, identifier
-from flashsched.testing.graphs import REDUCERS, Graph, graphs
+from flashsched.testing.graphs import REDUCERS, Graph, graphs, some_sizes
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(graphs())
-def test_the_program_declares_the_same_graph(drawn: Graph) -> None:
-    text = graph_python(drawn.outputs, {name: name for name in REDUCERS})
+@given(graphs(sized=True), st.data())
+def test_the_program_declares_the_same_graph(drawn: Graph, data: st.DataObject) -> None:
+    text = graph_python(drawn.outputs, {name: name for name in REDUCERS}, drawn.inputs)
     names: dict[str, Any] = {"te": te, **REDUCERS}
     exec(text, names)
     outputs = [names[identifier(tensor.name)] for tensor in drawn.outputs]
-    inputs = [names[identifier(tensor.name)] for tensor in drawn.inputs]
-    again = Graph(tuple(inputs), tuple(outputs), drawn.exact)
+    inputs = [scalar_tensor(names[identifier(tensor.name)]) for tensor in drawn.inputs]
+    again = Graph(tuple(inputs), tuple(outputs), drawn.exact, drawn.sizes)
     assert repr(again) == repr(drawn), text
-    assert graph_python(outputs, {name: name for name in REDUCERS}) == text
-    feeds = drawn.feeds()
+    assert graph_python(outputs, {name: name for name in REDUCERS}, inputs) == text
+    feeds = drawn.feeds(0, data.draw(some_sizes(drawn)))
     twins = dict(zip(inputs, feeds.values(), strict=True))
     for ours, theirs in zip(run_graph(outputs, twins), run_graph(drawn.outputs, feeds), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -74,6 +74,13 @@ def _prefetch(draw: Draw, schedule: Schedule) -> Arguments:
     return drawn[0], {"tensor": draw(st.sampled_from(names)), **drawn[1], "offset": draw(st.integers(1, 3))}
 
 
+def _computed_at_a_loop(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly a stage that is computed at a loop, as what keeps more than one turn's part needs it."""
+    moved = [s for s in schedule.state.stages.values() if s.attach is not None and not s.inlined]
+    stage = draw(st.sampled_from(moved)) if moved and draw(st.integers(0, 5)) else a_stage(draw, schedule)
+    return None if stage is None else (stage.name, {})
+
+
 def _no_arguments(draw: Draw, schedule: Schedule) -> Arguments:
     stage = a_stage(draw, schedule)
     return None if stage is None else (stage.name, {})
@@ -93,9 +100,9 @@ ARGUMENTS: dict[str, Drawer] = {
     "cache_write": _scope,
     "pad_einsum": _pad_einsum,
     "reindex": _reindex,
-    "double_buffer": _no_arguments,
+    "double_buffer": _computed_at_a_loop,
     "prefetch": _prefetch,
-    "rolling_buffer": _no_arguments,
+    "rolling_buffer": _computed_at_a_loop,
     "set_scope": _scope,
     "storage_align": _storage_align,
     "transform_layout": _transform_layout,
