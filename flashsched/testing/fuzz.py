@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import re
 import signal
 import sys
 import time
@@ -248,7 +249,8 @@ def regression_test(finding: Finding) -> tuple[str, str]:
     """The name and the text of a test file that runs *finding* again."""
     name = hashlib.sha256(finding.program.encode()).hexdigest()[:10]
     imports, _, body = finding.program.partition("\n\n")
-    fault = finding.fault.strip().splitlines()[-1][:200].replace("\\", "/").replace('"', "'")
+    told = [line for line in finding.fault.splitlines() if re.match(r"[\w.]*(Error|Died|TimedOut)\b", line)]
+    fault = (told or finding.fault.splitlines())[-1][:200].replace("\\", "/").replace('"', "'")
     lines = [
         f'"""Found by the fuzzer: {fault}"""',
         "",
