@@ -13,6 +13,7 @@ from flashsched.te import dtypes
 from flashsched.te.binding import graph_sizes
 from flashsched.te.expr import Const, Expr, Var
 from flashsched.te.external import ExternOp
+from flashsched.te.inside import require_inside
 from flashsched.te.recurrence import ScanOp, cycles
 from flashsched.te.sizes import Size, extent_expr
 from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Tensor, graph
@@ -64,6 +65,8 @@ def default_state(outputs: Sequence[Tensor]) -> State:
             stage = extern_stage(name, op, buffers, output=output)
         else:
             assert isinstance(op, ComputeOp)
+            if scan is None:  # a row of a recurrence is computed only where its state is there
+                require_inside(op)
             stage = new_stage(name, op, buffers, output=output)
         if scan is None or op is scan.parts[0]:
             nest, stage = root_nest(stage)

@@ -335,7 +335,7 @@ def test_an_iteration_variable_keeps_its_range() -> None:
     faulty(loops([(i, 2), (j, 2), (k, 2)], shifted), r"'bi' is 2, outside 0\.\.2", case.inputs(), case.c)
 
 
-@pytest.mark.parametrize("kind", [PARALLEL, VECTORIZE, BLOCK, THREAD])
+@pytest.mark.parametrize("kind", [PARALLEL, VECTORIZE, BLOCK])  # threads combine what they have
 def test_a_concurrent_loop_over_a_reduction_is_a_race(kind: LoopKind) -> None:
     case = Matmul(2, 2, 3)
     says = rf"race in the {kind.value} loop 'k': turn 1 reads C\[0, 0\], which turn 0 wrote"

@@ -44,7 +44,7 @@ def test_a_parallel_loop_inside_a_reduction_waits_for_all_in_each_turn() -> None
 def test_parallel_refuses() -> None:
     *_, C = matmul(4, 4, 4)
     s = te.create_schedule(C)
-    with pytest.raises(ScheduleError, match=r"(?s)loop 'k' runs over a reduction: .*lose some.*rfactor.*parallel"):
+    with pytest.raises(ScheduleError, match=r"(?s)loop 'k' runs over a reduction: .*lose some.*rfactor"):
         s[C].parallel("k")
     with pytest.raises(ScheduleError, match="no loop named 'q'"):
         s[C].parallel("q")

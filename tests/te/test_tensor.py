@@ -96,7 +96,7 @@ STRAY = te.compute((4,), lambda stray: V[stray]).op.axis[0]
         (lambda: A[0, K > 1], r"index 1 is bool, not an integer"),
         (lambda: A[0, :], r"an index is one position, not a slice\n.*\n  hint: write a te.compute"),
         (lambda: A[...], r"an index is one position, not a slice"),
-        (lambda: [x for x in A], r"tensor A can't be looped over\n.*\n  hint: index it: A\[i\]"),  # noqa: C416
+        (lambda: [x for x in A], r"tensor A can't be looped over\n.*\n  hint: index it: A\[i, j\]"),  # noqa: C416
         (lambda: A[0, "j"], r"str 'j' is not a scalar expression"),
         (lambda: te.placeholder((4, -1)), r"a shape is made of integers from 0 up, and -1 in \(4, -1\) is none"),
         (lambda: te.placeholder((4, 1.5)), r"and 1.5 in"),
