@@ -1,7 +1,8 @@
 """A plain CPU schedule for any te graph: what an operator without a template of its own gets.
 
 Element-wise stages go into their readers; every other stage runs its outer dimensions in parallel and its last one in
-vectors, with the reduction outside the vector. Recurrences run as they stand. It knows nothing of reuse; a template that does is worth writing.
+vectors, with the reduction outside the vector. Recurrences run as they stand. It knows nothing of reuse; a template
+that does is worth writing.
 """
 
 from __future__ import annotations

@@ -17,4 +17,4 @@ s.trace.replay_on(doubled(5000))
 #   |   C(i=i):
 #   |     C[i] = A[i] * 2.0
 #   at trace_on_another_size.py:13
-#   hint: split it and unroll the inner loop: split('i', factor=8); replay(..., strict=False) leaves out the steps that do not fit
+#   hint: split it and take the inner loop: split('i', factor=8); replay(..., strict=False) leaves out the steps that do not fit

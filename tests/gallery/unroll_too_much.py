@@ -11,4 +11,4 @@ s[C].unroll("i")
 #   |   C(i=i):
 #   |     C[i] = A[i] + 1.0
 #   at unroll_too_much.py:7
-#   hint: split it and unroll the inner loop: split('i', factor=8)
+#   hint: split it and take the inner loop: split('i', factor=8)
