@@ -23,7 +23,7 @@ from flashsched.schedule.marks import LINE, lines_of
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Const, Expr, Var, compare
+from flashsched.te.expr import Binary, Const, Expr, Var, compare, logical_and
 from flashsched.te.simplify import Ranges, simplify
 from flashsched.te.sizes import extent_expr, is_static, numbers
 from flashsched.te.visit import substitute, walk
@@ -78,7 +78,8 @@ def _placed(loop: For, ranges: Ranges) -> Stmt:
             last = ranges[loop.var][1] - offset  # the last turn that has one so far ahead
             if last >= 0 and is_static([span.extent for span in spans]):
                 lines = _lines(spans, buffer, {**ranges, loop.var: (0, last)})
-                wanted.append(If(compare("<", ahead, loop.extent), lines))
+                some = [compare(">", size, _index(0)) for size in buffer.shape if isinstance(size, Expr)]  # not empty
+                wanted.append(If(logical_and(compare("<", ahead, loop.extent), *some), lines))
     return replace(loop, body=seq([*wanted, loop.body])) if wanted else loop
 
 
