@@ -6,3 +6,5 @@ Else a module that the package itself imports would be loaded twice, and its cla
 from __future__ import annotations
 
 import flashsched.te  # noqa: F401
+
+collect_ignore_glob = ["tests/gallery/*"]  # programs with mistakes, which tests/test_gallery.py runs

@@ -23,7 +23,7 @@ def remember_llvm(text: str) -> str:
 
     >>> name = remember_llvm("define float @two() {\\n  ret float 2.0\\n}")
     >>> name[:13]
-    'sha256:13e9c6'
+    'sha256:60e330'
 
     Raises:
         ArgumentError: *text* defines no function.

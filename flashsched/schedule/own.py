@@ -126,16 +126,16 @@ def primitive(function: Any = None, /, *, name: str | None = None) -> Any:
 
     >>> from flashsched import te
     >>> @primitive
-    ... def strips(s, C, width=4):
+    ... def in_strips(s, C, width=4):
     ...     outer, inner = s[C].split(s[C].op.axis[-1], factor=width)
     ...     s[C].vectorize(inner)
     ...     return outer
     >>> A = te.placeholder((8,), name="A")
     >>> C = te.compute((8,), lambda i: A[i] + 1, name="C")
     >>> s = te.create_schedule(C)
-    >>> s[C].parallel(strips(s, C, width=2))
+    >>> s[C].parallel(in_strips(s, C, width=2))
     >>> print(s.trace)
-    strips(C, width=2)
+    in_strips(C, width=2)
       C: split('i', factor=2)
       C: vectorize('i.i')
     C: parallel('i.o')

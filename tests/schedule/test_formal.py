@@ -18,7 +18,7 @@ from flashsched.schedule.printer import nest_text
 from flashsched.testing.checks import check_meaning, check_round_trip
 
 GEMV = """
-define i32 @gemv_update(ptr %cc, ptr %aa, ptr %bb, i32 %m, i32 %l, i32 %stride) {
+define i32 @formal_update(ptr %cc, ptr %aa, ptr %bb, i32 %m, i32 %l, i32 %stride) {
 entry:
   br label %rows
 rows:
@@ -47,7 +47,7 @@ next:
 end:
   ret i32 0
 }
-define i32 @gemv_reset(ptr %cc, i32 %m) {
+define i32 @formal_reset(ptr %cc, i32 %m) {
 entry:
   br label %rows
 rows:
@@ -73,9 +73,9 @@ def gemv(m: int, depth: int, *, stride: Any = None, body: bool = True) -> Any:
 
     def update() -> Any:
         pointers = cc.access_ptr("w"), aa.access_ptr("r"), bb.access_ptr("r")
-        return call_statement("int32", "gemv_update", *pointers, m, depth, bb.strides[0])
+        return call_statement("int32", "formal_update", *pointers, m, depth, bb.strides[0])
 
-    reset = call_statement("int32", "gemv_reset", cc.access_ptr("w"), m)
+    reset = call_statement("int32", "formal_reset", cc.access_ptr("w"), m)
     return fs.intrinsic(
         "test.gemv",
         c,
@@ -169,7 +169,7 @@ define void @plus_one(ptr %c, ptr %a) {
 
 def test_a_statement_prints_as_a_program() -> None:
     code = gemv(4, 6).how["update"]
-    assert nest_text(code) == "gemv_update(&C, &A, &B, 4, 6, s1)"
+    assert nest_text(code) == "formal_update(&C, &A, &B, 4, 6, s1)"
 
 
 def test_it_refuses() -> None:
@@ -216,7 +216,7 @@ def test_functions_that_are_missing_or_called_in_two_ways() -> None:
     _, ji = s[c].split("j", factor=4)
     s[c].tensorize(ji, gemv(4, 6))
     with pytest.raises(
-        LoweringError, match=r"the code calls gemv_reset, gemv_update, which this process does not have"
+        LoweringError, match=r"the code calls formal_reset, formal_update, which this process does not have"
     ):
         fs.build(s)
     x = te.placeholder((4,), name="X")

@@ -166,7 +166,7 @@ def test_compiling_workers_killed_at_random_moments_lose_no_trial(tmp_path, monk
 
     def harass():
         killed = 0
-        while not stop.wait(rng.uniform(0.05, 0.6)) and killed < 5:
+        while not stop.wait(rng.uniform(0.05, 1.2)) and killed < 5:
             for worker in workers(os.getpid())[:1]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     worker.kill()

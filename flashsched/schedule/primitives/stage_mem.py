@@ -38,11 +38,12 @@ def stage_mem(state: State, stage: str, loop: str, inside: LoopName | None = Non
     >>> print(s)
     for k.o in range(2):
       for j.o in range(2):
-        for j in range(3):
-          for k.i in range(4):
-            C.rf(k.o=k.o, j=j.o * 3 + j, k.i=k.i):  # reduces k.i
-              init C.rf[k.o, j] = 0.0
-              C.rf[k.o, j] = C.rf[k.o, j] + A[k.o * 4 + k.i] * B[k.o * 4 + k.i, j]
+        for k.o_1 in range(1):
+          for j in range(3):
+            for k.i in range(4):
+              C.rf(k.o=k.o, j=j.o * 3 + j, k.i=k.i):  # reduces k.i
+                init C.rf[k.o, j] = 0.0
+                C.rf[k.o, j] = C.rf[k.o, j] + A[k.o * 4 + k.i] * B[k.o * 4 + k.i, j]
         for j.i in range(3):
           C(j=j.o * 3 + j.i, k.o=k.o):  # reduces k.o
             init C[j] = 0.0
