@@ -20,6 +20,8 @@ from flashsched.schedule.state import State, refuse
 from flashsched.schedule.units import UNIT, require_unit
 from flashsched.te import dtypes
 from flashsched.te.sizes import is_static, numbers
+from flashsched.te.tensor import AxisKind
+from flashsched.te.visit import uses
 
 __all__ = ["LINE", "MARKS", "MOST_LINES", "lines_of", "require_sound_marks"]
 
@@ -115,6 +117,16 @@ def _require_plan(state: State, loop: For, wanted: Mapping[str, tuple[int, int]]
             error=StructureError,
             loop=loop.var,
             hint="split the loop, and leave the one at which it is computed serial",
+        )
+    times = [item for block in blocks(loop.body) for item in block.iters if item.kind is AxisKind.ORDERED]
+    if doubled and any(uses(item.value, loop.var) for item in times):
+        refuse(
+            state,
+            f"loop {loop.var.name!r} is the time of a recurrence, whose turns need those before, and "
+            f"{', '.join(map(repr, doubled))} would be computed a turn ahead",
+            error=DependenceError,
+            loop=loop.var,
+            hint="choose a loop inside one row, or a stage outside the recurrence",
         )
     try:
         plan(pieces_of(loop), private_to(state, loop), wanted, doubled)

@@ -153,3 +153,13 @@ def test_an_error_tells_the_step() -> None:
     with pytest.raises(ScheduleError, match=r"(?s)^parallel\('i0'\): .*for i0 in range\(4\):  # parallel  <--"):
         s[C].parallel("i0")
     assert issubclass(DependenceError, ScheduleError)
+
+
+def test_a_row_of_a_recurrence_is_not_computed_ahead() -> None:
+    """Found by the fuzzer: it was accepted, and refused when it was lowered."""
+    X, state = te.placeholder((5, 3), name="X"), te.placeholder((5, 3), name="state")
+    first = te.compute((1, 3), lambda t, i: X[0, i], name="first")
+    step = te.compute((5, 3), lambda t, i: state[t - 1, i] + X[t, i], name="step")
+    s = te.create_schedule(te.scan(first, step, state, inputs=[X], name="sums"))
+    with pytest.raises(DependenceError, match="is the time of a recurrence, whose turns need those before"):
+        s[step].double_buffer()
