@@ -14,6 +14,7 @@ from flashsched.codegen.passes.allocate import allocate
 from flashsched.codegen.passes.auto_unroll import auto_unroll
 from flashsched.codegen.passes.cut_tails import cut_tails
 from flashsched.codegen.passes.guards import hoist_guards
+from flashsched.codegen.passes.keep_in_registers import keep_in_registers
 from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.partition_loops import partition_loops
 from flashsched.codegen.passes.pipeline_loops import pipeline_loops
@@ -58,6 +59,7 @@ PASSES: tuple[Pass, ...] = (
     ("settle_tensorized", lambda body, given: settle_tensorized(body)),
     ("auto_unroll", lambda body, given: auto_unroll(body)),
     ("unroll_loops", lambda body, given: unroll_loops(body)),
+    ("keep_in_registers", lambda body, given: keep_in_registers(body)),
 )
 """The passes in order: name and function ``(body, the caller's buffers) -> body``."""
 

@@ -9,8 +9,9 @@ from flashsched.te.sizes import Shape
 
 __all__ = ["SCOPES", "Buffer"]
 
-SCOPES = ("global", "shared", "local")
-"""Where a buffer lives: memory that all see; a GPU block's shared memory; one thread's registers or stack."""
+SCOPES = ("global", "shared", "local", "register")
+"""Where a buffer lives: memory that all see; a GPU block's shared memory; one thread's registers or stack, as the back
+end decides; one thread's registers, or lowering refuses it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,11 @@ class Buffer:
     doubled: bool = False
     rolling: tuple[int, int] | None = None
     by_value: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one thread's own: nothing else sees it."""
+        return self.scope in ("local", "register")
 
     @property
     def element_strides(self) -> Shape:

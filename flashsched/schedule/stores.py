@@ -77,7 +77,7 @@ def _require_sound(state: State, stage: Stage, consumer: str, name: str) -> None
 
 def _require_apart(state: State, stage: Stage, store: For, loop: For) -> None:
     shown = f"{stage.name!r} is stored at loop {store.var.name!r}, outside of {loop.var.name!r}"
-    if loop.kind is LoopKind.SERIAL or any(buffer.scope == "local" for buffer in stage.buffers):
+    if loop.kind is LoopKind.SERIAL or any(buffer.is_own for buffer in stage.buffers):
         refuse(
             state,
             f"{shown}, whose turns run at once, and local memory is not shared"

@@ -39,7 +39,7 @@ def test_the_passes_read_aloud() -> None:
     assert [name for name, _ in PASSES] == [
         "specialize_sizes", "place_init", "open_blocks", "allocate", "pipeline_loops", "place_prefetches",
         "virtual_threads", "hoist_guards", "tidy", "cut_tails", "partition_loops", "settle_tensorized", "auto_unroll",
-        "unroll_loops",
+        "unroll_loops", "keep_in_registers",
     ]  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
 
 def _in_registers(nest: Nest, memory: Memory) -> bool:
     """Whether a buffer is a thread's own and every access to it is known when the code is made."""
-    if memory.buffer.scope != "local":
+    if not memory.buffer.is_own:
         return False
     for site in nest.sites:
         fixed = {loop.var for loop in site.written_out}

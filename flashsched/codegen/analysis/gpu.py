@@ -56,7 +56,7 @@ class _Kernel:
 
     def in_registers(self, memory: Memory) -> bool:
         """Whether a buffer is a thread's own and every access to it is known when the code is made."""
-        if memory.buffer.scope != "local":
+        if not memory.buffer.is_own:
             return False
         for site in self.nest.sites:
             fixed = {loop.var for loop in site.loops if loop not in site.rolled}
@@ -92,7 +92,7 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
     in_memory = [(site, touch) for site in nest.sites for touch in site.touches if id(touch.memory) not in registers]
     global_ = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "global"]
     shared = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "shared"]
-    own = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "local"]
+    own = [(s, t) for s, t in in_memory if t.memory.buffer.is_own]
 
     moved, fetched = {True: 0.0, False: 0.0}, 0.0  # by whether it is a store; bytes of sectors
     lane_bytes = 0.0

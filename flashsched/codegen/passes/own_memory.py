@@ -34,8 +34,8 @@ def is_passed_whole(alloc: Alloc) -> bool:
     return any(alloc.buffer in (*call.inputs, *call.outputs) for call in calls)
 
 
-def widened(alloc: Alloc, own: Sequence[For]) -> Alloc:
-    """The memory of *alloc* once for each turn of the loops *own*, in new dimensions before its own.
+def widened(alloc: Alloc, own: Sequence[For], scope: str) -> Alloc:
+    """The memory of *alloc* once for each turn of the loops *own*, in new dimensions before its own, in *scope*.
 
     Rewrite::
 
@@ -64,7 +64,9 @@ def widened(alloc: Alloc, own: Sequence[For]) -> Alloc:
     for extent in reversed(shape):
         strides.insert(0, step)
         step = as_size(step * max(extent, 1))
-    wide = replace(old, shape=(*shape, *old.shape), strides=tuple(strides) if old.strides is not None else None)
+    wide = replace(
+        old, scope=scope, shape=(*shape, *old.shape), strides=tuple(strides) if old.strides is not None else None
+    )
     mine = tuple(loop.var for loop in own)
 
     def on_expr(node: Expr) -> Expr | None:

@@ -93,7 +93,8 @@ def _threads(stmt: Stmt, own: tuple[For, ...]) -> Stmt:
         case Seq():
             return seq(_parts(stmt.stmts, own))
         case Alloc():
-            wide = widened(stmt, own)
+            scope = stmt.buffer.scope
+            wide = widened(stmt, own, "local" if scope == "register" else scope)  # it is many threads' memory now
             return replace(wide, body=_threads(wide.body, own))
         case Let():
             _require_together(stmt.value, own, f"the value of {stmt.var.name!r}")

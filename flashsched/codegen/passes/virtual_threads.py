@@ -48,7 +48,7 @@ def _within(stmt: Stmt, own: tuple[For, ...]) -> Stmt:
         case Seq():
             return seq([_within(inner, own) for inner in stmt.stmts])
         case Alloc() if not own or not is_passed_whole(stmt):
-            wide = widened(stmt, own) if own else stmt
+            wide = widened(stmt, own, stmt.buffer.scope) if own else stmt
             return replace(wide, body=_within(wide.body, own))
         case Let() if same_for_all(stmt.value):
             return replace(stmt, body=_within(stmt.body, own))

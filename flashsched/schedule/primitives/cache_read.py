@@ -41,7 +41,7 @@ def cache_read(state: State, stage: str, scope: str, readers: list[str] | None =
     Args:
         state: the schedule's state.
         stage: the stage or the input that is copied.
-        scope: ``"global"``, ``"shared"`` or ``"local"``.
+        scope: ``"global"``, ``"shared"``, ``"local"`` or ``"register"`` (see `set_scope`).
         readers: the stages that read the copy; all by default.
 
     Returns:

@@ -17,7 +17,11 @@ __all__ = ["set_scope"]
 
 @primitive()
 def set_scope(state: State, stage: str, scope: str) -> Result:
-    """Keep what *stage* writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``.
+    """Keep what *stage* writes in *scope*: ``"global"``, ``"shared"``, ``"local"`` or ``"register"``.
+
+    ``"local"`` memory is a thread's own, and in registers where it can be. ``"register"`` asks for that: lowering
+    refuses a buffer whose size or whose indices are no constants once loops are unrolled and vectorized, and says
+    which loop is to be unrolled.
 
     >>> from flashsched import te
     >>> A = te.placeholder((8,), name="A")

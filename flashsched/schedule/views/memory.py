@@ -29,7 +29,7 @@ class MemoryPrimitives(StageHandle):
         self._apply("rolling_buffer")
 
     def set_scope(self, scope: str) -> None:
-        """Keep what this stage writes in *scope*: ``"global"``, ``"shared"`` or ``"local"``."""
+        """Keep what this stage writes in *scope*: ``"global"``, ``"shared"``, ``"local"`` or ``"register"``."""
         self._apply("set_scope", scope=scope)
 
     def storage_align(self, axis: Axis | int, factor: int, offset: int = 0) -> None:
