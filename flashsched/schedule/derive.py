@@ -18,7 +18,7 @@ from typing import Any
 from flashsched.errors import DependenceError
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.disjoint import disjoint, turning
-from flashsched.schedule.facts import facts
+from flashsched.schedule.facts import stages_in
 from flashsched.schedule.follow import part_that_follows
 from flashsched.schedule.ir import Block, Buffer, For, Stmt, seq
 from flashsched.schedule.nest import (
@@ -200,7 +200,7 @@ def require_readers_inside(state: State, stage: Stage, at: tuple[str, str]) -> N
         ScheduleError: that is so.
     """
     target = state.loop(*at)
-    inside = facts(target.body).stages | {stage.name}
+    inside = stages_in(target.body) | {stage.name}
     outside = [block.name for block in readers(state.body, stage.buffers) if block.name not in inside]
     if stage.init_of is not None:  # what others read was combined by the stage whose init it is
         outside = [name for name in outside if name == stage.init_of]
@@ -231,7 +231,7 @@ def rebuild_chain(state: State, stage: str, change: Callable[[list[For], Stmt], 
     stretch = chain[places[0] : places[-1] + 1]
     remade = {loop.var for loop in stretch}
     names = {name for name, var in known.loops.items() if var in remade}
-    there = facts(state.body).stages  # while the nest is made anew, those inside it are not
+    there = stages_in(state.body)  # while the nest is made anew, those inside it are not
     moved = [s for s in state.attached_to(stage) if s.attach is not None and s.attach[1] in names and s.name in there]
     for inner in moved:
         state = detached(state, inner.name)

@@ -1,89 +1,104 @@
 """What stands in a statement, gathered once: statements never change, so a search need not walk what it can rule out.
 
 A step makes a few statements anew and shares the rest with the nest before it. With these facts it costs what is new,
-and not the whole program.
+and not the whole program. Each is gathered when it is first asked for, and kept with its statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from flashsched.schedule.ir import Block, Buffer, Extern, For, Load, LoopKind, Stmt, Store, own_exprs, sub_stmts
 from flashsched.te.expr import Expr, Var
 from flashsched.te.visit import walk
 
-__all__ = ["Facts", "facts"]
+__all__ = ["buffers_in", "kinds_in", "notes_in", "part_with_loop", "part_with_stage", "stages_in", "vars_in"]
+
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What stands in a statement, itself included.
+def _kept(gather: Callable[[Stmt], frozenset[_T]]) -> Callable[[Stmt], frozenset[_T]]:
+    """*gather*, its answer kept in the statement's slot of that name."""
+    slot = f"_{gather.__name__}"
 
-    Attributes:
-        stages: the names of its blocks.
-        kinds: the kinds of its loops.
-        notes: the names of the notes on its loops.
-        buffers: what its expressions and its stores speak of.
-        vars: the ids of the variables of its loops, which it keeps alive.
-    """
+    def known(stmt: Stmt) -> frozenset[_T]:
+        try:
+            return getattr(stmt, slot)  # type: ignore[no-any-return]
+        except AttributeError:
+            found = gather(stmt)
+            object.__setattr__(stmt, slot, found)
+            return found
 
-    stages: frozenset[str]
-    kinds: frozenset[LoopKind]
-    notes: frozenset[str]
-    buffers: frozenset[Buffer]
-    vars: frozenset[int]
-
-    def loops_over(self, var: Var) -> bool:
-        """Whether one of the loops is over *var*."""
-        return id(var) in self.vars
-
-
-_NONE: frozenset[str] = frozenset()
-_NO_LOOPS: tuple[frozenset[LoopKind], frozenset[int]] = (frozenset(), frozenset())
-
-
-def facts(stmt: Stmt) -> Facts:
-    """What stands in *stmt*."""
-    try:
-        known: Facts = stmt._facts  # type: ignore[attr-defined]
-    except AttributeError:
-        known = _gathered(stmt)
-        object.__setattr__(stmt, "_facts", known)
+    known.__doc__ = gather.__doc__
     return known
 
 
-def _gathered(stmt: Stmt) -> Facts:
+@_kept
+def stages_in(stmt: Stmt) -> frozenset[str]:
+    """The names of the blocks of *stmt*."""
+    if isinstance(stmt, Block):
+        return frozenset((stmt.name,))
+    return _union([stages_in(inner) for inner in sub_stmts(stmt)])
+
+
+@_kept
+def vars_in(stmt: Stmt) -> frozenset[int]:
+    """The ids of the variables of the loops of *stmt*, which keeps them alive."""
+    inside = _union([vars_in(inner) for inner in sub_stmts(stmt)])
+    return inside | {id(stmt.var)} if isinstance(stmt, For) else inside
+
+
+@_kept
+def kinds_in(stmt: Stmt) -> frozenset[LoopKind]:
+    """The kinds of the loops of *stmt*."""
+    inside = _union([kinds_in(inner) for inner in sub_stmts(stmt)])
+    return inside | {stmt.kind} if isinstance(stmt, For) else inside
+
+
+@_kept
+def notes_in(stmt: Stmt) -> frozenset[str]:
+    """The names of the notes on the loops of *stmt*."""
+    inside = _union([notes_in(inner) for inner in sub_stmts(stmt)])
+    return inside.union(stmt.notes) if isinstance(stmt, For) and stmt.notes else inside
+
+
+@_kept
+def buffers_in(stmt: Stmt) -> frozenset[Buffer]:
+    """What the expressions and the stores of *stmt* speak of."""
     match stmt:
-        case For():
-            body = facts(stmt.body)
-            own = _loaded(own_exprs(stmt))
-            return Facts(
-                body.stages,
-                body.kinds | {stmt.kind},
-                body.notes.union(stmt.notes),
-                body.buffers | own if own else body.buffers,
-                body.vars | {id(stmt.var)},
-            )
         case Block():
             spoken = (*stmt.where, *stmt.within, *(item.value for item in stmt.iters))
             done = (*stmt.stores, *stmt.init) if stmt.extern is None else (stmt.extern,)
-            buffers = _loaded(spoken).union(*(facts(part).buffers for part in done))
-            return Facts(frozenset((stmt.name,)), _NO_LOOPS[0], _NONE, buffers, _NO_LOOPS[1])
+            return _loaded(spoken).union(*[buffers_in(part) for part in done])
         case Store():
-            return Facts(_NONE, _NO_LOOPS[0], _NONE, _loaded(own_exprs(stmt)) | {stmt.buffer}, _NO_LOOPS[1])
+            return _loaded(own_exprs(stmt)) | {stmt.buffer}
         case Extern():
-            return Facts(_NONE, _NO_LOOPS[0], _NONE, frozenset((*stmt.inputs, *stmt.outputs)), _NO_LOOPS[1])
+            return frozenset((*stmt.inputs, *stmt.outputs))
         case _:
-            inner = [facts(part) for part in sub_stmts(stmt)]
-            return Facts(
-                _NONE.union(*[part.stages for part in inner]),
-                _NO_LOOPS[0].union(*[part.kinds for part in inner]),
-                _NONE.union(*[part.notes for part in inner]),
-                _loaded(own_exprs(stmt)).union(*[part.buffers for part in inner]),
-                _NO_LOOPS[1].union(*[part.vars for part in inner]),
-            )
+            return _loaded(own_exprs(stmt)).union(*[buffers_in(inner) for inner in sub_stmts(stmt)])
 
 
 def _loaded(exprs: Iterable[Expr]) -> frozenset[Buffer]:
-    return frozenset(node.buffer for expr in exprs for node in walk(expr) if isinstance(node, Load))
+    return frozenset([node.buffer for expr in exprs for node in walk(expr) if isinstance(node, Load)])
+
+
+def _union(sets: list[frozenset[_T]]) -> frozenset[_T]:
+    return sets[0] if len(sets) == 1 else frozenset[_T]().union(*sets)
+
+
+def part_with_stage(stmt: Stmt, name: str) -> Stmt | None:
+    """The first statement directly in *stmt* that holds the block of the stage *name*."""
+    for inner in sub_stmts(stmt):
+        if name in stages_in(inner):
+            return inner
+    return None
+
+
+def part_with_loop(stmt: Stmt, var: Var) -> Stmt | None:
+    """The first statement directly in *stmt* that is or holds a loop over *var*."""
+    key = id(var)
+    for inner in sub_stmts(stmt):
+        if key in vars_in(inner):
+            return inner
+    return None

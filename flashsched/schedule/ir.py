@@ -84,7 +84,7 @@ class Load(Expr):
 class Stmt:
     """Base of all statements; compared by identity, shown as ``print(s)`` shows a nest."""
 
-    __slots__ = ("_facts",)  # see `flashsched.schedule.facts`
+    __slots__ = ("_buffers_in", "_kinds_in", "_notes_in", "_stages_in", "_vars_in")  # see `flashsched.schedule.facts`
 
     def __str__(self) -> str:
         from flashsched.schedule.printer import nest_text  # the printer is built on these nodes
@@ -268,7 +268,10 @@ def seq(stmts: Sequence[Stmt]) -> Stmt:
     """*stmts* one after another, flat; a single one stands for itself."""
     flat: list[Stmt] = []
     for stmt in stmts:
-        flat.extend(stmt.stmts if isinstance(stmt, Seq) else (stmt,))
+        if isinstance(stmt, Seq):
+            flat.extend(stmt.stmts)
+        else:
+            flat.append(stmt)
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
 
 

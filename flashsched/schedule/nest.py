@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from flashsched.schedule.facts import Facts, facts
+from flashsched.schedule.facts import buffers_in, part_with_loop, part_with_stage, stages_in
 from flashsched.schedule.ir import (
     Alloc,
     Block,
@@ -44,22 +44,20 @@ __all__ = [
 
 def find_block(stmt: Stmt, name: str) -> list[Stmt]:
     """The way down from *stmt* to the block of the stage *name*, both included; empty where there is none."""
-    return _path(stmt, lambda known: name in known.stages)
+    path: list[Stmt] = [stmt]
+    while (node := part_with_stage(path[-1], name)) is not None:
+        path.append(node)
+    return path if isinstance(path[-1], Block) and path[-1].name == name else []
 
 
 def path_to_loop(stmt: Stmt, loop: For) -> list[Stmt]:
     """The way down from *stmt* to *loop*, both included; empty where it is not in *stmt*."""
-    path = _path(stmt, lambda known: known.loops_over(loop.var))
-    return path[: path.index(loop) + 1] if loop in path else []
-
-
-def _path(stmt: Stmt, holds: Callable[[Facts], bool]) -> list[Stmt]:
-    """The statements from *stmt* down to the innermost first one that *holds* what is looked for."""
-    path: list[Stmt] = []
-    inner: tuple[Stmt, ...] = (stmt,)
-    while (node := next((part for part in inner if holds(facts(part))), None)) is not None:
+    path: list[Stmt] = [stmt]
+    while path[-1] is not loop:
+        node = part_with_loop(path[-1], loop.var)
+        if node is None:
+            return []
         path.append(node)
-        inner = sub_stmts(node)
     return path
 
 
@@ -80,8 +78,6 @@ def loop_chain(stmt: Stmt, stage: str, own: Mapping[str, Var]) -> list[For]:
 
 def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
     """*stmt* with the loop over *var* replaced."""
-    if not facts(stmt).loops_over(var):
-        return stmt
     match stmt:
         case For():
             if stmt.var is var:
@@ -89,19 +85,17 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
             body = replace_loop(stmt.body, var, change)
             return stmt if body is stmt.body else replace(stmt, body=body)
         case Seq():
-            for position, inner in enumerate(stmt.stmts):
-                new = replace_loop(inner, var, change)
-                if new is not inner:
-                    return seq((*stmt.stmts[:position], new, *stmt.stmts[position + 1 :]))
+            inner = part_with_loop(stmt, var)
+            if inner is not None:
+                place = stmt.stmts.index(inner)
+                return seq((*stmt.stmts[:place], replace_loop(inner, var, change), *stmt.stmts[place + 1 :]))
         case Alloc():
             body = replace_loop(stmt.body, var, change)
             return stmt if body is stmt.body else replace(stmt, body=body)
         case If():
-            then = replace_loop(stmt.then, var, change)
-            if then is not stmt.then:
-                return replace(stmt, then=then)
-            if stmt.otherwise is not None:
-                return replace(stmt, otherwise=replace_loop(stmt.otherwise, var, change))
+            if stmt.otherwise is None or part_with_loop(stmt, var) is stmt.then:
+                return replace(stmt, then=replace_loop(stmt.then, var, change))
+            return replace(stmt, otherwise=replace_loop(stmt.otherwise, var, change))
         case _:
             pass
     return stmt
@@ -109,7 +103,7 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
 
 def remove_loops(stmt: Stmt, stage: str) -> Stmt | None:
     """*stmt* without the block of *stage* and the loops that hold nothing else; None where nothing is left."""
-    if stage not in facts(stmt).stages:
+    if stage not in stages_in(stmt):
         return stmt
     match stmt:
         case Block():
@@ -132,7 +126,7 @@ def reads(stmt: Stmt, buffers: tuple[Buffer, ...], apart_from: str | None = None
 
 def readers(stmt: Stmt, buffers: tuple[Buffer, ...]) -> Iterator[Block]:
     """The blocks of *stmt* that read one of *buffers*, in the order of the text."""
-    if facts(stmt).buffers.isdisjoint(buffers):
+    if buffers_in(stmt).isdisjoint(buffers):
         return
     if isinstance(stmt, Block) and any(load.buffer in buffers for load in block_loads(stmt)):
         yield stmt

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from flashsched.schedule.facts import facts
+from flashsched.schedule.facts import buffers_in
 from flashsched.schedule.ir import Alloc, Block, Buffer, Extern, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.te import dtypes
 from flashsched.te.bounds import UpTo, is_sized
@@ -65,7 +65,7 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
             found.append(Access(tuple(each), (*inner, *zip(each, map(extent_expr, buffer.shape), strict=True))))
 
     def visit(node: Stmt, inner: tuple[tuple[Var, Expr], ...]) -> None:
-        if buffer not in facts(node).buffers:
+        if buffer not in buffers_in(node):
             return
         match node:
             case For():

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
-from flashsched.schedule.facts import facts
-from flashsched.schedule.ir import Block, Buffer, For, Stmt, sub_stmts
+from flashsched.schedule.facts import part_with_loop
+from flashsched.schedule.ir import Block, Buffer, For, Stmt
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Var
@@ -167,9 +167,10 @@ class State:
                 hint=_near(name, known.loops),
             )
         var = known.loops[name]
-        node = self.body
-        while not (isinstance(node, For) and node.var is var):
-            node = next(inner for inner in sub_stmts(node) if facts(inner).loops_over(var))
+        node: Stmt | None = self.body
+        while node is not None and not (isinstance(node, For) and node.var is var):
+            node = part_with_loop(node, var)
+        assert node is not None, f"loop {name} of {stage} is not in the nest"
         return node
 
     def attached_to(self, stage: str) -> list[Stage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flashsched.schedule.external import with_buffers
-from flashsched.schedule.facts import facts
+from flashsched.schedule.facts import buffers_in
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -118,7 +118,7 @@ class _Placer:
         """Those that one statement uses are placed in it, those that several use are allocated before the first."""
         places: dict[Buffer, list[int]] = {buffer: [] for buffer in buffers}
         for position, inner in enumerate(stmt.stmts):
-            for buffer in facts(inner).buffers & places.keys():
+            for buffer in buffers_in(inner) & places.keys():
                 places[buffer].append(position)
         inside: dict[int, list[Buffer]] = {}
         for buffer, positions in places.items():
@@ -135,8 +135,8 @@ class _Placer:
     def _place_in_sides(self, stmt: If, buffers: list[Buffer], around: list[Stmt]) -> tuple[Stmt, list[Buffer]]:
         """Those that one side uses are placed in it, those that both use are allocated around them."""
         one, other = stmt.then, stmt.otherwise
-        in_one = facts(one).buffers
-        in_other = frozenset[Buffer]() if other is None else facts(other).buffers
+        in_one = buffers_in(one)
+        in_other = frozenset[Buffer]() if other is None else buffers_in(other)
         one, waiting = self.place(one, [buffer for buffer in buffers if buffer not in in_other], around)
         if other is not None:
             other, more = self.place(other, [buffer for buffer in buffers if buffer not in in_one], around)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from types import MappingProxyType
 
-from flashsched.schedule.facts import facts
+from flashsched.schedule.facts import buffers_in
 from flashsched.schedule.ir import Block, Buffer, Extern, Load, Store, rewrite_stmt
 from flashsched.schedule.state import Stage, State
 from flashsched.te.expr import Expr
@@ -66,7 +66,7 @@ def _map_stores(
     """
 
     def on_block(block: Block) -> Block:
-        if facts(block).buffers.isdisjoint(buffers) or (stages is not None and block.name not in stages):
+        if buffers_in(block).isdisjoint(buffers) or (stages is not None and block.name not in stages):
             return block
         extern = None if block.extern is None else change_extern(block.extern)
         stores, init = tuple(map(change, block.stores)), tuple(map(change, block.init))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flashsched.errors import ArgumentError, DependenceError, OutputError, StructureError
 from flashsched.schedule.derive import derive, require_readers_inside
-from flashsched.schedule.facts import facts
+from flashsched.schedule.facts import stages_in
 from flashsched.schedule.ir import For, LoopKind
 from flashsched.schedule.nest import reads
 from flashsched.schedule.primitives.loops import loops_around, require_no_init
@@ -95,7 +95,7 @@ def compute_at(state: State, stage: str, at: list[str]) -> Result:
             hint=f"move {consumer!r} first: compute_root",
         )
     target = state.loop(consumer, loop)
-    if stage not in facts(target.body).stages and not reads(target.body, known.buffers):
+    if stage not in stages_in(target.body) and not reads(target.body, known.buffers):
         refuse(
             state,
             f"nothing inside loop {loop!r} of {consumer!r} reads {stage!r}",
