@@ -13,7 +13,7 @@ from flashsched.schedule.ir import Block, Buffer, Extern, For, Load, LoopKind, S
 from flashsched.te.expr import Expr, Var
 from flashsched.te.visit import walk
 
-__all__ = ["buffers_in", "kinds_in", "notes_in", "part_with_loop", "part_with_stage", "stages_in", "vars_in"]
+__all__ = ["buffers_in", "marks_in", "part_with_loop", "part_with_stage", "stages_in", "vars_in"]
 
 _T = TypeVar("_T")
 
@@ -23,12 +23,11 @@ def _kept(gather: Callable[[Stmt], frozenset[_T]]) -> Callable[[Stmt], frozenset
     slot = f"_{gather.__name__}"
 
     def known(stmt: Stmt) -> frozenset[_T]:
-        try:
-            return getattr(stmt, slot)  # type: ignore[no-any-return]
-        except AttributeError:
+        found: frozenset[_T] | None = getattr(stmt, slot, None)
+        if found is None:
             found = gather(stmt)
             object.__setattr__(stmt, slot, found)
-            return found
+        return found
 
     known.__doc__ = gather.__doc__
     return known
@@ -37,29 +36,22 @@ def _kept(gather: Callable[[Stmt], frozenset[_T]]) -> Callable[[Stmt], frozenset
 @_kept
 def stages_in(stmt: Stmt) -> frozenset[str]:
     """The names of the blocks of *stmt*."""
-    if isinstance(stmt, Block):
-        return frozenset((stmt.name,))
-    return _union([stages_in(inner) for inner in sub_stmts(stmt)])
+    return frozenset((stmt.name,)) if isinstance(stmt, Block) else _inside(stmt, stages_in)
 
 
 @_kept
 def vars_in(stmt: Stmt) -> frozenset[int]:
     """The ids of the variables of the loops of *stmt*, which keeps them alive."""
-    inside = _union([vars_in(inner) for inner in sub_stmts(stmt)])
+    inside = _inside(stmt, vars_in)
     return inside | {id(stmt.var)} if isinstance(stmt, For) else inside
 
 
 @_kept
-def kinds_in(stmt: Stmt) -> frozenset[LoopKind]:
-    """The kinds of the loops of *stmt*."""
-    inside = _union([kinds_in(inner) for inner in sub_stmts(stmt)])
-    return inside | {stmt.kind} if isinstance(stmt, For) else inside
-
-
-@_kept
-def notes_in(stmt: Stmt) -> frozenset[str]:
-    """The names of the notes on the loops of *stmt*."""
-    inside = _union([notes_in(inner) for inner in sub_stmts(stmt)])
+def marks_in(stmt: Stmt) -> frozenset[LoopKind | str]:
+    """The kinds of the loops of *stmt* that are not serial, and the names of the notes on its loops."""
+    inside = _inside(stmt, marks_in)
+    if isinstance(stmt, For) and stmt.kind is not LoopKind.SERIAL:
+        inside |= {stmt.kind}
     return inside.union(stmt.notes) if isinstance(stmt, For) and stmt.notes else inside
 
 
@@ -83,22 +75,19 @@ def _loaded(exprs: Iterable[Expr]) -> frozenset[Buffer]:
     return frozenset([node.buffer for expr in exprs for node in walk(expr) if isinstance(node, Load)])
 
 
-def _union(sets: list[frozenset[_T]]) -> frozenset[_T]:
-    return sets[0] if len(sets) == 1 else frozenset[_T]().union(*sets)
+def _inside(stmt: Stmt, known: Callable[[Stmt], frozenset[_T]]) -> frozenset[_T]:
+    """What is *known* of the statements in *stmt*, together."""
+    if isinstance(stmt, For):
+        return known(stmt.body)
+    return frozenset[_T]().union(*[known(inner) for inner in sub_stmts(stmt)])
 
 
 def part_with_stage(stmt: Stmt, name: str) -> Stmt | None:
     """The first statement directly in *stmt* that holds the block of the stage *name*."""
-    for inner in sub_stmts(stmt):
-        if name in stages_in(inner):
-            return inner
-    return None
+    return next((inner for inner in sub_stmts(stmt) if name in stages_in(inner)), None)
 
 
 def part_with_loop(stmt: Stmt, var: Var) -> Stmt | None:
     """The first statement directly in *stmt* that is or holds a loop over *var*."""
     key = id(var)
-    for inner in sub_stmts(stmt):
-        if key in vars_in(inner):
-            return inner
-    return None
+    return next((inner for inner in sub_stmts(stmt) if key in vars_in(inner)), None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from flashsched.errors import DependenceError, LimitError, StructureError
-from flashsched.schedule.facts import notes_in
+from flashsched.schedule.facts import marks_in
 from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt, block_loads, blocks, sub_stmts
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.pipelines import pieces_of, plan, private_to
@@ -57,7 +57,7 @@ def require_sound_marks(state: State) -> None:
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[Stmt, ...]) -> None:
-    if notes_in(stmt).isdisjoint(MARKS):
+    if marks_in(stmt).isdisjoint(MARKS):
         return
     path = (*path, stmt)
     if isinstance(stmt, For) and "prefetch" in stmt.notes:

@@ -88,7 +88,9 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
             inner = part_with_loop(stmt, var)
             if inner is not None:
                 place = stmt.stmts.index(inner)
-                return seq((*stmt.stmts[:place], replace_loop(inner, var, change), *stmt.stmts[place + 1 :]))
+                new = replace_loop(inner, var, change)
+                stmts = (*stmt.stmts[:place], new, *stmt.stmts[place + 1 :])
+                return seq(stmts) if isinstance(new, Seq) else Seq(stmts)
         case Alloc():
             body = replace_loop(stmt.body, var, change)
             return stmt if body is stmt.body else replace(stmt, body=body)

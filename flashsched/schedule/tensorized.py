@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flashsched.errors import DependenceError, MatchError, StructureError
-from flashsched.schedule.facts import kinds_in
+from flashsched.schedule.facts import marks_in
 from flashsched.schedule.intrinsic import Intrinsic, find_intrinsic
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, sub_stmts
 from flashsched.schedule.marks import MARKS
@@ -32,7 +32,7 @@ def require_tensorized(state: State) -> None:
         StructureError: it holds another computation or a loop with a kind, or stands in lanes or GPU threads.
         DependenceError: it has a condition in it.
     """
-    if LoopKind.TENSORIZE in kinds_in(state.body):
+    if LoopKind.TENSORIZE in marks_in(state.body):
         _visit(state, state.body, ())
 
 

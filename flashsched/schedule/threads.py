@@ -10,13 +10,16 @@ into the element once, in any order. What that means is the loop run turn by tur
 from __future__ import annotations
 
 from flashsched.errors import DependenceError, StructureError
-from flashsched.schedule.facts import kinds_in
+from flashsched.schedule.facts import marks_in
 from flashsched.schedule.ir import Block, For, LoopKind, Stmt, blocks, sub_stmts
 from flashsched.schedule.state import State, refuse
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses
 
 __all__ = ["combined_across", "require_sound_threads"]
+
+
+_BOUND = frozenset(kind for kind in LoopKind if kind.is_block or kind.is_thread)
 
 
 def require_sound_threads(state: State) -> None:
@@ -27,7 +30,7 @@ def require_sound_threads(state: State) -> None:
             parallel one; a cooperative loop does not do one piece of work for all threads around it; or threads that
             combine what each of them has do not all combine it into the same elements.
     """
-    if any(kind.is_thread or kind.is_block for kind in kinds_in(state.body)):
+    if not _BOUND.isdisjoint(marks_in(state.body)):
         _visit(state, state.body, ())
 
 

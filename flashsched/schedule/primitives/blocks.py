@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from flashsched.schedule.facts import buffers_in
-from flashsched.schedule.ir import Block, Buffer, Extern, Load, Store, rewrite_stmt
+from flashsched.schedule.ir import Block, Buffer, Extern, Load, Seq, Stmt, Store, rewrite_stmt, seq
 from flashsched.schedule.state import Stage, State
 from flashsched.te.expr import Expr
 from flashsched.te.visit import rewrite
@@ -72,9 +72,14 @@ def _map_stores(
         stores, init = tuple(map(change, block.stores)), tuple(map(change, block.init))
         return replace(block, stores=stores, init=init, extern=extern)
 
+    def on_nest(nest: Stmt) -> Stmt:
+        if buffers_in(nest).isdisjoint(buffers):
+            return nest
+        return rewrite_stmt(nest, lambda node: on_block(node) if isinstance(node, Block) else None)
+
     changed: dict[str, Stage] = {}
     for stage in state.stages.values():
         block = on_block(stage.block)
         changed[stage.name] = stage if block is stage.block else replace(stage, block=block)
-    body = rewrite_stmt(state.body, lambda node: on_block(node) if isinstance(node, Block) else None)
+    body = seq([on_nest(nest) for nest in (state.body.stmts if isinstance(state.body, Seq) else (state.body,))])
     return replace(state, stages=MappingProxyType(changed), body=body)
