@@ -12,7 +12,7 @@ from flashsched.hw.host import Measured, host_fingerprint, host_spec
 
 @pytest.fixture(scope="module")
 def figures() -> Measured:
-    return probe.measure()
+    return min((probe.measure() for _ in range(3)), key=lambda found: found.noise)  # other tests run beside this one
 
 
 def test_figures_are_plausible(figures: Measured) -> None:

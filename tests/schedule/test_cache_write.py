@@ -94,8 +94,8 @@ def test_a_stage_that_is_read_and_one_of_another_layout() -> None:
 def test_cache_write_refuses() -> None:
     _, C = pointwise(4)
     s = te.create_schedule(C)
-    with pytest.raises(ScheduleError, match="no memory scope 'register'"):
-        s.cache_write(C, "register")
+    with pytest.raises(ScheduleError, match="no memory scope 'registry'"):
+        s.cache_write(C, "registry")
     with pytest.raises(ScheduleError, match="no stage named 'Q'"):
         s.cache_write("Q", "local")
     s[C].split("i", 2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import flashsched as fs
 from flashsched import te
 from flashsched.codegen.analysis import nest_works
+from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import CPU_PASSES, lower
 from flashsched.errors import DependenceError, OutputError, ScheduleError, StructureError
 from flashsched.hw.registry import devices
@@ -163,3 +166,24 @@ def test_a_row_of_a_recurrence_is_not_computed_ahead() -> None:
     s = te.create_schedule(te.scan(first, step, state, inputs=[X], name="sums"))
     with pytest.raises(DependenceError, match="is the time of a recurrence, whose turns need those before"):
         s[step].double_buffer()
+
+
+@pytest.mark.parametrize("specialized", [False, True])
+def test_two_buffers_of_a_size_that_comes_with_the_call(specialized: bool) -> None:
+    """Found by the fuzzer: with gaps between rows, and where a size that is frequent has code of its own."""
+    n, m = te.var("n"), te.var("m")
+    A = te.placeholder((n, m), name="A")
+    P = te.compute((n, m), lambda i, j: A[i, j] + 1, name="P")
+    C = te.compute((n, m), lambda i, j: P[i, j] * 2, name="C")
+    s = te.create_schedule(C)
+    s[P].compute_at(s[C], "i")
+    s[P].storage_align(axis=0, factor=4, offset=1)
+    s[P].double_buffer()
+    if specialized:
+        s[P].specialize("n == 1")
+    kernel = fs.build(s, [A, C])
+    program = lower(s, [A, C])
+    for shape in [(0, 3), (1, 1), (1, 5), (4, 0), (5, 7)]:
+        a = np.arange(shape[0] * shape[1], dtype="float32").reshape(shape)
+        np.testing.assert_array_equal(kernel(a), (a + 1) * 2)
+        np.testing.assert_array_equal(interpret(program, [a])[0], (a + 1) * 2)

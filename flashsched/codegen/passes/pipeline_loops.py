@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ from flashsched.schedule.ir import (
     Extern,
     For,
     If,
+    Let,
     Load,
     Prefetch,
     Seq,
@@ -29,6 +30,7 @@ from flashsched.schedule.pipelines import Piece, Plan, plan
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var, compare
 from flashsched.te.simplify import simplify
+from flashsched.te.sizes import Size
 from flashsched.te.visit import rewrite, walk
 
 __all__ = ["pipeline_loops"]
@@ -121,7 +123,7 @@ class _Pipeliner:
             return self.pipelined(stmt)
         inner = [self.visit(child) for child in sub_stmts(stmt)]
         match stmt:
-            case For() | Alloc():
+            case For() | Alloc() | Let():
                 return replace(stmt, body=inner[0])
             case Seq():
                 return seq(inner)
@@ -158,9 +160,19 @@ def _versioned(buffer: Buffer, count: int) -> Buffer:
     """*buffer* several times, one version after another."""
     strides = buffer.strides
     if strides is not None:
-        whole = max([1, *(extent * stride for extent, stride in zip(buffer.shape, strides, strict=True))])
-        strides = (whole, *strides)
+        strides = (_reach(buffer.shape, strides), *strides)
     return replace(buffer, shape=(count, *buffer.shape), strides=strides, doubled=False)
+
+
+def _reach(shape: Sequence[Size], strides: Sequence[Size]) -> Size:
+    """The elements that one version takes, gaps between its rows included; at least 1."""
+    reaches = [extent * stride for extent, stride in zip(shape, strides, strict=True)]
+    known = max([1, *(reach for reach in reaches if isinstance(reach, int))])
+    sizes = [reach for reach in reaches if not isinstance(reach, int)]
+    whole: Expr = _index(known)
+    for size in sizes:
+        whole = Binary("max", whole, size)
+    return whole if sizes else known
 
 
 def _with_versions(stmt: Stmt, wide: Mapping[Buffer, Buffer], versions: Mapping[Buffer, int], turn: Var) -> Stmt:
