@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flashsched.codegen.kernel import Kernel
+from flashsched.codegen.signature import Fit
 from flashsched.errors import KernelError
 from flashsched.schedule.ir import (
     Alloc,
@@ -142,12 +143,11 @@ class CheckedKernel(Kernel):
 
     def __init__(self, kernel: Kernel, sites: tuple[Site, ...]) -> None:
         self.__dict__.update(kernel.__dict__)
+        self._told = self.params[:-1]  # the last output is the report, which nobody passes
         self.sites = sites
 
     def __call__(self, *args: Any) -> Any:
         """Run the kernel; see the class."""
-        if len(args) == len(self.params) + len(self._passed) - 1:
-            args += (np.empty(len(self.sites), np.int64),)
         args, fit = self._fitted(args)
         args[-1].fill(_INSIDE)
         *outputs, report = self._called(args, fit)
@@ -160,3 +160,16 @@ class CheckedKernel(Kernel):
                     hint="correct the data, or hold the index inside: te.clip(index, 0, n - 1)",
                 )
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _fitted(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Fit]:
+        """The arrays among *args* and the report after them, fresh outputs if there are none, and how they must be.
+
+        Raises:
+            KernelError: there are too few or too many, or one is no number where one is taken.
+        """
+        arrays = len(args) - len(self._passed)
+        if arrays == len(self.params):
+            raise self._refusal(self._count_reason(len(args)))
+        if arrays == len(self._told):
+            args += (np.empty(len(self.sites), np.int64),)
+        return super()._fitted(args)

@@ -84,6 +84,7 @@ class Kernel:
     ) -> None:
         self.module = module
         self.params = tuple(params)
+        self._told = self.params  # those that a caller passes
         self.name = name
         self._inputs = sum(not param.is_output for param in self.params)
         if any(param.is_output for param in self.params[: self._inputs]):
@@ -251,7 +252,7 @@ class Kernel:
         return self.module.asm()
 
     def __repr__(self) -> str:
-        return f"<Kernel {self.name}({self._inputs_text()}) -> {', '.join(map(str, self.params[self._inputs :]))}>"
+        return f"<Kernel {self.name}({self._inputs_text()}) -> {', '.join(map(str, self._told[self._inputs :]))}>"
 
     def _fresh_outputs(self, fit: Fit) -> tuple[Array, ...]:
         fresh = []
@@ -347,7 +348,7 @@ class Kernel:
                 )
 
     def _count_reason(self, got: int) -> str:
-        inputs, outputs = self.params[: self._inputs], self.params[self._inputs :]
+        inputs, outputs = self._told[: self._inputs], self._told[self._inputs :]
         return (
             f"takes {len(inputs) + len(self._passed)} inputs ({self._inputs_text()}), then optionally its "
             f"{len(outputs)} outputs ({', '.join(map(str, outputs))}); got {got} arguments"
@@ -357,7 +358,7 @@ class Kernel:
         return KernelError(reason, step=self._call_text(), hint=hint or None)
 
     def _call_text(self) -> str:
-        names = [param.name for param in self.params]
+        names = [param.name for param in self._told]
         for place, size in self._passed:
             names.insert(place, size.name)
         return f"{self.name}({', '.join(names)})"

@@ -138,6 +138,9 @@ def _write_block(block: Block, pad: str, names: Mapping[Var, str], lines: list[s
     remark = f"  # reduces {', '.join(reduced)}" if reduced else ""
     ordered = [item.var.name for item in block.iters if item.kind is AxisKind.ORDERED]
     remark += f"  # {', '.join(ordered)} in order" if ordered else ""
+    written = [store.buffer for store in block.stores]
+    remark += "  # double_buffer" if any(buffer.doubled for buffer in written) else ""
+    remark += "  # rolling_buffer" if any(buffer.rolling is not None for buffer in written) else ""
     remark += "".join(f"  # specialize {condition}" for condition in block.notes.get("specialize", ()))
     lines.append(f"{pad}{block.name}({bound}):{remark}{arrow}")
     if block.where:

@@ -129,3 +129,18 @@ def test_a_size_that_is_passed() -> None:
         f(a, 2, b)
     with pytest.raises(KernelError, match="dimension 0 of A has 0 elements"):
         f(a[:0], 2, b)
+
+
+def test_what_it_reports_is_no_argument() -> None:
+    A, B, C = gather(4, 3, 5)
+    f = fs.build(te.create_schedule(C), [A, B, C], name="gather", check_bounds=True)
+    a, b, c = np.ones((3, 5), "float32"), np.asarray([0, 2, 1, 0], "int32"), np.empty((4, 5), "float32")
+    assert repr(f) == "<Kernel gather(A: float32[3, 5], B: int32[4]) -> C: float32[4, 5]>"
+    for wrong in ((a,), (a, b, c, np.zeros(1, "int64"))):
+        with pytest.raises(KernelError, match=rf"its 1 outputs \(C: float32\[4, 5\]\); got {len(wrong)} arg") as told:
+            f(*wrong)
+        assert "out_of_range" not in str(told.value)
+    with pytest.raises(KernelError, match=r"gather\(A, B, C\): 'B' has dtype"):
+        f(a, b.astype("int64"))
+    assert f(a, b, c) is c
+    assert f.time(a, b, c, repeat=1).median_s > 0

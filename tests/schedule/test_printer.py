@@ -74,3 +74,19 @@ def test_any_part_of_a_nest_prints_as_it_does_in_the_nest() -> None:
     assert str(s.body) == str(s)
     assert str(block).split("\n")[0] == "C(i=i, j=j, k=k):  # reduces k"
     assert str(block.stores[0]) == "C[i, j] = C[i, j] + A[i, k] * B[k, j]"
+
+
+def test_a_stage_says_that_its_memory_works_on_several_turns() -> None:
+    A = te.placeholder((10, 4), name="A")
+    P = te.compute((10, 4), lambda i, j: A[i, j] + 1, name="P")
+    C = te.compute((8, 4), lambda t, j: P[t, j] + P[t + 2, j], name="C")
+    s = te.create_schedule(C)
+    s[P].compute_at(s[C], "t")
+    rolling = s.copy()
+    s[P].double_buffer()
+    assert str(s).split("\n")[2:4] == ["    for j in range(4):", "      P(i=t + i, j=j):  # double_buffer"]
+    rolling[P].rolling_buffer()
+    assert "      P(i=t + i, j=j):  # rolling_buffer\n        where t == 0 or i >= 2" in str(rolling)
+    assert "C(t=t, j=j):\n" in str(rolling)
+    rolling[P].compute_root()
+    assert "rolling_buffer" not in str(rolling)

@@ -39,7 +39,7 @@ def rolling_buffer(state: State, stage: str) -> Result:
     >>> print(s)
     for t in range(8):
       for i in range(3):
-        P(i=t + i):
+        P(i=t + i):  # rolling_buffer
           where t == 0 or i >= 2
           P[i] = A[i] + 1.0
       C(t=t):
