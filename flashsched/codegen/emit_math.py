@@ -31,7 +31,7 @@ class _Format(NamedTuple):
     round_magic: float  # adding and taking away 1.5 * 2**mantissa rounds to an integer
     ln2_high: float
     ln2_low: float
-    exp_terms: int  # of the Taylor series of exp on |r| <= ln(2) / 2
+    expm1_terms: int  # of the Taylor series of expm1 on |r| <= ln(2) / 2
     log_terms: int  # of the series of 2 artanh(s) on |s| <= 3 - sqrt(8)
     exp_low: float  # exp is 0 below, infinite above
     exp_high: float
@@ -39,6 +39,7 @@ class _Format(NamedTuple):
     tanh_high: float  # tanh is 1 above
     erf_high: float  # erf is 1 above
     least_normal: float
+    exp_near: tuple[float, ...]
     tanh_near: tuple[float, ...]
     erf_near: tuple[float, ...]
     erf_far: tuple[float, ...]
@@ -46,7 +47,9 @@ class _Format(NamedTuple):
 
 _FORMATS: Final = {
     "float": _Format(
-        "i32", 23, 127, 1.5 * 2.0**23, 0.693359375, -2.12194440e-4, 7, 4, -104.0, 89.0, -18.0, 9.1, 4.0, 2.0**-126,
+        "i32", 23, 127, 1.5 * 2.0**23, 0.693359375, -2.12194440e-4, 8, 4, -104.0, 89.0, -18.0, 9.1, 4.0, 2.0**-126,
+        (1.0, 1.0, 0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.008368724025785923,
+         0.0013814583653584123),
         (0.9999999998587566, -0.33333329727072825, 0.1333318348206116, -0.05394476443423899, 0.021692117286787656,
          -0.008159732187779552, 0.002129004078816575),
         (1.128379165754646, -0.3761262593186315, 0.11283586292700871, -0.026853860394790586, 0.00518842104561112,
@@ -55,8 +58,11 @@ _FORMATS: Final = {
          0.0029465998323582013, -0.0001862638860974883),
     ),
     "double": _Format(
-        "i64", 52, 1023, 1.5 * 2.0**52, float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33"), 13,
+        "i64", 52, 1023, 1.5 * 2.0**52, float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33"), 14,
         10, -746.0, 710.0, -38.0, 20.0, 6.0, 2.0**-1022,
+        (1.0, 1.0, 0.5000000000000011, 0.16666666666666413, 0.04166666666652972, 0.008333333333493684,
+         0.0013888888943737177, 0.00019841269508454883, 2.480149299330163e-05, 2.7557584559022143e-06,
+         2.7630284878012286e-07, 2.500067462796063e-08),
         (1.0, -0.33333333333332626, 0.13333333333246564, -0.05396825392644737, 0.021869487493185708,
          -0.008863220132355026, 0.0035919833122305123, -0.0014549330212864533, 0.0005862422363036702,
          -0.00022843023853804292, 7.700676910932783e-05, -1.60111612579052e-05),
@@ -70,9 +76,33 @@ _FORMATS: Final = {
          4.91142667356628e-12),
     ),
 }  # fmt: skip
-"""The last three are polynomials' coefficients: in x**2 for tanh(x) / x on [0, 5/8] and erf(x) / x on [0, 1], in x for
--ln(1 - erf(x)) from 1 to `erf_high`. They are least squares fits in 60-digit arithmetic, reweighted until the largest
-relative error of tanh or erf was about least: at most 2**-29.6 for float32, 2**-56.5 for float64."""
+"""The last four are polynomials' coefficients: in x for exp(x) on |x| <= ln(2) / 2, in x**2 for tanh(x) / x on [0, 5/8]
+and erf(x) / x on [0, 1], in x for -ln(1 - erf(x)) from 1 to `erf_high`. They are least squares fits in more digits than
+their own, reweighted until the largest relative error of the function was about least. It is at most 2**-29.6 for
+float32 and 2**-56.5 for float64 with tanh and erf, 2**-28 and 2**-56.4 with exp, whose first two are held at 1."""
+
+
+class _Scalef(NamedTuple):
+    """An LLVM intrinsic that multiplies by powers of two."""
+
+    name: str
+    feature: str
+    mask: str
+    rounding_type: tuple[str, ...]
+    rounding: str  # as the CPU is set
+
+
+_SCALEF: Final = {
+    (kind, bits // width): _Scalef(
+        f"llvm.x86.avx512.mask.scalef.{short}.{bits}",
+        "avx512f" if bits == 512 else "avx512vl",
+        f"i{max(8, bits // width)}",
+        ("i32",) if bits == 512 else (),
+        ", i32 4" if bits == 512 else "",
+    )
+    for kind, short, width in (("float", "ps", 32), ("double", "pd", 64))
+    for bits in (128, 256, 512)
+}
 
 
 class _Math:
@@ -124,10 +154,10 @@ class _Math:
             x = code.select(code.compare("fcmp ogt", x, self.number(high)), self.number(high), x)
         return x
 
-    def nearest_integer(self, x: Value) -> tuple[Value, Value]:
-        """*x* rounded, as a float and as an integer; for a NaN the integer is anything."""
+    def nearest_integer(self, x: Value, factor: float = 1.0) -> tuple[Value, Value]:
+        """*x* times *factor*, rounded, as a float and as an integer; for a NaN the integer is anything."""
         magic = self.number(self.format.round_magic)
-        moved = self.add(x, magic)
+        moved = self.add(x, magic) if factor == 1 else self.multiply_add(x, self.number(factor), magic)
         integer = self.code.op("sub", self.bits(moved), self.bits_of(self.format.round_magic))
         return self.subtract(moved, magic), integer
 
@@ -142,31 +172,40 @@ class _Math:
         biased = self.code.op("add", exponent, self.integer(self.format.bias))
         return self.from_bits(self.code.op("shl", biased, self.integer(self.format.mantissa)))
 
-    def scaled(self, x: Value, exponent: Value) -> Value:
-        """x * 2**exponent in two steps, so that it overflows and underflows as late as it should."""
+    def scaled(self, x: Value, whole: Value, exponent: Value) -> Value:
+        """x * 2**exponent, rounded once, however small or large; *whole* is the exponent as a float.
+
+        One instruction on whole vectors of AVX-512. Elsewhere two steps, the first of which is exact.
+        """
+        own = _SCALEF.get((self.kind, x.lanes))
+        if own is not None and self.code.module.target.has(own.feature):
+            self.code.module.declare(own.name, x.type, [x.type, x.type, x.type, own.mask, *own.rounding_type])
+            values = ", ".join(f"{x.type} {value.text}" for value in (x, whole, x))
+            text = f"call {x.type} @{own.name}({values}, {own.mask} -1{own.rounding})"
+            return self.code.make(text, x.kind, x.lanes)
         half = self.code.op("ashr", exponent, self.integer(1))
         rest = self.code.op("sub", exponent, half)
         return self.multiply(self.multiply(x, self.power_of_two(half)), self.power_of_two(rest))
 
-    def without_ln2(self, x: Value) -> tuple[Value, Value]:
-        """r and n with x = r + n ln 2 and \\|r\\| <= ln(2) / 2."""
-        whole, n = self.nearest_integer(self.multiply(x, self.number(1 / math.log(2))))
+    def without_ln2(self, x: Value) -> tuple[Value, Value, Value]:
+        """r and n with x = r + n ln 2 and \\|r\\| <= ln(2) / 2; n as a float and as an integer."""
+        whole, n = self.nearest_integer(x, 1 / math.log(2))
         r = self.multiply_add(whole, self.number(-self.format.ln2_high), x)
-        return self.multiply_add(whole, self.number(-self.format.ln2_low), r), n
+        return self.multiply_add(whole, self.number(-self.format.ln2_low), r), whole, n
 
     def exp_small(self, r: Value) -> Value:
         """exp(r) for \\|r\\| <= ln(2) / 2."""
-        return self.polynomial(r, [1 / math.factorial(k) for k in range(self.format.exp_terms + 1)])
+        return self.polynomial(r, self.format.exp_near)
 
     def expm1_small(self, r: Value) -> Value:
         """exp(r) - 1 for \\|r\\| <= ln(2) / 2, accurate down to the least r."""
-        tail = self.polynomial(r, [1 / math.factorial(k) for k in range(2, self.format.exp_terms + 2)])
+        tail = self.polynomial(r, [1 / math.factorial(k) for k in range(2, self.format.expm1_terms + 1)])
         return self.multiply_add(self.multiply(r, r), tail, r)
 
     def exp(self, x: Value) -> Value:
         """Within 1 ulp, subnormal results as well; 1.25 on a CPU without fused multiply-add."""
-        r, n = self.without_ln2(self.held(x, self.format.exp_low, self.format.exp_high))
-        return self.scaled(self.exp_small(r), n)
+        r, whole, n = self.without_ln2(self.held(x, self.format.exp_low, self.format.exp_high))
+        return self.scaled(self.exp_small(r), whole, n)
 
     def exp2(self, x: Value) -> Value:
         """Within 1 ulp, or 1.25 as `exp`."""
@@ -174,12 +213,12 @@ class _Math:
         x = self.held(x, -limit - self.format.mantissa - 2, limit)
         whole, n = self.nearest_integer(x)
         r = self.multiply(self.subtract(x, whole), self.number(math.log(2)))
-        return self.scaled(self.exp_small(r), n)
+        return self.scaled(self.exp_small(r), whole, n)
 
     def expm1(self, x: Value) -> Value:
         """Within 2 ulp, near 0 as well."""
         x = self.held(x, self.format.expm1_low, self.format.exp_high)
-        r, n = self.without_ln2(x)
+        r, _, n = self.without_ln2(x)
         # 2**n (p + 1) - 1 by way of half of it, since 2**n itself may overflow where the result does not
         half = self.power_of_two(self.code.op("sub", n, self.integer(1)))
         small = self.expm1_small(r)
@@ -197,7 +236,7 @@ class _Math:
         """Within 1.5 ulp."""
         code = self.code
         size = self.held(code.intrinsic("fabs", x), None, self.format.tanh_high)
-        r, n = self.without_ln2(self.add(size, size))
+        r, _, n = self.without_ln2(self.add(size, size))
         power = self.multiply(self.exp_small(r), self.power_of_two(n))
         far = code.op("fdiv", self.number(2.0), self.add(power, self.number(1.0)))
         near = self.near_zero(size, self.format.tanh_near)
@@ -210,7 +249,7 @@ class _Math:
         size = self.held(code.intrinsic("fabs", x), None, format.erf_high)
         near = self.near_zero(size, format.erf_near)
         minus = self.polynomial(size, [-c for c in format.erf_far])
-        r, n = self.without_ln2(minus)
+        r, _, n = self.without_ln2(minus)
         far = self.subtract(self.number(1.0), self.multiply(self.exp_small(r), self.power_of_two(n)))
         result = code.select(code.compare("fcmp olt", size, self.number(1.0)), near, far)
         return code.intrinsic("copysign", result, x)
