@@ -24,6 +24,7 @@ from flashsched.errors import (
 )
 from flashsched.functions import add, conv2d, matmul, relu
 from flashsched.hw import DeviceSpec, Prediction, devices
+from flashsched.nn_functions import layernorm, rmsnorm, softmax
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
@@ -61,6 +62,7 @@ __all__ = [
     "create_schedule",
     "devices",
     "intrinsic",
+    "layernorm",
     "load",
     "lower",
     "matmul",
@@ -70,8 +72,10 @@ __all__ = [
     "read_log",
     "relu",
     "remember_llvm",
+    "rmsnorm",
     "set_num_threads",
     "simulate",
+    "softmax",
     "te",
     "tune",
 ]

@@ -23,7 +23,7 @@ from flashsched.errors import KernelError, LogError, NoRecordError
 if TYPE_CHECKING:
     from flashsched.codegen.kernel import Kernel
 
-__all__ = ["add", "clear_kernels", "conv2d", "kernel_for", "log_files", "matmul", "relu"]
+__all__ = ["add", "as_arrays", "clear_kernels", "conv2d", "kernel_for", "log_files", "matmul", "relu"]
 
 Array = NDArray[Any]
 
@@ -44,13 +44,13 @@ def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out:
     Raises:
         KernelError: the arrays do not fit together.
     """
-    x, y = _arrays("matmul", a=a, b=b)
+    x, y = as_arrays("matmul", a=a, b=b)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
         raise KernelError(f"matmul takes shapes (M, K) and (K, N), and got {x.shape} and {y.shape}")
     options: dict[str, Any] = {"activation": activation}
     inputs = [x, y]
     if bias is not None:
-        (v,) = _arrays("matmul", bias=bias)
+        (v,) = as_arrays("matmul", bias=bias)
         if v.shape != (y.shape[1],):
             raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {y.shape[1]} columns")
         options["bias"] = True
@@ -64,7 +64,7 @@ def add(x: Any, y: Any, out: Any = None) -> Array:
     Raises:
         KernelError: the shapes or dtypes differ.
     """
-    a, b = _arrays("add", x=x, y=y)
+    a, b = as_arrays("add", x=x, y=y)
     if a.shape != b.shape:
         raise KernelError(f"add takes two arrays of one shape, and got {a.shape} and {b.shape}")
     return _by_rows("add", [a, b], out)
@@ -72,7 +72,7 @@ def add(x: Any, y: Any, out: Any = None) -> Array:
 
 def relu(x: Any, out: Any = None) -> Array:
     """``max(x, 0)``; NaN stays NaN."""
-    return _by_rows("relu", list(_arrays("relu", x=x)), out)
+    return _by_rows("relu", list(as_arrays("relu", x=x)), out)
 
 
 def conv2d(
@@ -104,7 +104,7 @@ def conv2d(
     """
     if layout != "NCHW":
         raise KernelError(f"conv2d takes layout 'NCHW', not {layout!r}", hint="transpose: x.transpose(0, 3, 1, 2)")
-    a, b = _arrays("conv2d", x=x, w=w)
+    a, b = as_arrays("conv2d", x=x, w=w)
     if a.ndim != 4 or b.ndim != 4 or b.shape[2] != b.shape[3] or a.shape[1] != b.shape[1] * groups:
         raise KernelError(
             f"conv2d takes shapes (N, C, H, W) and (O, C / groups, KH, KH), and got {a.shape} and {b.shape} "
@@ -112,12 +112,17 @@ def conv2d(
         )
     inputs, options = [a, b], {"groups": groups, "dilation": dilation}
     if bias is not None:
-        inputs += _arrays("conv2d", bias=bias)
+        inputs += as_arrays("conv2d", bias=bias)
         options["bias"] = True
     return _run("conv2d", (*a.shape, b.shape[0], b.shape[2], stride, padding), options, inputs, out)
 
 
-def _arrays(function: str, **given: Any) -> tuple[Array, ...]:
+def as_arrays(function: str, **given: Any) -> tuple[Array, ...]:
+    """What a *function* was *given*, by name, as arrays of one dtype; memory of other libraries is borrowed.
+
+    Raises:
+        KernelError: something is no array in this machine's memory, or dtypes differ.
+    """
     from flashsched.codegen.arrays import borrow
 
     arrays = []
@@ -141,7 +146,7 @@ def _by_rows(op: str, arrays: list[Array], out: Any) -> Array:
     flat = [array.reshape(rows) for array in arrays]
     if out is None:
         return _run(op, rows, {}, flat, None).reshape(shape)
-    (target,) = _arrays(op, out=out)
+    (target,) = as_arrays(op, out=out)
     if target.shape != shape:
         raise KernelError(f"{op}: out has shape {target.shape}, and the result has {shape}")
     view = target.reshape(rows)

@@ -27,6 +27,7 @@ FLOORS = {
     "testing": 4,  # random graphs and schedules, for tests and fuzzing
     "tune": 5,
     "functions": 6,
+    "nn_functions": 6,
     "graph": 6,
     "bench": 7,
     "api": 7,
@@ -35,7 +36,12 @@ FLOORS = {
     "__init__": 8,  # the front door: shows what `import flashsched as fs` offers
     "__main__": 8,
 }
-NEIGHBOURS = {("cli", "api"), ("cli", "bench"), ("compat", "api")}  # the only imports allowed along a floor
+NEIGHBOURS = {
+    ("cli", "api"),
+    ("cli", "bench"),
+    ("compat", "api"),
+    ("nn_functions", "functions"),
+}  # the only imports allowed along a floor
 # The one import that goes up: people write `te.create_schedule`, so te hands it on when it is asked for, and only then.
 UPWARD = {("te/__init__.py", "flashsched.schedule")}
 

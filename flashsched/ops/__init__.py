@@ -5,6 +5,21 @@ from __future__ import annotations
 from flashsched.ops.conv2d import conv2d
 from flashsched.ops.elementwise import add, relu
 from flashsched.ops.matmul import matmul
+from flashsched.ops.norm import layernorm, rmsnorm
 from flashsched.ops.operator import OPERATORS, Operator, find_operator, operator, register
+from flashsched.ops.softmax import softmax
 
-__all__ = ["OPERATORS", "Operator", "add", "conv2d", "find_operator", "matmul", "operator", "register", "relu"]
+__all__ = [
+    "OPERATORS",
+    "Operator",
+    "add",
+    "conv2d",
+    "find_operator",
+    "layernorm",
+    "matmul",
+    "operator",
+    "register",
+    "relu",
+    "rmsnorm",
+    "softmax",
+]

@@ -1,0 +1,102 @@
+"""More of the NumPy-like face: softmax, normalization and their like, on the last axis of arrays of any rank.
+
+They find their kernels as `flashsched.functions` does. An array of more than two dimensions is seen as rows.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.errors import KernelError
+from flashsched.functions import as_arrays, kernel_for
+
+__all__ = ["layernorm", "rmsnorm", "softmax"]
+
+Array = NDArray[Any]
+
+
+def softmax(x: Any, axis: int = -1, out: Any = None) -> Array:
+    """``exp(x)`` divided by its sum over *axis*, as it is computed safely: with the largest x taken away first.
+
+    A row with a NaN or an infinity above 0 becomes NaN, and so does a row of nothing but infinities below 0.
+
+    Args:
+        x: of any rank from 1 up; float32, float64, float16 or bfloat16 (computed in float32).
+        axis: any axis; the last one needs no copies.
+        out: the array to fill, of x's shape; a fresh one by default.
+
+    Raises:
+        KernelError: *x* has no such axis, or *out* another shape.
+    """
+    (a,) = as_arrays("softmax", x=x)
+    place = _axis("softmax", a, axis)
+    if place == a.ndim - 1:
+        return _on_rows("softmax", a, [], {}, out)
+    moved = np.moveaxis(_on_rows("softmax", np.moveaxis(a, place, -1), [], {}, None), -1, place)
+    return np.ascontiguousarray(moved) if out is None else _copied("softmax", moved, out)
+
+
+def layernorm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5, out: Any = None) -> Array:
+    """``(x - mean) / sqrt(variance + eps) * gamma + beta`` over the last axis, with the biased variance.
+
+    Args:
+        x: of any rank from 1 up.
+        gamma: shape (N,), N being the last of x's.
+        beta: shape (N,).
+        eps: what keeps a constant row finite.
+        out: the array to fill, of x's shape; a fresh one by default.
+
+    Raises:
+        KernelError: the arrays do not fit together.
+    """
+    a, g, b = as_arrays("layernorm", x=x, gamma=gamma, beta=beta)
+    _require_weights("layernorm", a, gamma=g, beta=b)
+    return _on_rows("layernorm", a, [g, b], {"eps": float(eps)}, out)
+
+
+def rmsnorm(x: Any, gamma: Any, eps: float = 1e-5, out: Any = None) -> Array:
+    """``x / sqrt(mean(x**2) + eps) * gamma`` over the last axis; arguments as in `layernorm`."""
+    a, g = as_arrays("rmsnorm", x=x, gamma=gamma)
+    _require_weights("rmsnorm", a, gamma=g)
+    return _on_rows("rmsnorm", a, [g], {"eps": float(eps)}, out)
+
+
+def _axis(function: str, x: Array, axis: int) -> int:
+    if not -x.ndim <= axis < x.ndim:
+        raise KernelError(f"{function}: axis {axis} is none of an array of shape {x.shape}")
+    return axis % x.ndim
+
+
+def _require_weights(function: str, x: Array, **weights: Array) -> None:
+    _axis(function, x, -1)
+    for name, weight in weights.items():
+        if weight.shape != x.shape[-1:]:
+            raise KernelError(f"{function}: {name} has shape {weight.shape}, and the rows of x have {x.shape[-1]}")
+
+
+def _on_rows(op: str, x: Array, others: list[Array], options: dict[str, Any], out: Any) -> Array:
+    """*op* of *x* as rows of its last axis, and of *others* as they are."""
+    rows = prod(x.shape[:-1]), x.shape[-1]
+    kernel = kernel_for(op, rows, str(x.dtype), tuple(options.items()))
+    flat = x.reshape(rows)
+    if out is None:
+        made: Array = kernel(flat, *others)
+        return made.reshape(x.shape)
+    (target,) = as_arrays(op, out=out)
+    view = target.reshape(rows) if target.shape == x.shape else target
+    if view.shape == rows and np.may_share_memory(view, target):
+        kernel(flat, *others, view)
+        return target
+    return _copied(op, kernel(flat, *others).reshape(x.shape), target)
+
+
+def _copied(op: str, result: Array, out: Any) -> Array:
+    (target,) = as_arrays(op, out=out)
+    if target.shape != result.shape:
+        raise KernelError(f"{op}: out has shape {target.shape}, and the result has {result.shape}")
+    target[...] = result
+    return target
