@@ -53,7 +53,11 @@ DOORS = {
     "pandas": "tune/report.py",
     "click": "cli/",
     "distributed": "tune/fleet.py",
-    "torch": "bench/peers.py",
+    "jax": "bench/peers/jax.py",
+    "onnx": "bench/peers/onnxruntime.py",
+    "onnxruntime": "bench/peers/onnxruntime.py",
+    "openvino": "bench/peers/openvino.py",
+    "torch": "bench/peers/torch.py",
     "hypothesis": "testing/",
 }
 EVERYWHERE = {"numpy", "ml_dtypes", "platformdirs"}

@@ -1,90 +1,108 @@
-"""Running the peers in turns: every round asks each for one sample, so that what slows the machine slows them all."""
+"""Running the peers in turns: every round asks each for one sample, so that what slows the machine slows them all.
+
+While one works, the others are stopped where the system can do that: the idle threads of many libraries go on spinning
+for a while, on the cores of whoever comes next.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import statistics
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flashsched.bench.cases import Case
-from flashsched.bench.peers import Peer
+import numpy as np
 
-__all__ = ["CaseResult", "run_cases"]
+from flashsched.bench.cases import Case
+from flashsched.bench.cores import bound_to
+from flashsched.bench.peers import Peer
+from flashsched.bench.results import CaseResult
+
+__all__ = ["run_cases"]
 
 _THREADS = (
     "FLASHSCHED_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "NPROC", "TVM_NUM_THREADS", "HL_NUM_THREADS",
 )  # fmt: skip
-
-
-_SETTLE_S = 0.2  # between samples: a BLAS's idle threads spin for some 100 ms, on the cores of whoever comes next
-
-
-@dataclass
-class CaseResult:
-    """What one case took.
-
-    Attributes:
-        case: what was computed.
-        flops: arithmetic operations of one call.
-        bytes: bytes that a call must move at least.
-        seconds: for each peer its samples, seconds per call, one a round.
-        errors: for each peer its largest error over what was allowed there.
-        notes: for each peer that gave no times, why.
-    """
-
-    case: Case
-    flops: int
-    bytes: int
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    errors: dict[str, float] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def median(self, peer: str) -> float:
-        """The median of a peer's samples, seconds per call."""
-        return statistics.median(self.seconds[peer])
-
-    def ratio(self, peer: str, ours: str = "flashsched") -> float:
-        """How many times faster *ours* is than *peer*: the median over rounds of the quotient."""
-        pairs = zip(self.seconds[peer], self.seconds[ours], strict=True)
-        return statistics.median(theirs / mine for theirs, mine in pairs)
+_STOPS = hasattr(signal, "SIGSTOP") and os.name == "posix"
+_SETTLE_S = 0.2  # before a sample where processes cannot be stopped: a BLAS's idle threads spin for some 100 ms
+_PATIENCE_S = 180.0  # for one answer
 
 
 class _Process:
-    """A peer's process."""
+    """A peer's process, started when it is first asked, and again after it died."""
 
     def __init__(self, peer: Peer, threads: int) -> None:
-        env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), **peer.env}
         self.name = peer.name
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "flashsched.bench.process", peer.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=env,
-        )
+        self._env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), **peer.env}
+        self._threads = threads
+        self._process: subprocess.Popen[str] | None = None
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to *request*; ``{"failed": ...}`` where the process is gone."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except OSError:
-            line = ""
+        """The answer to *request*; ``{"failed": ...}`` where the process ended or gave none in time."""
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = ""
+        self._signal("SIGCONT")
+        with contextlib.suppress(OSError):
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            if os.name == "posix" and not select.select([process.stdout], [], [], _PATIENCE_S)[0]:
+                self._end(kill=True)
+                return {"failed": f"no answer in {_PATIENCE_S:g} s"}
+            line = process.stdout.readline()
         if not line:
-            return {"failed": f"its process ended with {self._process.wait()}"}
+            code = process.wait()
+            self._end()
+            return {"failed": f"its process ended with {code}"}
+        self._signal("SIGSTOP")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            with bound_to(self._threads):
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "flashsched.bench.process", self.name, str(self._threads)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    env=self._env,
+                )
+        return self._process
+
+    def _signal(self, name: str) -> None:
+        if _STOPS and self._process is not None:
+            self._process.send_signal(getattr(signal, name))
+
+    def _end(self, kill: bool = False) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if _STOPS and process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.stdout.close()
+        try:
+            process.wait(0 if kill else 5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def __enter__(self) -> _Process:
         return self
@@ -92,26 +110,13 @@ class _Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._end()
 
 
 def run_cases(
-    cases: Sequence[Case],
-    peers: Sequence[Peer],
-    threads: int,
-    rounds: int = 11,
-    sample_s: float = 0.02,
-    on_case: Callable[[CaseResult], None] | None = None,
-) -> list[CaseResult]:
-    """Measure *cases* with each of *peers* on *threads* threads, in interleaved rounds.
+    cases: Sequence[Case], peers: Sequence[Peer], threads: int, rounds: int = 11, sample_s: float = 0.02
+) -> Iterator[CaseResult]:
+    """Measure *cases* with each of *peers* on *threads* threads, in interleaved rounds; each case as it is done.
 
     Args:
         cases: what is computed.
@@ -119,31 +124,17 @@ def run_cases(
         threads: how many threads each may use.
         rounds: samples a peer gives for a case; the order of peers turns from round to round.
         sample_s: about how long a sample takes.
-        on_case: called when a case is done.
     """
-    return list(_run(cases, peers, threads, rounds, sample_s, on_case))
-
-
-def _run(
-    cases: Sequence[Case],
-    peers: Sequence[Peer],
-    threads: int,
-    rounds: int,
-    sample_s: float,
-    on_case: Callable[[CaseResult], None] | None,
-) -> Iterator[CaseResult]:
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         running = [stack.enter_context(_Process(peer, threads)) for peer in peers]
         for case in cases:
-            task = case.task()
-            result = CaseResult(case, task.flops, task.bytes)
-            ready = [process for process in running if _prepared(process, case, result)]
+            result = CaseResult(case)
+            ready = _prepared(running, case, result)
             for turn in range(rounds):
                 shift = turn % max(len(ready), 1)
                 for process in (*ready[shift:], *ready[:shift]):
-                    time.sleep(_SETTLE_S)
+                    if not _STOPS:
+                        time.sleep(_SETTLE_S)
                     answer = process.ask({"sample": sample_s})
                     if "seconds" in answer:
                         result.seconds.setdefault(process.name, []).append(answer["seconds"])
@@ -151,18 +142,30 @@ def _run(
                         result.notes[process.name] = answer.get("failed", "")
                         result.seconds.pop(process.name, None)
                         ready = [other for other in ready if other is not process]
-            if on_case is not None:
-                on_case(result)
+            for process in ready:
+                process.ask({"forget": True})
             yield result
 
 
-def _prepared(process: _Process, case: Case, result: CaseResult) -> bool:
-    answer = process.ask({"prepare": case.to_json()})
-    if "ok" not in answer:
-        result.notes[process.name] = answer.get("skipped") or answer.get("failed", "")
-        return False
-    if not answer["ok"]:
-        result.notes[process.name] = f"wrong: off by {answer['max_error']:.3g}, allowed {answer['tolerance']:.3g}"
-        return False
-    result.errors[process.name] = answer["max_error"] / answer["tolerance"] if answer["tolerance"] else 0.0
-    return True
+def _prepared(running: Sequence[_Process], case: Case, result: CaseResult) -> list[_Process]:
+    """Those that can do *case*, and do it right; the others get a note. All are given the same arrays."""
+    ready = []
+    with tempfile.TemporaryDirectory(prefix="flashsched-bench-") as folder:
+        _write(case, Path(folder))
+        for process in running:
+            answer = process.ask({"prepare": case.to_json(), "folder": folder})
+            if "way" in answer:
+                result.ways[process.name] = answer["way"]
+                result.errors[process.name] = answer["error"]
+                ready.append(process)
+            else:
+                result.notes[process.name] = answer.get("skipped") or answer.get("failed", "")
+    return ready
+
+
+def _write(case: Case, folder: Path) -> None:
+    """The inputs, as they lie in memory, and the exact result."""
+    inputs = case.inputs()
+    for index, array in enumerate(inputs):
+        np.save(folder / f"i{index}.npy", array.swapaxes(-1, -2) if index in case.transposed else array)
+    np.save(folder / "exact.npy", case.exact(inputs))

@@ -1,96 +1,122 @@
-"""Benchmark results as text and as JSON: times, rates, ratios, and the share of what the machine can do."""
+"""Results as text for a terminal, and as a Markdown table that a document holds between two marks."""
 
 from __future__ import annotations
 
-import math
+import re
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-from flashsched.bench.rounds import CaseResult
-from flashsched.hw import Measured
+from flashsched.bench.results import OURS, CaseResult, Results
 
-__all__ = ["limit_s", "summary", "to_json", "to_text"]
+__all__ = ["summary", "tables_of", "to_markdown", "to_text", "update"]
 
-
-def limit_s(result: CaseResult, machine: Measured, threads: int) -> float:
-    """Seconds that the machine needs at least: its measured FMA peak or memory bandwidth, whichever binds."""
-    dtype = result.case.dtype if result.case.dtype in machine.fma_flops else "float32"
-    several = threads > 1
-    peak = (machine.fma_flops_all if several else machine.fma_flops)[dtype]
-    bandwidth = (machine.bandwidth_all if several else machine.bandwidth).get("dram", math.inf)
-    fits_in_cache = result.bytes < 2**24  # small arrays stay in the caches between calls
-    return max(result.flops / peak, 0.0 if fits_in_cache else result.bytes / bandwidth)
+_MARKED = re.compile(r"(?P<open><!-- bench: (?P<file>\S+) -->\n)(?P<table>.*?)(?P<close><!-- /bench -->)", re.DOTALL)
 
 
-def to_text(results: Sequence[CaseResult], machine: Measured, threads: int) -> str:
-    """A table: one line a case; GFLOP/s (or GB/s) for each peer, our ratio to it, and our share of the limit."""
-    peers = list(dict.fromkeys(peer for result in results for peer in (*result.seconds, *result.notes)))
-    others = [peer for peer in peers if peer != "flashsched"]
-    head = ["case", "unit", "flashsched", "of limit", *(f"{peer} (ratio)" for peer in others)]
+def to_text(results: Results) -> str:
+    """A table, one line a case: our rate, its share of the limit, the best of the others, the ratio, all rates."""
+    others = [peer for peer in results.peers if peer != OURS]
+    head = ["case", "unit", OURS, "of limit", "by", "best other", "ratio", *others]
     rows = [head]
-    for result in results:
-        moves = result.flops < 2 * result.bytes
-        work, unit = (result.bytes, "GB/s") if moves else (result.flops, "GFLOP/s")
-        row = [result.case.name, unit]
-        if "flashsched" in result.seconds:
-            ours = result.median("flashsched")
-            row += [f"{work / ours / 1e9:.1f}", f"{100 * limit_s(result, machine, threads) / ours:.0f}%"]
-        else:
-            row += [result.notes.get("flashsched", "-"), ""]
-        for peer in others:
-            if peer in result.seconds and "flashsched" in result.seconds:
-                row.append(f"{work / result.median(peer) / 1e9:.1f} ({result.ratio(peer):.2f}x)")
-            else:
-                row.append("-")
-        rows.append(row)
+    for result in results.cases:
+        limit = results.machine.limit(result.case)
+        ours = OURS in result.seconds
+        best = result.best
+        rows.append([
+            result.case.name,
+            result.unit,
+            f"{result.rate(OURS):.1f}" if ours else "-",
+            f"{100 * limit.seconds / result.median(OURS):.0f}%" if ours else "",
+            limit.binding,
+            best or "-",
+            f"{result.ratio(best):.2f}x" if ours and best else "-",
+            *(f"{result.rate(peer):.1f}" if peer in result.seconds else "-" for peer in others),
+        ])  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, "", *summary(results, others)])
+    said = [f"{r.case.name}: {peer}: {note}" for r in results.cases for peer, note in r.notes.items()]
+    return "\n".join([results.machine.text(), "", *lines, "", *said, *([""] if said else []), *summary(results)])
 
 
-def summary(results: Sequence[CaseResult], others: Sequence[str]) -> list[str]:
-    """The geometric mean of our ratio to each peer, and to the best peer of each case."""
+def _compared(results: Results) -> list[CaseResult]:
+    return [result for result in results.cases if OURS in result.seconds and result.best]
+
+
+def summary(results: Results) -> list[str]:
+    """The geometric mean of our ratio to each peer and to the best of each case, and the worst case."""
     lines = []
-    for peer in others:
-        ratios = [r.ratio(peer) for r in results if peer in r.seconds and "flashsched" in r.seconds]
-        if ratios:
-            lines.append(f"vs {peer}: {statistics.geometric_mean(ratios):.2f}x over {len(ratios)} cases")
-    best = [
-        min(r.ratio(peer) for peer in others if peer in r.seconds)
-        for r in results
-        if "flashsched" in r.seconds and any(peer in r.seconds for peer in others)
-    ]
-    if best and len(others) > 1:
-        lines.append(f"vs the best peer of each case: {statistics.geometric_mean(best):.2f}x, lowest {min(best):.2f}x")
-    return lines
+    for peer in results.peers:
+        ratios = [r.ratio(peer) for r in results.cases if peer in r.seconds and OURS in r.seconds]
+        if ratios and peer != OURS:
+            lines.append(f"vs {peer}: {statistics.geometric_mean(ratios):.2f}x over {_cases(len(ratios))}")
+    return [*lines, *([f"vs {_best_text(results)}"] if _compared(results) else [])]
 
 
-def to_json(results: Sequence[CaseResult], machine: Measured, threads: int) -> dict[str, Any]:
-    """Everything as JSON values."""
-    return {
-        "threads": threads,
-        "machine": {
-            "fma_flops": machine.fma_flops_all if threads > 1 else machine.fma_flops,
-            "bandwidth": machine.bandwidth_all if threads > 1 else machine.bandwidth,
-            "cores": machine.cores,
-        },
-        "cases": [
-            {
-                **result.case.to_json(),
-                "flops": result.flops,
-                "bytes": result.bytes,
-                "limit_s": limit_s(result, machine, threads),
-                "median_s": {peer: result.median(peer) for peer in result.seconds},
-                "seconds": result.seconds,
-                "ratio": {
-                    peer: result.ratio(peer)
-                    for peer in result.seconds
-                    if peer != "flashsched" and "flashsched" in result.seconds
-                },
-                "notes": result.notes,
-            }
-            for result in results
-        ],
-    }
+def _cases(count: int) -> str:
+    return f"{count} case{'s' * (count != 1)}"
+
+
+def _best_text(results: Results) -> str:
+    """``the best of each case: 1.10x over 3 cases, at worst 0.95x (relu-4096x4096, onnxruntime)``."""
+    ratios = {r.case.name: (r.ratio(r.best), r.best) for r in _compared(results) if r.best}
+    worst = min(ratios, key=lambda name: ratios[name][0])
+    mean = statistics.geometric_mean(ratio for ratio, _ in ratios.values())
+    ratio, peer = ratios[worst]
+    return f"the best of each case: {mean:.2f}x over {_cases(len(ratios))}, at worst {ratio:.2f}x ({worst}, {peer})"
+
+
+def to_markdown(results: Results) -> str:
+    """A Markdown table, the fastest of each case in bold, and below it machine, versions and means."""
+    from flashsched.bench.peers import PEERS
+
+    peers = results.peers
+    head = ["Case", "", *(PEERS[peer].title for peer in peers), "of the limit", "to the best other"]
+    lines = [_row(head), _row(["---", "---", *["---:"] * (len(head) - 2)])]
+    for result in results.cases:
+        fastest = min(result.seconds, key=result.median, default=None)
+        rates = [_number(result.rate(peer)) if peer in result.seconds else "–" for peer in peers]
+        bold = [f"**{rate}**" if peer == fastest else rate for rate, peer in zip(rates, peers, strict=True)]
+        share = ratio = "–"
+        if OURS in result.seconds:
+            share = f"{100 * results.machine.limit(result.case).seconds / result.median(OURS):.0f}%"
+            ratio = f"{result.ratio(result.best):.2f}×" if result.best else "–"
+        lines.append(_row([result.case.name, result.unit, *bold, share, ratio]))
+    versions = ", ".join(f"{name} {version}" for name, version in results.machine.versions.items())
+    told = [f"{results.machine.text()}; {results.date[:10]}{f'; {versions}' if versions else ''}."]
+    if _compared(results):
+        text = _best_text(results).replace("x over", "× over").replace("x (", "× (")
+        told.append(f"Against {text}.")
+    return "\n".join([*lines, "", *told, ""])
+
+
+def _number(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def tables_of(page: Path) -> list[tuple[str, str]]:
+    """The tables that *page* holds between marks: the file that each comes from, and what stands there.
+
+    A mark is a line ``<!-- bench: FILE -->``, FILE as seen from the page's folder; ``<!-- /bench -->`` ends the table.
+    """
+    return [(found["file"], found["table"]) for found in _MARKED.finditer(page.read_text(encoding="utf-8"))]
+
+
+def update(page: Path) -> int:
+    """Write the tables of *page* anew from their files, and return how many there are.
+
+    Raises:
+        LogError: a file can't be read, or holds no results.
+    """
+
+    def anew(found: re.Match[str]) -> str:
+        return f"{found['open']}{to_markdown(Results.read(page.parent / found['file']))}{found['close']}"
+
+    text, count = _MARKED.subn(anew, page.read_text(encoding="utf-8"))
+    page.write_text(text, encoding="utf-8")
+    return count

@@ -2,71 +2,123 @@
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from flashsched.cli.run import say, tell, usage
+from flashsched.cli.run import CommandError, say, tell, usage
 
 if TYPE_CHECKING:
-    from flashsched.bench.rounds import CaseResult
+    from flashsched.bench.results import Results
 
 __all__ = ["bench"]
 
 
+_NEW = click.Path(dir_okay=False, path_type=Path)
+_OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
 @click.command(short_help="Time kernels beside other libraries.")
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
+@click.option("--set", "group", default="table", metavar="NAME", help="table, wide or all.  [default: table]")
 @click.option("--vs", metavar="NAME,...", help="The other libraries.  [default: all that are installed]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="For each of them.  [default: all cores]")
 @click.option("--rounds", type=click.IntRange(min=3), default=11, metavar="N", help="Samples of each, taken in turns.")
+@click.option("--save", type=_NEW, metavar="FILE", help="Keep the results, as JSON.")
+@click.option("--from", "source", type=_OLD, metavar="FILE",
+              help="Show results that were kept; measure nothing.")  # fmt: skip
+@click.option("--page", type=_OLD, metavar="FILE",
+              help="Write a document's tables anew from their files.")  # fmt: skip
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
 @click.option("--list", "list_cases", is_flag=True, help="List the cases and the libraries, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def bench(
     cases: tuple[str, ...],
+    group: str,
     vs: str | None,
     threads: int | None,
     rounds: int,
+    save: Path | None,
+    source: Path | None,
+    page: Path | None,
+    markdown: bool,
     as_json: bool,
     list_cases: bool,
     quiet: bool,
 ) -> None:
     """Time our kernels beside other libraries, each in a process of its own, round by round in turns.
 
-    CASE is a name or a pattern (`matmul-*`); all cases by default. Our kernels come from the logs that the functions
-    use (./tuning_logs, $FLASHSCHED_LOGS), or are the templates' first choice where nothing was tuned. Results are
-    checked against float64, rates are medians, and a ratio is the median over rounds of theirs / ours.
+    CASE is a name, a pattern (`matmul-*`) or an operator, of any set; a whole set by default. Our kernels come from the
+    logs that the functions use (./tuning_logs, $FLASHSCHED_LOGS), or are the templates' first choice where nothing was
+    tuned. Each library does a case in its own best way: several are tried, the fastest that is right counts. Results
+    are checked against float64, rates are medians, and a ratio is the median over rounds of theirs / ours. The limit is
+    the FMA peak or the bandwidth of the memory that holds the arrays, whichever binds, as measured before the run.
+
+    A document's table stands between the lines `<!-- bench: FILE -->` and `<!-- /bench -->`.
 
     \b
     Examples:
-      flashsched bench matmul-512 matmul-1024 --vs numpy
-      flashsched bench 'matmul-*' --threads 1 --rounds 21 --json
+      flashsched bench matmul-512 matmul-1024 --vs numpy,torch
+      flashsched bench --set all --threads 1 --save 1-thread.json
+      flashsched bench --from 1-thread.json --markdown
+      flashsched bench --page README.md
     """
-    from flashsched.bench.cases import CASES, find_cases
-    from flashsched.bench.peers import PEERS, find_peers
-    from flashsched.bench.rounds import run_cases
-    from flashsched.bench.table import to_json, to_text
-    from flashsched.codegen.probe import measured
-    from flashsched.codegen.threads import num_threads
+    from flashsched.bench.results import Results
+    from flashsched.bench.table import to_markdown, to_text, update
 
     if list_cases:
-        tell("\n".join(["cases", *(f"  {case.name}" for case in CASES)]))
-        tell("\n".join(["peers", *(f"  {p.name}{'' if p.installed else ' (not installed)'}" for p in PEERS.values())]))
+        tell(_listed())
         return
+    if page is not None:
+        if not (count := update(page)):
+            raise CommandError(f"error: {page} has no line <!-- bench: FILE -->", 2)
+        say(f"{page}: {count} table{'s' * (count != 1)}")
+        return
+    results = Results.read(source) if source else _measured(cases, group, vs, threads, rounds, quiet)
+    if save is not None:
+        save.write_text(results.to_json() + "\n", encoding="utf-8")
+    if as_json:
+        tell(results.to_json())
+    else:
+        tell(to_markdown(results) if markdown else to_text(results))
+
+
+def _listed() -> str:
+    from flashsched.bench.cases import SETS
+    from flashsched.bench.peers import PEERS
+
+    lines = []
+    for name in ("table", "wide"):
+        lines += [f"cases: {name}", *(f"  {case.name}" for case in SETS[name])]
+    lines += ["peers", *(f"  {p.name}{'' if p.installed else ' (not installed)'}" for p in PEERS.values())]
+    return "\n".join(lines)
+
+
+def _measured(
+    cases: tuple[str, ...], group: str, vs: str | None, threads: int | None, rounds: int, quiet: bool
+) -> Results:
+    from flashsched.bench.cases import find_cases
+    from flashsched.bench.machine import describe
+    from flashsched.bench.peers import find_peers
+    from flashsched.bench.results import CaseResult, Results
+    from flashsched.bench.rounds import run_cases
+    from flashsched.codegen.probe import measure
+    from flashsched.codegen.threads import num_threads
+    from flashsched.hw import probe_host
+
     with usage():
-        chosen = find_cases(cases)
+        chosen = find_cases(cases, group)
         peers = find_peers([name.strip() for name in vs.split(",") if name.strip()] if vs else [])
     used = threads or num_threads()
-    machine = measured()
-
-    def done(result: CaseResult) -> None:
+    machine = describe(probe_host(), measure(), used, peers)
+    done: list[CaseResult] = []
+    for number, result in enumerate(run_cases(chosen, peers, used, rounds), 1):
+        done.append(result)
         if not quiet:
-            say(f"{result.case.name}: done")
-
-    results = run_cases(chosen, peers, used, rounds, on_case=done)
-    if as_json:
-        tell(json.dumps(to_json(results, machine, used), allow_nan=False, indent=1))
-    else:
-        tell(f"{used} thread(s) each, medians of {rounds} interleaved rounds\n")
-        tell(to_text(results, machine, used))
+            ours = result.seconds.get("flashsched")
+            ratio = f"{result.ratio(result.best):.2f}x of {result.best}" if ours and result.best else "not compared"
+            say(f"[{number}/{len(chosen)}] {result.case.name}: {ratio}")
+    return Results(done, machine, datetime.now(UTC).isoformat(timespec="seconds"))
