@@ -337,12 +337,10 @@ class _Writer(ExprWriter):
         """The numbers of the (buffer, loop) pairs in which an access here must be compared with other turns'."""
         if buffer not in self.depth:
             raise LoweringError(f"{buffer.name} is used outside the memory made for it")
-        around = self.path[self.depth[buffer] :]
-        together = storing and any(loop.cooperative for loop in self.path)
+        together = self.sharers() if storing else []
         found = []
-        for loop in around:
-            shared_out = together and loop.node.kind.is_thread and not loop.cooperative
-            meets = shared_out or buffer.name in loop.combines
+        for n, loop in enumerate(self.path[self.depth[buffer] :], self.depth[buffer]):
+            meets = n in together or buffer.name in loop.combines
             if loop.number >= 0 and not meets and buffer in self.stored[loop.node.var]:
                 tag = (buffer, loop.number)
                 if tag not in self.out.tags:
@@ -399,12 +397,17 @@ class _Writer(ExprWriter):
             self.accesses[key] = self.define("write", [*lines, f"m[{slot}][e] = x"], parameters)
         return self.accesses[key]
 
+    def sharers(self) -> list[int]:
+        """The places in the path of the loops over threads that share the turns of a cooperative loop further in."""
+        last = max((n for n, loop in enumerate(self.path) if loop.cooperative), default=0)
+        return [n for n in range(last) if self.path[n].node.kind.is_thread and not self.path[n].cooperative]
+
     def sharing(self, buffer: Buffer) -> list[int]:
         """The loops over threads that share out a store here, which stands in a cooperative loop."""
         inner = [n for n, loop in enumerate(self.path) if loop.cooperative]
         if not inner or self.depth[buffer] > inner[-1]:
             return []
-        threads = [n for n, loop in enumerate(self.path) if loop.node.kind.is_thread and not loop.cooperative]
+        threads = self.sharers()
         if any(n < self.depth[buffer] for n in threads):
             raise LoweringError(
                 f"the cooperative loop {self.path[inner[-1]].node.var.name!r} stores to {buffer.name}, and each thread "

@@ -5,19 +5,27 @@ bound loops along. So the whole nest is looked at after each step, where it has 
 
 A thread axis may run over a reduction: each thread then has a part of what is combined, and the parts are combined
 into the element once, in any order. What that means is the loop run turn by turn, as for every reduction.
+
+What does not depend on a thread axis around it is done by each of its threads. That is right where each has memory of
+its own for it, or where it stands in a cooperative loop: the threads share the turns, and each element is stored once.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from flashsched.errors import DependenceError, StructureError
-from flashsched.schedule.facts import marks_in
-from flashsched.schedule.ir import Block, For, LoopKind, Stmt, blocks, sub_stmts
+from flashsched.schedule.facts import buffers_in, marks_in, stages_in, vars_in
+from flashsched.schedule.ir import Block, Buffer, For, LoopKind, Stmt, blocks, sub_stmts
+from flashsched.schedule.nest import filled_together, find_block, path_to_loop
 from flashsched.schedule.state import State, refuse
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses
 
-__all__ = ["combined_across", "require_sound_threads"]
+__all__ = ["PREDICATE", "combined_across", "depends", "require_sound_threads"]
 
+PREDICATE = "store_predicate"
+"""The note of a cooperative loop of one turn: the first thread's (`set_store_predicate`)."""
 
 _BOUND = frozenset(kind for kind in LoopKind if kind.is_block or kind.is_thread)
 
@@ -27,8 +35,9 @@ def require_sound_threads(state: State) -> None:
 
     Raises:
         ScheduleError: a block axis stands inside a thread axis or inside itself; a loop bound to a GPU stands with a
-            parallel one; a cooperative loop does not do one piece of work for all threads around it; or threads that
-            combine what each of them has do not all combine it into the same elements.
+            parallel one; a cooperative loop does not do one piece of work for all threads around it; threads that
+            combine what each of them has do not all combine it into the same elements; or each of them does what is to
+            be done once.
     """
     if not _BOUND.isdisjoint(marks_in(state.body)):
         _visit(state, state.body, ())
@@ -58,8 +67,18 @@ def _visit(state: State, stmt: Stmt, path: tuple[For, ...]) -> None:
         if stmt.kind.is_thread:
             _require_one_element(state, stmt, path)
             _require_outside_threads(state, stmt, path)
+            _require_same_for_each(state, stmt, path)
         if stmt.kind.is_thread and any(outer.kind is stmt.kind for outer in path):
             _require_one_piece(state, stmt, path)
+        elif PREDICATE in stmt.notes:
+            refuse(
+                state,
+                f"loop {stmt.var.name!r} is the first thread's turn, and no loop around it is bound to "
+                f"{stmt.kind.value}",
+                error=StructureError,
+                loop=stmt.var,
+                hint=f"keep it inside a loop that is bound to {stmt.kind.value}",
+            )
         path = (*path, stmt)
     for inner in sub_stmts(stmt):
         _visit(state, inner, path)
@@ -142,7 +161,7 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
         if outer.kind.is_thread and not any(before.kind is outer.kind for before in path[:number])
     ]
     for block in blocks(loop.body):
-        if any(buffer.scope != "shared" for buffer in state.stages[block.name].buffers):
+        if not _is_shared(state, block.name, own[0]):
             refuse(
                 state,
                 f"{shares}, and {block.name!r} writes memory that they do not share",
@@ -150,13 +169,87 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
                 loop=loop.var,
                 hint=f"set_scope('shared') for {block.name!r} first, or bind the loop to another axis",
             )
-        spoken = (*block.where, *block.within, *(item.value for item in block.iters))
         for outer in own:
-            if any(uses(expr, outer.var) for expr in spoken):
+            if depends(block, outer):
                 refuse(
                     state,
                     f"{shares}, and each turn of {outer.var.name!r} needs another part of {block.name!r}",
                     error=DependenceError,
                     loop=loop.var,
-                    hint="compute it at a loop outside the threads",
+                    hint="bind the loop to another axis, or compute it at a loop outside the threads",
                 )
+
+
+def _require_same_for_each(state: State, loop: For, path: tuple[For, ...]) -> None:
+    """Refuse a thread axis whose threads would each do what is to be done once, and does not depend on them."""
+    if loop.turns in (0, 1):
+        return
+    first = all(outer.kind is not loop.kind for outer in path)
+    for block in blocks(loop.body):
+        if depends(block, loop):
+            continue
+        if not (first and _is_cooperative(state, block)) and not _is_own(state, block, loop):
+            refuse(
+                state,
+                f"each turn of loop {loop.var.name!r} ({loop.kind.value}) stores all of {block.name!r}, in memory that "
+                "they share",
+                error=DependenceError,
+                loop=loop.var,
+                hint=f"bind a loop of {block.name!r} to {loop.kind.value} first, so that the threads share its turns",
+            )
+        if not _begins_inside(state, block, loop, path):
+            refuse(
+                state,
+                f"each turn of loop {loop.var.name!r} ({loop.kind.value}) combines into {block.name!r}, whose elements "
+                "are set to the identity outside of it",
+                error=DependenceError,
+                loop=loop.var,
+                hint=f"reorder {loop.var.name!r} outside of the reduction, and leave that whole",
+            )
+
+
+def depends(block: Block, loop: For) -> bool:
+    """Whether what *block* does depends on the turn of *loop*."""
+    return any(uses(e, loop.var) for e in (*block.where, *block.within, *(item.value for item in block.iters)))
+
+
+def _is_cooperative(state: State, block: Block) -> bool:
+    """Whether threads share the turns of a loop around *block*."""
+    kinds = [node.kind for node in find_block(state.body, block.name) if isinstance(node, For) and node.kind.is_thread]
+    return len(set(kinds)) < len(kinds)
+
+
+def _is_shared(state: State, name: str, outermost: For) -> bool:
+    """Whether the stage *name* writes memory that lies outside of the thread loop *outermost*: one for all threads."""
+    return all(
+        buffer.scope == "shared" or (buffer.scope == "global" and _outlives(state, buffer, outermost))
+        for buffer in state.stages[name].buffers
+    )
+
+
+def _is_own(state: State, block: Block, loop: For) -> bool:
+    """Whether each turn of *loop* has memory of its own for what *block* writes."""
+    stage = state.stages[block.name]
+    if stage.store is not None and id(state.loop(*stage.store).var) not in vars_in(loop):
+        return False
+    together = filled_together(state.body)
+    return not any(buffer in together or _outlives(state, buffer, loop) for buffer in stage.buffers)
+
+
+def _outlives(state: State, buffer: Buffer, loop: For) -> bool:
+    """Whether *buffer* is the caller's, or is used outside of *loop* too."""
+    if any(stage.output and buffer in stage.buffers for stage in state.stages.values()):
+        return True
+    path = path_to_loop(state.body, loop)
+    beside = (inner for node, way in pairwise(path) for inner in sub_stmts(node) if inner is not way)
+    return any(buffer in buffers_in(inner) for inner in beside)
+
+
+def _begins_inside(state: State, block: Block, loop: For, path: tuple[For, ...]) -> bool:
+    """Whether *block*, where it reduces, sets its elements to the identity in each turn of *loop*, inside *path*."""
+    if not block.reduces:
+        return True
+    if any(AxisKind.REDUCE in _kinds(block, outer) for outer in path):
+        return False
+    init = {stage.name for stage in state.stages.values() if stage.init_of == block.name}
+    return init & stages_in(state.body) <= stages_in(loop)  # while a nest is made anew, that of its init is not there

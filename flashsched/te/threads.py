@@ -1,4 +1,4 @@
-"""Axes of a GPU's grid, as classic te programs name them; they mean something to ``bind`` only."""
+"""Axes of a GPU's grid, as classic te programs name them; they mean something to a schedule only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flashsched.errors import AxisError
+from flashsched.te.nodes import Var
 
 __all__ = ["ThreadAxis", "thread_axis"]
 
@@ -17,6 +18,11 @@ class ThreadAxis:
 
     name: str
     extent: int | None = None
+
+    @property
+    def var(self) -> Var:
+        """What stands for a turn of it in a condition: ``axis.var == 0``."""
+        return Var(self.name)
 
 
 def thread_axis(span: Any = None, name: str | None = None) -> ThreadAxis:

@@ -33,7 +33,7 @@ CPU_PRIMITIVES = (
 _LONGEST = 22  # turns of a loop that depend on a size
 _MOST_POINTS = 50_000  # a few tenths of a second in the interpreter
 
-GPU_PRIMITIVES = (*CPU_PRIMITIVES, "bind", "bind", "bind")
+GPU_PRIMITIVES = (*CPU_PRIMITIVES, "bind", "bind", "bind", "env_threads", "set_store_predicate")
 
 
 @st.composite

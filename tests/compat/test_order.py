@@ -221,13 +221,56 @@ def test_rfactor_over_threads_as_the_tutorial_has_it() -> None:
     xo, xi = s[B].split(s[B].op.axis[0], factor=32)
     s[B].bind(xo, te.thread_axis("blockIdx.x"))
     s[B].bind(xi, te.thread_axis("threadIdx.y"))
-    with pytest.raises(NotImplementedError, match="is not there"):
-        s[B].set_store_predicate(te.thread_axis("threadIdx.x").var.equal(0))
     tx = te.thread_axis("threadIdx.x")
+    s[B].set_store_predicate(tx.var.equal(0))  # before a loop is bound to it, as TVM had it
+    with pytest.raises(StructureError, match=r"no loop around 'B' is bound to threadIdx.x"):
+        tvm.lower(s, [A, B])
     s[B].bind(s[B].op.reduce_axis[0], tx)
     s[BF].compute_at(s[B], s[B].op.reduce_axis[0])
-    s[B].set_store_predicate(tx.var.equal(0))
+    s[B].set_store_predicate(tvm.tir.all(tx.var.equal(0)))
     a = RNG.random((37, 53), "float32")
     b = tvm.nd.empty((37,))
     tvm.build(s, [A, B], "llvm")(tvm.nd.array(a), b)
     np.testing.assert_allclose(b.numpy(), a.sum(1), rtol=1e-4)
+
+
+def test_one_thread_stores_what_the_others_need() -> None:
+    A = te.placeholder((8, 16), name="A")
+    k = te.reduce_axis((0, 16), "k")
+    B = te.compute((8,), lambda i: te.sum(A[i, k], axis=k), name="B")
+    C = te.compute((8, 16), lambda i, j: A[i, j] - B[i], name="C")
+    s = te.create_schedule(C.op)
+    tx, ty = te.thread_axis("threadIdx.x"), te.thread_axis("threadIdx.y")
+    s[B].set_store_predicate(tvm.tir.all(tx.var.equal(0), ty.var.equal(0)))
+    s[B].set_scope("shared")
+    s[C].bind(C.op.axis[0], te.thread_axis("blockIdx.x"))
+    jo, ji = s[C].split(C.op.axis[1], 4)
+    s[C].bind(jo, ty)
+    s[C].bind(ji, tx)
+    s[B].compute_at(s[C], ji)
+    assert str(s).count("store_predicate=") == 2
+    a = RNG.random((8, 16), "float32")
+    np.testing.assert_allclose(run(s, [A, C], a), a - a.sum(1, keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_threads_of_a_recurrence_are_launched_once(early: bool) -> None:
+    m, n = 6, 32
+    X = te.placeholder((m, n), name="X")
+    s_state = te.placeholder((m, n))
+    s_init = te.compute((1, n), lambda _, i: X[0, i])
+    s_update = te.compute((m, n), lambda t, i: s_state[t - 1, i] + X[t, i])
+    s_scan = te.scan(s_init, s_update, s_state, inputs=[X])
+    s = te.create_schedule(s_scan.op)
+    thread_x = te.thread_axis((0, 8), "threadIdx.x")
+    if early:
+        s[s_scan].env_threads([thread_x])
+        with pytest.warns(UserWarning, match="threads are not launched around the nest as a whole: env_threads"):
+            tvm.lower(s, [X, s_scan])
+    _, xi = s[s_scan].split(s[s_scan].op.axis[1], factor=8)
+    s[s_scan].bind(xi, thread_x)
+    if not early:
+        s[s_scan].env_threads(thread_x)
+    assert "for threadIdx.x in range(8):" in str(s)
+    x = RNG.random((m, n), "float32")
+    np.testing.assert_allclose(run(s, [X, s_scan], x), x.cumsum(0), rtol=1e-5)

@@ -31,6 +31,7 @@ from flashsched.schedule.ir import (
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import filled_together
 from flashsched.schedule.state import State
+from flashsched.schedule.threads import PREDICATE
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
 from flashsched.te.sizes import numbers, sizes_in
@@ -105,7 +106,7 @@ class Site:
 
     Attributes:
         name: of its stage.
-        loops: those around it that take more than one turn, outermost first.
+        loops: those around it that take more than one turn, outermost first; none of threads whose first does it.
         touches: its accesses.
         work: the arithmetic of one point.
         guards: conditions, as the loops that decide them and the share of turns in which they hold.
@@ -302,7 +303,8 @@ def _site(
                 touch(load.buffer, load.indices, False)
     guards = [share(condition, {}, extents) for condition in conditions]
     reduces = frozenset(v for item in block.iters if item.kind is AxisKind.REDUCE for v in bound[item.var].vars)
-    loops = tuple(loop for loop in path if turns(loop) > 1)
+    alone = {loop.kind for loop in path if PREDICATE in loop.notes}  # of whose threads the first is at work
+    loops = tuple(loop for loop in path if turns(loop) > 1 and loop.kind not in alone)
     work = count(block.stores)
     domain = prod(numbers([item.extent for item in block.iters], block.name))
     known = [(loops_of, part) for loops_of, part in guards if part < 1.0]

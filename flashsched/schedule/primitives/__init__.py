@@ -12,6 +12,7 @@ from flashsched.schedule.primitives.compute_at import compute_at, compute_root
 from flashsched.schedule.primitives.compute_inline import compute_inline
 from flashsched.schedule.primitives.decompose_reduction import decompose_reduction
 from flashsched.schedule.primitives.double_buffer import double_buffer
+from flashsched.schedule.primitives.env_threads import env_threads
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.loop_partition import loop_partition, peel
 from flashsched.schedule.primitives.pad_einsum import pad_einsum
@@ -26,6 +27,7 @@ from flashsched.schedule.primitives.reverse_compute_inline import reverse_comput
 from flashsched.schedule.primitives.rfactor import rfactor
 from flashsched.schedule.primitives.rolling_buffer import rolling_buffer
 from flashsched.schedule.primitives.set_scope import set_scope
+from flashsched.schedule.primitives.set_store_predicate import set_store_predicate
 from flashsched.schedule.primitives.software_pipeline import software_pipeline
 from flashsched.schedule.primitives.specialize import specialize
 from flashsched.schedule.primitives.split import split
@@ -53,6 +55,7 @@ __all__ = [
     "compute_root",
     "double_buffer",
     "decompose_reduction",
+    "env_threads",
     "fuse",
     "loop_partition",
     "pad_einsum",
@@ -69,6 +72,7 @@ __all__ = [
     "rfactor",
     "rolling_buffer",
     "set_scope",
+    "set_store_predicate",
     "software_pipeline",
     "specialize",
     "split",

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import MappingProxyType
-
 from flashsched.errors import StructureError
-from flashsched.schedule.ir import For, LoopKind, Stmt, rewrite_stmt
-from flashsched.schedule.nest import find_block, replace_loop
-from flashsched.schedule.primitives.loops import block_of
+from flashsched.schedule.ir import For, LoopKind, Stmt
+from flashsched.schedule.nest import find_block
+from flashsched.schedule.primitives.loops import block_of, put_around
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.state import State, refuse
-from flashsched.te import dtypes
-from flashsched.te.expr import Const, Var
 
-__all__ = ["add_unit_loop"]
+__all__ = ["add_unit_loop", "require_outside_vectors"]
 
 
 @primitive(on_loops=True)
@@ -49,10 +44,14 @@ def add_unit_loop(state: State, stage: str, loop: str | None = None) -> Result:
         UnknownNameError: there is no such loop.
         StructureError: the new loop would stand inside a vector or a tensorized loop.
     """
-    known = state.stage(stage)
-    name = known.unused_name("unit")
-    unit = Var(name)
+    name = state.stage(stage).unused_name("unit")
     target: Stmt = block_of(state, stage) if loop is None else state.loop(stage, loop)
+    require_outside_vectors(state, stage, target)
+    return put_around(state, stage, target, name, 1), (name,)
+
+
+def require_outside_vectors(state: State, stage: str, target: Stmt) -> None:
+    """Refuse a place for a new loop, around *target*, that lies inside a vector or a tensorized loop of *stage*."""
     for node in find_block(state.body, stage):
         if node is target:
             break
@@ -64,19 +63,3 @@ def add_unit_loop(state: State, stage: str, loop: str | None = None) -> Result:
                 loop=node.var,
                 hint="name a loop further out",
             )
-
-    def wrap(body: Stmt) -> Stmt:
-        return For(unit, Const(1, dtypes.INDEX), body)
-
-    if isinstance(target, For):
-        body = replace_loop(state.body, target.var, wrap)
-    else:
-        body = rewrite_stmt(state.body, lambda node: wrap(node) if node is target else None)
-    loops: dict[str, Var] = {}
-    for old, var in known.loops.items():
-        if old == loop:
-            loops[name] = unit
-        loops[old] = var
-    loops.setdefault(name, unit)
-    state = state.with_body(body)
-    return state.with_stage(replace(known, loops=MappingProxyType(loops))), (name,)

@@ -17,6 +17,7 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.primitives.unroll import require_short
 from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import State, refuse
+from flashsched.schedule.threads import PREDICATE
 from flashsched.te.expr import same
 from flashsched.te.tensor import AxisKind
 
@@ -91,7 +92,8 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
     around = loops_around(state, node)
     root = around[0] if around else node
     for found in walk_stmt(root) if kind is not LoopKind.VTHREAD else ():
-        if isinstance(found, For) and found.kind is kind and not same(found.extent, node.extent):
+        fits = not isinstance(found, For) or same(found.extent, node.extent) or PREDICATE in found.notes
+        if isinstance(found, For) and found.kind is kind and not fits:
             refuse(
                 state,
                 f"loop {found.var.name!r} is bound to {axis} with {found.extent} turns, and {loop!r} has {node.extent}",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from flashsched.errors import ArgumentError, DependenceError, StructureError
-from flashsched.schedule.ir import Block, For, LoopKind, Stmt, walk_stmt
+from flashsched.schedule.ir import Block, For, LoopKind, Stmt, rewrite_stmt, walk_stmt
 from flashsched.schedule.marks import MARKS
 from flashsched.schedule.nest import find_block, path_to_loop, replace_loop
 from flashsched.schedule.recurrence import require_ordered
 from flashsched.schedule.state import Stage, State, refuse
-from flashsched.te.expr import Binary, Var
+from flashsched.te import dtypes
+from flashsched.te.expr import Binary, Const, Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import free_vars, uses, walk
 
@@ -22,6 +24,7 @@ __all__ = [
     "loops_around",
     "loops_inside",
     "pragmas_of",
+    "put_around",
     "renamed",
     "require_count",
     "require_independent",
@@ -187,6 +190,35 @@ def renamed(
         if kept.store is not None and kept.store[0] == stage and kept.store[1] in old and attach is not None:
             state = state.with_stage(replace(kept, store=(stage, attach)))
     return state
+
+
+def put_around(
+    state: State,
+    stage: str,
+    target: Stmt,
+    name: str,
+    extent: int,
+    kind: LoopKind = LoopKind.SERIAL,
+    notes: Mapping[str, Any] = MappingProxyType({}),
+) -> State:
+    """*state* with a new loop of *stage*, called *name*, around *target*: a loop of the stage, or its block."""
+    var = Var(name)
+
+    def wrap(body: Stmt) -> Stmt:
+        return For(var, Const(extent, dtypes.INDEX), body, kind, MappingProxyType({**notes}))
+
+    if isinstance(target, For):
+        body = replace_loop(state.body, target.var, wrap)
+    else:
+        body = rewrite_stmt(state.body, lambda node: wrap(node) if node is target else None)
+    known = state.stages[stage]
+    loops: dict[str, Var] = {}
+    for old, inner in known.loops.items():
+        if isinstance(target, For) and inner is target.var:
+            loops[name] = var
+        loops[old] = inner
+    loops.setdefault(name, var)
+    return state.with_body(body).with_stage(replace(known, loops=MappingProxyType(loops)))
 
 
 def pragmas_of(loop: For) -> dict[str, object]:

@@ -129,3 +129,16 @@ class LoopPrimitives(StageHandle):
         if isinstance(axis, ThreadAxis):
             extent = axis.extent if extent is None else extent
         self._apply("bind", loop=self._loop(loop), axis=getattr(axis, "name", axis), extent=extent)
+
+    def env_threads(self, axes: Sequence[ThreadAxis | str], extents: Sequence[int] | None = None) -> None:
+        """Launch threads around the nest of this stage: its loops that are bound to these *axes* share them.
+
+        There are *extents* of them, where the axes do not say.
+        """
+        names = [getattr(axis, "name", axis) for axis in axes]
+        known = [getattr(axis, "extent", None) for axis in axes] if extents is None else extents
+        self._apply("env_threads", axes=names, extents=[count for count in known if count is not None])
+
+    def set_store_predicate(self, condition: Expr | str) -> None:
+        """Have only the first thread of an axis, ``"threadIdx.x == 0"``, store what this stage computes."""
+        self._apply("set_store_predicate", condition=str(condition))

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.schedule.ir import LoopKind
+from flashsched.schedule.ir import For, LoopKind, blocks, walk_stmt
 from flashsched.schedule.primitives.software_pipeline import unit_names
 from flashsched.schedule.primitives.specialize import sizes_of
 from flashsched.schedule.primitives.tails import TAILS
@@ -15,6 +15,8 @@ from flashsched.schedule.schedule import Schedule
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, one_loop
 
 __all__ = ["ARGUMENTS"]
+
+_THREADS = ("threadIdx.x", "threadIdx.y", "threadIdx.z")
 
 
 def _innermost_loop(draw: Draw, schedule: Schedule) -> Arguments:
@@ -115,6 +117,36 @@ def _bind(draw: Draw, schedule: Schedule) -> Arguments:
     return drawn[0], {**drawn[1], "axis": draw(st.sampled_from(axes))}
 
 
+def _env_threads(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly axes that loops of the schedule are bound to, with their extents."""
+    drawn = a_stage(draw, schedule)
+    if drawn is None:
+        return None
+    axes = draw(st.lists(st.sampled_from(_THREADS), min_size=1, max_size=2, unique=True))
+    bound = {loop.kind.value: loop.turns for loop in walk_stmt(schedule.body) if isinstance(loop, For)}
+    used = [axis for axis in _THREADS if axis in bound]
+    if used and draw(st.integers(0, 4)):
+        axes = used[:2]
+    return drawn.name, {"axes": axes, "extents": [bound.get(axis) or draw(st.integers(1, 3)) for axis in axes]}
+
+
+def _store_predicate(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly of a stage inside a loop over threads, and of their axis."""
+    inside = [
+        (block.name, loop.kind.value)
+        for loop in walk_stmt(schedule.body)
+        if isinstance(loop, For) and loop.kind.is_thread
+        for block in blocks(loop.body)
+    ]
+    drawn = a_stage(draw, schedule)
+    if drawn is None:
+        return None
+    name, axis = drawn.name, draw(st.sampled_from(_THREADS))
+    if inside and draw(st.integers(0, 5)):
+        name, axis = draw(st.sampled_from(inside))
+    return name, {"condition": f"{axis} == {draw(st.sampled_from((0, 0, 0, 0, 0, 1)))}"}
+
+
 def _pragma(draw: Draw, schedule: Schedule) -> Arguments:
     drawn = one_loop(draw, schedule)
     if drawn is None:
@@ -152,5 +184,7 @@ ARGUMENTS: dict[str, Drawer] = {
     "vectorize": _innermost_loop,
     "parallel": one_loop,
     "bind": _bind,
+    "env_threads": _env_threads,
+    "set_store_predicate": _store_predicate,
     "pragma": _pragma,
 }

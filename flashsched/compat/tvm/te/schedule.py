@@ -201,7 +201,7 @@ class Schedule:
                 error.where = attempt.where
                 if attempt.needed:
                     raise
-                warnings.warn(f"a loop is not bound and stays a plain one: {error}", stacklevel=2)
+                warnings.warn(f"{attempt.lost}: {error}", stacklevel=2)
         for stage, loop in self._waiting:
             view, known = ours[stage], ours.state.stages[stage]
             names = {var: name for name, var in known.loops.items()}

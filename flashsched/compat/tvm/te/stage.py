@@ -20,10 +20,9 @@ from flashsched.errors import (
 )
 from flashsched.schedule.default import loop_names
 from flashsched.schedule.ir import For, walk_stmt
-from flashsched.schedule.primitives.loops import iterates
 from flashsched.schedule.views import Loop, StageView
 from flashsched.te.expr import Const, Var
-from flashsched.te.tensor import Axis, AxisKind, Operation
+from flashsched.te.tensor import Axis, Operation
 
 if TYPE_CHECKING:
     from flashsched.compat.tvm.te.schedule import Schedule
@@ -37,13 +36,14 @@ T = TypeVar("T")
 class Attempt:
     """A step that is taken as soon as it is not *refused*: TVM looked at the order of things when it lowered.
 
-    One that is *needed* is refused for good when all is lowered, others are let go.
+    One that is *needed* is refused for good when all is lowered; others are let go, and a warning says what was *lost*.
     """
 
     stage: str
     refused: tuple[type[FlashschedError], ...]
     step: Callable[[StageView], None]
     needed: bool = False
+    lost: str = "a loop is not bound and stays a plain one"
     where: str = field(default_factory=lambda: user_line() or "")
 
 
@@ -312,19 +312,31 @@ class Stage:
         self._done()
 
     def set_store_predicate(self, predicate: Any) -> None:
-        """Nothing to do where one thread combines the parts of a reduction; elsewhere it is not there."""
-        state, stage = self._schedule.ours.state, self.view.name
-        for loop in state.stages[stage].loops.values():
-            node = next((n for n in walk_stmt(state.body) if isinstance(n, For) and n.var is loop), None)
-            if node is not None and node.kind.is_thread and AxisKind.REDUCE in iterates(state, stage, loop):
-                return
-        raise NotImplementedError(
-            "set_store_predicate is not there; every turn of a loop stores the same value, so leave it out"
-        )
+        """Have one thread only store what this stage computes: ``tx.var.equal(0)``."""
+        text = str(predicate)
+
+        def step(view: StageView) -> None:
+            view.set_store_predicate(text)
+
+        self._schedule.attempt(Attempt(self.view.name, (StructureError,), step, needed=True))
+        self._done()
 
     def env_threads(self, threads: Any) -> None:
-        """Not there: bind a loop of the stage to each thread axis."""
-        raise NotImplementedError("env_threads is not there; bind the stage's own loops to the thread axes")
+        """Launch *threads* (axes with their extents) around this stage: its loops that are bound to them share them.
+
+        That is done as soon as such loops are bound. If it can't be, the nest is not launched as a whole, which
+        changes nothing that is computed.
+        """
+        items = list(threads) if isinstance(threads, list | tuple) else [threads]
+        names = [axis.name for axis in items]
+        extents = [int(axis.dom.extent) for axis in items if axis.dom is not None]
+
+        def step(view: StageView) -> None:
+            view.env_threads(names, extents)
+
+        lost = "threads are not launched around the nest as a whole"
+        self._schedule.attempt(Attempt(self.view.name, (DependenceError, StructureError), step, lost=lost))
+        self._done()
 
     def __getattr__(self, name: str) -> NoReturn:
         near = did_you_mean(name, [known for known in dir(Stage) if not known.startswith("_")])
