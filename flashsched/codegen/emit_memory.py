@@ -20,6 +20,7 @@ from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Compare, Const, Expr, Var
 from flashsched.te.simplify import bounds, linear, prove
 from flashsched.te.sizes import Shape, extent_expr
+from flashsched.te.visit import walk
 
 __all__ = ["Affine", "Memory", "in_bounds"]
 
@@ -57,8 +58,14 @@ class Affine:
 
 
 def in_bounds(load: Load | Store, state: State) -> bool:
-    """Whether the element exists in every turn and lane, whatever conditions stand around it."""
+    """Whether the element exists in every turn and lane, whatever conditions stand around it.
+
+    ``i % n`` is below ``n`` only where ``n`` is not 0, which no condition around it counts for here.
+    """
     for index, extent in zip(load.indices, load.buffer.shape, strict=True):
+        for node in walk(index):
+            if isinstance(node, Binary) and node.op in ("//", "%") and bounds(node.b, state.ranges)[0] <= 0:
+                return False
         low, high = bounds(index, state.ranges)
         if low < 0 or (isinstance(extent, int) and high >= extent):
             return False
