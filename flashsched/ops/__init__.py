@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flashsched.ops.conv2d import conv2d
 from flashsched.ops.elementwise import add, relu
-from flashsched.ops.matmul import matmul
+from flashsched.ops.matmul import batch_matmul, matmul, packed_matmul
 from flashsched.ops.norm import layernorm, rmsnorm
 from flashsched.ops.operator import OPERATORS, Operator, find_operator, operator, register
 from flashsched.ops.softmax import softmax
@@ -13,11 +13,13 @@ __all__ = [
     "OPERATORS",
     "Operator",
     "add",
+    "batch_matmul",
     "conv2d",
     "find_operator",
     "layernorm",
     "matmul",
     "operator",
+    "packed_matmul",
     "register",
     "relu",
     "rmsnorm",

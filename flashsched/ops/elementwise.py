@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.elementwise_gpu import elementwise_gpu
-from flashsched.ops.matmul_cpu import vector_shape
+from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike, Operator, register
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor

@@ -1,103 +1,323 @@
-"""How matmul runs on a CPU: a register tile held across the reduction, over panels that the caches like.
+"""How a matrix product runs on a CPU: a register tile held across the reduction, over panels that the caches like.
 
-The plan is Goto's (K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3),
-2008), said in schedule primitives: the output is cut into blocks for the threads and the caches, blocks into register
-tiles of ``MR`` rows by ``NR`` columns; a tile is summed over all of the reduction in registers; A and B are copied
-first into the order in which tiles read them, where that pays.
+The plan is Goto's (see `gemm_plan`), said in schedule primitives. The output is cut into blocks for the threads and
+the caches, blocks into register tiles. A tile is summed over the reduction, or one part of it after another, in
+registers; A and B are copied first into the order in which tiles read them, where that pays. A product with hardly any
+columns runs its vectors along the reduction; one with hardly any elements gives parts of the reduction to the threads.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flashsched.hw import DeviceSpec
+from flashsched.ops.gemm_plan import (
+    ROWS,
+    VECTORS,
+    block_counts,
+    depth_parts,
+    panel_depth,
+    register_tile,
+    row_blocks,
+    second_level,
+    tile_fits,
+    vector_shape,
+)
 from flashsched.ops.operator import KnobsLike
-from flashsched.schedule import Schedule
+from flashsched.schedule import Loop, Schedule
+from flashsched.schedule.ir import block_loads
 from flashsched.te import dtypes
 from flashsched.te.tensor import ComputeOp, Tensor
+from flashsched.te.visit import uses
 
-__all__ = ["matmul_cpu"]
+__all__ = ["matmul_cpu", "schedule_product"]
 
-_FOR_THREADS = 128**3  # multiplications that are worth waking threads for, a few microseconds each time
+_FOR_THREADS = 96**3  # multiplications that are worth waking threads for, a few microseconds each time
+_FEW_ROWS = 192  # of A, up to which B is read for them all at once
+_STREAMED = 48  # rows of A from which B is worth packing
 _LINE = 16  # elements of A that lie together in its packed form: a cache line of float32
+_PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
+_PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What was decided: the register tile, the blocks, what is packed, and which loop the threads share."""
+
+    rows: int
+    width: int
+    blocks_m: int
+    blocks_n: int
+    parts: int
+    pack_a: bool
+    pack_b: bool
+    by_columns: bool
+    parallel: bool
+    unrolled: int
 
 
 def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
-    """Schedule a matmul with or without an epilogue; *args* are A, B, perhaps more inputs, and the output."""
-    a, b, out = args[0], args[1], args[-1]
-    assert isinstance(out.op, ComputeOp)
-    if out.op.reduction is None:  # an epilogue reads the sums
-        sums = _sum_of(out)
-        s[sums].set_scope("local")
-    else:
-        sums = s.cache_write(out, "local")
-    m, n = out.shape
-    depth = s[sums].op.reduce_axis[0].extent
-    lanes, registers = vector_shape(spec, sums.dtype)
+    """Schedule a product with or without an epilogue; *args* are A, B, perhaps more inputs, and the output."""
+    schedule_product(s, args[0], args[1], args[-1], knobs, spec)
 
-    vectors = knobs.choice("tile_n", (1, 2, 3, 4, 6), default=2)
-    rows = knobs.choice("tile_m", (1, 2, 4, 6, 8, 10, 12, 13, 14), default=max(1, (registers - 4) // 2))
+
+def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """Schedule *out*, a sum over one axis of products of *a* and *b*, or an element-wise function of such sums.
+
+    The last two axes of *out* are the matrix, those before count matrices. Either operand may be transposed.
+    """
+    assert isinstance(out.op, ComputeOp)
+    fused = out.op.reduction is None
+    sums = _sum_of(out) if fused else out
+    assert isinstance(sums.op, ComputeOp)
+    batch, (m, n), depth = out.known_shape[:-2], out.known_shape[-2:], sums.op.reduce_axis[0].count
+    lanes, _ = vector_shape(spec, sums.dtype)
+    packed = len(b.shape) > len(out.shape)
+    few = not packed and n * 2 <= lanes and depth >= 2 * lanes
+    if knobs.choice("vectors_along", ("n", "k"), default="k" if few else "n") == "k":
+        _along_the_sum(s, a, b, out, sums, knobs, spec)
+        return
+    tiles = -(-m // ROWS[-1]) * -(-n // (2 * lanes))
+    for count in batch:
+        tiles *= count
+    scarce = tiles < spec.units and depth >= 4096 and not fused
+    split = knobs.choice("split_k", (1, spec.units), default=spec.units if scarce else 1) if spec.units > 1 else 1
+    if split > 1:
+        knobs.require(depth >= split and not fused, f"{depth} products can't be summed by {split} threads apart")
+        k_part, _ = s[sums].split(sums.op.reduce_axis[0], nparts=split)
+        out = s.rfactor(sums, k_part)
+        *rows, column = s[sums].op.axis
+        tile, inner = s[sums].split(column, factor=lanes, tail="cut")
+        s[sums].reorder(*rows, tile, *s[sums].op.reduce_axis, inner)
+        s[sums].vectorize(inner)
+        batch, depth, sums = (split, *batch), -(-depth // split), out
+    plan = _decide(batch, m, n, depth, fused, packed, b, sums.dtype, knobs, spec)
+    _blocked(s, a, b, out, sums, depth, plan)
+
+
+def _decide(
+    batch: tuple[int, ...],
+    m: int,
+    n: int,
+    depth: int,
+    fused: bool,
+    packed: bool,
+    b: Tensor,
+    dtype: str,
+    knobs: KnobsLike,
+    spec: DeviceSpec,
+) -> _Plan:
+    lanes, registers = vector_shape(spec, dtype)
+    size = dtypes.bits(dtype) // 8
+    wide = m <= _FEW_ROWS and n >= 512
+    best_rows, best_vectors = register_tile(m, n, spec, dtype, wide=wide)
+    if packed:
+        width = b.known_shape[-1]
+        vectors = max(1, width // lanes)
+    else:
+        vectors = knobs.choice("tile_n", VECTORS, default=best_vectors)
+        width = vectors * lanes
+    rows = knobs.choice("tile_m", ROWS, default=best_rows if tile_fits(best_rows, vectors, registers) else registers // (vectors + 1) - 1)
     knobs.require(
-        rows * vectors + vectors + 1 <= registers,
+        tile_fits(rows, vectors, registers),
         f"a tile of {rows} rows by {vectors} vectors needs {rows * vectors + vectors + 1} of {registers} registers",
     )
-    width = vectors * lanes
-    row_tiles = knobs.choice("block_m", (1, 2, 4, 8, 16, 32), default=4)
-    column_tiles = knobs.choice("block_n", (1, 2, 4, 8, 16, 32), default=8)
-    rows_inside = knobs.choice("order", ("rows inside", "columns inside"))
+    row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
+    large_b = n * depth >= 256 * 256
+    packs_b = m >= _STREAMED and large_b
+    longest = panel_depth(width, spec, dtype)
+    if not packs_b and not packed and n * depth * size > second_level(spec):
+        longest = max(8, m)  # so few rows of B at a time are read along, each in long runs
+    parts = 1 if fused else knobs.choice("parts_k", _PARTS, default=depth_parts(depth, longest))
+    knobs.require(parts <= max(1, depth), f"{depth} products can't be summed in {parts} parts")
+    threads = spec.units
+    matrices = 1
+    for count in batch:
+        matrices *= count
+    parallel = knobs.choice("threads", (False, True), default=threads > 1 and matrices * m * n * depth >= _FOR_THREADS)
+    even = threads if parallel and matrices < threads else 1
+    blocks = row_blocks(row_tiles, rows, -(-depth // parts), spec, dtype)
+    best = "columns" if blocks < 2 and column_tiles >= even else "rows"
+    by_columns = knobs.choice("outside", ("rows", "columns"), default=best) == "columns"
+    if by_columns:
+        blocks_m, blocks_n = 1, knobs.choice("blocks_n", block_counts(column_tiles, threads), default=even)
+    else:
+        nearest = -(-blocks // even) * even
+        blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
+    meets = depth * size % _PAGE == 0 and rows > 4
+    pack_a = knobs.choice("pack_a", (False, True), default=column_tiles > 2 and (m * depth >= 256 * 256 or meets))
+    pack_b = not packed and knobs.choice("pack_b", (False, True), default=packs_b)
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
-    pack_a = knobs.choice("pack_a", (False, True), default=m * depth >= 256 * 256)
-    pack_b = knobs.choice("pack_b", (False, True), default=m >= 4 * rows and n * depth >= 256 * 256)
-    threads = knobs.choice("threads", (False, True), default=m * n * depth >= _FOR_THREADS)
+    return _Plan(rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled)
 
-    i, j = s[out].op.axis
-    i_tiles, i_in = s[out].split(i, factor=rows, tail="cut")
-    i_block, i_tile = s[out].split(i_tiles, factor=row_tiles)
-    j_tiles, j_in = s[out].split(j, factor=width, tail="cut")
-    j_block, j_tile = s[out].split(j_tiles, factor=column_tiles)
-    tiles = (j_tile, i_tile) if rows_inside == "rows inside" else (i_tile, j_tile)
-    s[out].reorder(i_block, j_block, *tiles, i_in, j_in)
+
+def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth: int, plan: _Plan) -> None:
+    """Blocks of *out* inside its leading axes, tiles inside blocks, the panels that they read packed."""
+    turned_a, turned_b = (_turned(s, sums, operand) for operand in (a, b))
+    if sums is not out:
+        s[sums].set_scope("local")
+    elif plan.parts == 1:
+        sums = s.cache_write(out, "local")
+    *leading, i, j = s[out].op.axis
+    i_tiles, i_in = s[out].split(i, factor=plan.rows, tail="cut")
+    i_block, i_tile = s[out].split(i_tiles, nparts=plan.blocks_m)
+    j_tiles, j_in = s[out].split(j, factor=plan.width, tail="cut")
+    j_block, j_tile = s[out].split(j_tiles, nparts=plan.blocks_n)
+    blocks = (j_block, i_block) if plan.by_columns else (i_block, j_block)
+    tiles = (*blocks, j_tile, i_tile, i_in, j_in)
+    k_outer: Loop | None = None
+    if plan.parts > 1:
+        k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=-(-depth // plan.parts), tail="cut")
+        s[out].reorder(*leading, k_outer, *tiles, k_inner)
+        sums = s.stage_mem(out, k_outer, inside=i_tile)
+    else:
+        s[out].reorder(*leading, *tiles)
+        s[sums].compute_at(s[out], i_tile)
     s[out].unroll(i_in)
     s[out].vectorize(j_in)
-    block = s[out].fuse(i_block, j_block)
-    if threads:
-        s[out].parallel(block)
-
-    s[sums].compute_at(s[out], tiles[1])
-    row, column = s[sums].op.axis
-    (k,) = s[sums].op.reduce_axis
-    if unrolled > 1:
-        k_outer, k_inner = s[sums].split(k, factor=unrolled, tail="cut")
-        s[sums].reorder(k_outer, k_inner, row, column)
-        s[sums].unroll(k_inner)
-    else:
-        s[sums].reorder(k, row, column)
-    s[sums].unroll(row)
-    s[sums].vectorize(column)
-
-    if pack_b:
+    outside: Loop | None = k_outer
+    shared = blocks[0]
+    if leading:
+        shared = s[out].fuse(*leading) if len(leading) > 1 else leading[0]
+        outside = k_outer or shared
+    if plan.parallel:
+        s[out].parallel(shared)
+    _schedule_tile(s, sums, plan)
+    if k_outer is not None:
+        _schedule_zeros(s, out, k_outer, plan)
+    here = plan.parallel and not leading  # whether what is packed for all blocks is packed by all threads
+    if plan.pack_b:
         panel = s.cache_read(b, "global", [sums])
-        pk, pj = s[panel].op.axis
-        p_outer, p_inner = s[panel].split(pj, factor=width, tail="cut")
-        s[panel].reorder(p_outer, pk, p_inner)
-        s[panel].vectorize(p_inner)
-        if threads:
-            s[panel].parallel(p_outer)
-        s[panel].transform_layout(lambda k, j: (j // width, k, j % width))
-    if pack_a:
+        if plan.by_columns:
+            s[panel].compute_at(s[out], j_tile)
+        elif outside is not None:
+            s[panel].compute_at(s[out], outside)
+        _pack_columns(s, panel, turned_b, plan.width, here and not plan.by_columns)
+    if plan.pack_a:
         panel = s.cache_read(a, "global", [sums])
-        pi, pk = s[panel].op.axis
-        i_outer, i_inner = s[panel].split(pi, factor=rows)
-        k_outer, k_inner = s[panel].split(pk, factor=_LINE, tail="cut")
-        s[panel].reorder(i_outer, k_outer, i_inner, k_inner)
+        if not plan.by_columns:
+            s[panel].compute_at(s[out], i_block)
+        elif outside is not None:
+            s[panel].compute_at(s[out], outside)
+        _pack_rows(s, panel, turned_a, plan.rows, here and plan.by_columns)
+
+
+def _schedule_tile(s: Schedule, tile: Tensor, plan: _Plan) -> None:
+    """The sums of one register tile: for each k, a row of B times each element of a column of A."""
+    row, column = s[tile].op.axis[-2:]
+    (k,) = s[tile].op.reduce_axis
+    if plan.unrolled > 1:
+        k_outer, k_inner = s[tile].split(k, factor=plan.unrolled, tail="cut")
+        s[tile].reorder(k_outer, k_inner, row, column)
+        s[tile].unroll(k_inner)
+    else:
+        s[tile].reorder(k, row, column)
+    s[tile].unroll(row)
+    s[tile].vectorize(column)
+
+
+def _schedule_zeros(s: Schedule, out: Tensor, k_outer: Loop, plan: _Plan) -> None:
+    """An output that is summed in parts is 0 at first."""
+    zeros = s[out].decompose_reduction(k_outer)
+    row, column = s[zeros].op.axis[-2:]
+    _, vector = s[zeros].split(column, factor=plan.width, tail="cut")
+    s[zeros].vectorize(vector)
+    if plan.parallel and len(s[zeros].op.axis) == 2:
+        s[zeros].parallel(row)
+
+
+def _pack_columns(s: Schedule, panel: Tensor, turned: bool, width: int, parallel: bool) -> None:
+    """B as panels of a tile's width, one row of a panel after another."""
+    *leading, k, j = _rows_first(s, panel, turned)
+    outer, inner = s[panel].split(j, factor=width, tail="cut")
+    s[panel].reorder(*leading, outer, k, inner)
+    if turned:  # along k, as it lies
+        k_block, k_inner = s[panel].split(k, factor=_LINE, tail="cut")
+        s[panel].reorder(*leading, outer, k_block, inner, k_inner)
         s[panel].vectorize(k_inner)
-        if threads:
-            s[panel].parallel(i_outer)
-        s[panel].transform_layout(lambda i, k: (i // rows, k // _LINE, i % rows, k % _LINE))
+        s[panel].transform_layout(lambda *at: (*at[:-2], at[-2] // width, at[-1], at[-2] % width))
+    else:
+        s[panel].vectorize(inner)
+        s[panel].transform_layout(lambda *at: (*at[:-2], at[-1] // width, at[-2], at[-1] % width))
+    if parallel:
+        s[panel].parallel(outer)
 
 
-def vector_shape(spec: DeviceSpec, dtype: str) -> tuple[int, int]:
-    """Elements of *dtype* in a vector register of *spec*, and how many such registers there are."""
-    assert spec.cpu is not None
-    return max(1, spec.cpu.vector_bits // dtypes.bits(dtype)), spec.cpu.vector_registers
+def _pack_rows(s: Schedule, panel: Tensor, turned: bool, rows: int, parallel: bool) -> None:
+    """A as panels of a tile's rows: a cache line of each row after another; if it is transposed, a column."""
+    *leading, i, k = _rows_first(s, panel, turned)
+    i_outer, i_inner = s[panel].split(i, factor=rows, tail="cut" if turned else None)
+    if turned:
+        s[panel].reorder(*leading, i_outer, k, i_inner)
+        s[panel].vectorize(i_inner)
+        s[panel].transform_layout(lambda *at: (*at[:-2], at[-1] // rows, at[-2], at[-1] % rows))
+    else:
+        k_outer, k_inner = s[panel].split(k, factor=_LINE, tail="cut")
+        s[panel].reorder(*leading, i_outer, k_outer, i_inner, k_inner)
+        s[panel].vectorize(k_inner)
+        s[panel].transform_layout(
+            lambda *at: (*at[:-2], at[-2] // rows, at[-1] // _LINE, at[-2] % rows, at[-1] % _LINE)
+        )
+    if parallel:
+        s[panel].parallel(i_outer)
+
+
+def _rows_first(s: Schedule, panel: Tensor, turned: bool) -> list[Loop]:
+    *leading, first, second = s[panel].op.axis
+    return [*leading, second, first] if turned else [*leading, first, second]
+
+
+def _along_the_sum(
+    s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, knobs: KnobsLike, spec: DeviceSpec
+) -> None:
+    """Vectors of products along the reduction, a few rows and all columns at a time, summed up at the end."""
+    lanes, registers = vector_shape(spec, sums.dtype)
+    n = out.known_shape[-1]
+    columns = knobs.choice("dots_n", (1, 2, 4), default=min(4, n))
+    rows = knobs.choice("dots_m", (1, 2, 3, 4, 6, 8), default=8 if columns == 1 else 4)
+    knobs.require(
+        rows * columns + rows + columns <= registers,
+        f"{rows} by {columns} sums need {rows * columns + rows + columns} of {registers} registers",
+    )
+    if not _turned(s, sums, b) and n > 1:
+        panel = s.cache_read(b, "global", [sums])
+        s[panel].transform_layout(lambda *at: (*at[:-2], at[-1], at[-2]))
+    if sums is not out:
+        s[sums].set_scope("local")
+    _, k_lane = s[sums].split(sums.op.reduce_axis[0], factor=lanes, tail="cut")
+    parts = s.rfactor(sums, k_lane, factor_axis=-1)
+    *leading, i, j = s[out].op.axis
+    i_tile, i_in = s[out].split(i, factor=rows, tail="cut")
+    j_tile, j_in = s[out].split(j, factor=columns, tail="cut")
+    s[out].reorder(*leading, i_tile, j_tile, i_in, j_in)
+    shared = s[out].fuse(*leading, i_tile)
+    if spec.units > 1 and knobs.choice("threads", (False, True), default=sums.op.reduce_axis[0].count * n >= 64):
+        s[out].parallel(shared)
+    if sums is not out:
+        s[sums].compute_at(s[out], j_tile)
+        s[parts].compute_at(s[sums], s[sums].loops[0])
+    s[parts].compute_at(s[out], j_tile)
+    s[parts].set_scope("local")
+    *_, row, column, lane = s[parts].op.axis
+    (k_outer,) = s[parts].op.reduce_axis
+    s[parts].reorder(k_outer, row, column, lane)
+    s[parts].unroll(row)
+    s[parts].unroll(column)
+    s[parts].vectorize(lane)
+
+
+def _turned(s: Schedule, sums: Tensor, operand: Tensor) -> bool:
+    """Whether *operand* has its matrix the other way: A as (k, i), B as (j, k)."""
+    block = s.state.stages[sums.op.name].block
+    k = next(item.var for item in block.iters if item.kind.value == "reduce")
+    column = next(item.var for item in reversed(block.iters) if item.kind.value != "reduce")
+    for load in block_loads(block):
+        if load.buffer.name == operand.name and len(load.indices) <= len(block.iters):
+            other, last = load.indices[-2:]
+            if uses(other, k) or uses(last, k):
+                right = uses(other, column) or uses(last, column)
+                return uses(last, k) if right else uses(other, k)
+    return False
 
 
 def _sum_of(out: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from flashsched.errors import ArgumentError, ExpressionError, LayoutError
+from flashsched.errors import ArgumentError, ExpressionError, LayoutError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, as_expr, binary
 from flashsched.te.limits import greatest
+from flashsched.te.parameters import axis_names
 from flashsched.te.printing import expr_text
 from flashsched.te.simplify import Linear, Ranges, bounds, linear, simplify, within_loop
 from flashsched.te.sizes import Shape, Size, as_size, extent_expr
@@ -55,12 +56,14 @@ class IndexMap:
         Raises:
             ScheduleError: the function takes another number of indices, or gives no indices.
         """
-        names = list(inspect.signature(function).parameters)
-        if len(names) != rank:
+        try:
+            names = axis_names(function, rank)
+        except ShapeError:
+            names = list(inspect.signature(function).parameters)
             raise ArgumentError(
                 f"the layout takes {len(names)} indices, and the tensor has rank {rank}",
-                hint="give the function one parameter for each dimension",
-            )
+                hint="give the function one parameter for each dimension, or *indices",
+            ) from None
         inputs = tuple(Var(name) for name in names)
         result = function(*inputs)
         outputs = tuple(result) if isinstance(result, tuple | list) else (result,)

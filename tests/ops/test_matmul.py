@@ -19,20 +19,51 @@ SIZES = st.sampled_from([0, 1, 2, 3, 7, 13, 16, 17, 31, 32, 33, 40, 61, 64, 67, 
     dtype=st.sampled_from(matmul.dtypes),
     bias=st.booleans(),
     activation=st.sampled_from(ACTIVATIONS),
+    turned=st.tuples(st.booleans(), st.booleans()),
     seed=st.integers(0, 1 << 16),
 )
-@example(shape=(33, 40, 0), dtype="float32", bias=True, activation="gelu", seed=0)
-@example(shape=(1, 1, 1), dtype="bfloat16", bias=False, activation=None, seed=1)
-@example(shape=(0, 16, 16), dtype="int8", bias=True, activation=None, seed=2)
-def test_any_knobs_compute_what_numpy_computes(assert_right, shape, dtype, bias, activation, seed):
+@example(shape=(33, 40, 0), dtype="float32", bias=True, activation="gelu", turned=(False, False), seed=0)
+@example(shape=(1, 1, 1), dtype="bfloat16", bias=False, activation=None, turned=(True, False), seed=1)
+@example(shape=(0, 16, 16), dtype="int8", bias=True, activation=None, turned=(False, True), seed=2)
+def test_any_knobs_compute_what_numpy_computes(assert_right, shape, dtype, bias, activation, turned, seed):
     assume(activation is None or dtype != "int8")
-    assert_right(Task("matmul", shape, dtype, bias=bias, activation=activation), seed)
+    options = {"bias": bias, "activation": activation, "transpose_a": turned[0], "transpose_b": turned[1]}
+    assert_right(Task("matmul", shape, dtype, **options), seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    count=st.sampled_from([0, 1, 2, 3, 5]),
+    shape=st.tuples(SIZES, SIZES, SIZES),
+    dtype=st.sampled_from(matmul.dtypes),
+    turned=st.tuples(st.booleans(), st.booleans()),
+    seed=st.integers(0, 1 << 16),
+)
+def test_a_batch_of_products(assert_right, count, shape, dtype, turned, seed):
+    task = Task("batch_matmul", (count, *shape), dtype, transpose_a=turned[0], transpose_b=turned[1])
+    assert_right(task, seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    shape=st.tuples(SIZES, SIZES, SIZES),
+    width=st.sampled_from([1, 3, 8, 16, 32, 48]),
+    dtype=st.sampled_from(matmul.dtypes),
+    bias=st.booleans(),
+    turned=st.booleans(),
+    seed=st.integers(0, 1 << 16),
+)
+def test_a_matrix_packed_ahead(assert_right, shape, width, dtype, bias, turned, seed):
+    assert_right(Task("packed_matmul", (*shape, width), dtype, bias=bias, transpose_a=turned), seed)
 
 
 @pytest.mark.parametrize("dtype", matmul.dtypes)
-@pytest.mark.parametrize("shape", [(67, 61, 53), (1, 128, 64), (128, 1, 64), (5, 3, 0)])
+@pytest.mark.parametrize("shape", [(67, 61, 53), (1, 128, 64), (128, 1, 64), (5, 3, 0), (40, 3, 200), (3, 3, 5000)])
 def test_the_default_knobs_are_feasible_and_right(assert_right, shape, dtype):
     assert assert_right(Task("matmul", shape, dtype))
+    assert assert_right(Task("matmul", shape, dtype, transpose_a=True, transpose_b=True))
+    assert assert_right(Task("batch_matmul", (3, *shape), dtype))
+    assert assert_right(Task("packed_matmul", (*shape, 32), dtype))
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,9 @@ def test_places_are_simplified_where_ranges_allow() -> None:
     o, i = Var("o"), Var("i")
     layout = IndexMap.of(lambda j: (j // 8, j % 8), 1)
     assert [str(e) for e in layout.apply((o * 8 + i,), {o: (0, 3), i: (0, 7)})] == ["o", "i"]
+
+
+def test_a_function_of_any_number_of_indices() -> None:
+    layout = IndexMap.of(lambda *at: (*at[:-1], at[-1] // 4, at[-1] % 4), 3)
+    assert str(layout) == "i0, i1, i2 -> i0, i1, i2 // 4, i2 % 4"
+    assert str(IndexMap.of(lambda b, *at: (at[-1], b), 2)) == "b, i1 -> i1, b"

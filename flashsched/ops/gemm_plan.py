@@ -1,0 +1,111 @@
+"""The numbers of a matrix product on a CPU, chosen from its shape and the machine's spec, with no tuning.
+
+They are the defaults of the knobs in `matmul_cpu`; the reasons stand at each. Goto's names are used: a register tile has
+MR rows and NR columns, a panel is KC deep, a block of A has MC rows (K. Goto and R. van de Geijn, "Anatomy of
+high-performance matrix multiplication", ACM TOMS 34(3), 2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from flashsched.hw import DeviceSpec
+from flashsched.te import dtypes
+
+__all__ = [
+    "ROWS",
+    "VECTORS",
+    "block_counts",
+    "depth_parts",
+    "panel_depth",
+    "register_tile",
+    "row_blocks",
+    "second_level",
+    "tile_fits",
+    "vector_shape",
+]
+
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 14)
+"""How many rows a register tile may have."""
+
+_WIDE = 4
+"""Vectors of a wide tile: four cache lines, which are fetched as one run."""
+
+VECTORS = (1, 2, 3, 4, 6, 8)
+"""How many vectors wide it may be."""
+
+
+def vector_shape(spec: DeviceSpec, dtype: str) -> tuple[int, int]:
+    """Elements of *dtype* in a vector register of *spec*, and how many such registers there are."""
+    assert spec.cpu is not None
+    return max(1, spec.cpu.vector_bits // dtypes.bits(dtype)), spec.cpu.vector_registers
+
+
+def tile_fits(rows: int, vectors: int, registers: int) -> bool:
+    """Whether a tile's sums stay in *registers*, with a row of B and one element of A beside them."""
+    return rows * vectors + vectors + 1 <= registers
+
+
+def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, *, wide: bool = False) -> tuple[int, int]:
+    """Rows and vectors of the register tile that computes an m by n product in the fewest cycles, remainders included.
+
+    For each k a tile of r rows by v vectors does r·v multiply-adds, loads v vectors of B and r elements of A, and its
+    sums wait for those before: it takes the longest of r·v / ports, v + r/2 (one vector or two elements a cycle)
+    and the latency of a multiply-add. Of equal tiles the one counts that reads the fewest bytes for a multiply-add; where
+    A stays in the cache and B comes from memory, a *wide* one, which takes more of a row of B at a time.
+    """
+    assert spec.cpu is not None
+    lanes, registers = vector_shape(spec, dtype)
+    ports, latency = spec.cpu.fma_ports, spec.cpu.fma_latency_cycles
+
+    def cycles(rows: int, vectors: int) -> float:
+        return max(rows * vectors / ports, vectors + rows / 2, latency) if rows and vectors else 0.0
+
+    def cost(tile: tuple[int, int]) -> tuple[float, float]:
+        rows, vectors = tile
+        full, rest = divmod(m, rows)
+        wide, narrow = divmod(math.ceil(n / lanes), vectors)
+        total = full * (wide * cycles(rows, vectors) + cycles(rows, narrow))
+        total += wide * cycles(rest, vectors) + cycles(rest, narrow)
+        return total, 1 / vectors if wide and vectors <= _WIDE else lanes / rows + 1 / vectors
+
+    tiles = [
+        (r, v)
+        for r in ROWS
+        for v in VECTORS
+        if tile_fits(r, v, registers) and r <= max(1, m) and v <= max(1, math.ceil(n / lanes))
+    ]
+    return min(tiles, key=cost)
+
+
+def panel_depth(width: int, spec: DeviceSpec, dtype: str) -> int:
+    """How deep a panel of B, *width* columns, is at most: an eighth of L2, so that it stays beside a block of A."""
+    return max(1, second_level(spec) // 8 // (width * (dtypes.bits(dtype) // 8)))
+
+
+def depth_parts(depth: int, longest: int) -> int:
+    """In how many parts a reduction is summed: one part is half as long again as *longest* at most.
+
+    Each part but the first reads the output once more, so there are as few as may be.
+    """
+    return 1 if depth <= 1.5 * longest else math.ceil(depth / longest)
+
+
+def row_blocks(tiles: int, rows: int, depth: int, spec: DeviceSpec, dtype: str) -> int:
+    """Into how many blocks the row *tiles* go, so that one, *depth* deep, takes half of L2 at most."""
+    size = dtypes.bits(dtype) // 8
+    fitting = max(1, second_level(spec) // 2 // max(1, rows * depth * size))
+    return math.ceil(tiles / fitting)
+
+
+def block_counts(most: int, step: int) -> Sequence[int]:
+    """1 and multiples of *step* up to *most*, in growing distances: how many blocks there may be."""
+    found = {1, *(step * count for count in (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128))}
+    return sorted(count for count in found if count <= max(1, most))
+
+
+def second_level(spec: DeviceSpec) -> int:
+    """Bytes of the cache of a core that blocks are made for."""
+    own = [level for level in spec.memory[:-1] if level.shared_by == "unit"]
+    return (own[-1] if own else spec.memory[0]).size_bytes
