@@ -18,6 +18,7 @@ __all__ = [
     "VECTORS",
     "block_counts",
     "depth_parts",
+    "last_level",
     "panel_depth",
     "register_tile",
     "row_blocks",
@@ -28,9 +29,6 @@ __all__ = [
 
 ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 14)
 """How many rows a register tile may have."""
-
-_WIDE = 4
-"""Vectors of a wide tile: four cache lines, which are fetched as one run."""
 
 VECTORS = (1, 2, 3, 4, 6, 8)
 """How many vectors wide it may be."""
@@ -47,13 +45,13 @@ def tile_fits(rows: int, vectors: int, registers: int) -> bool:
     return rows * vectors + vectors + 1 <= registers
 
 
-def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, *, wide: bool = False) -> tuple[int, int]:
+def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, threads: int = 1) -> tuple[int, int]:
     """Rows and vectors of the register tile that computes an m by n product in the fewest cycles, remainders included.
 
     For each k a tile of r rows by v vectors does r·v multiply-adds, loads v vectors of B and r elements of A, and its
     sums wait for those before: it takes the longest of r·v / ports, v + r/2 (one vector or two elements a cycle)
-    and the latency of a multiply-add. Of equal tiles the one counts that reads the fewest bytes for a multiply-add; where
-    A stays in the cache and B comes from memory, a *wide* one, which takes more of a row of B at a time.
+    and the latency of a multiply-add. *threads* share the columns, a tile's width at a time. Of equal tiles the one counts that loads the least for a multiply-add, and of those
+    the widest, which takes the most of a row of B at a time.
     """
     assert spec.cpu is not None
     lanes, registers = vector_shape(spec, dtype)
@@ -62,13 +60,15 @@ def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, *, wide: bool = 
     def cycles(rows: int, vectors: int) -> float:
         return max(rows * vectors / ports, vectors + rows / 2, latency) if rows and vectors else 0.0
 
-    def cost(tile: tuple[int, int]) -> tuple[float, float]:
+    def cost(tile: tuple[int, int]) -> tuple[float, float, int]:
         rows, vectors = tile
         full, rest = divmod(m, rows)
         wide, narrow = divmod(math.ceil(n / lanes), vectors)
+        if threads > 1:  # the one with the most tiles is the last to end
+            wide, narrow = math.ceil((wide + (narrow > 0)) / threads), 0
         total = full * (wide * cycles(rows, vectors) + cycles(rows, narrow))
         total += wide * cycles(rest, vectors) + cycles(rest, narrow)
-        return total, 1 / vectors if wide and vectors <= _WIDE else lanes / rows + 1 / vectors
+        return total, (vectors + rows / 2) / (rows * vectors), -vectors
 
     tiles = [
         (r, v)
@@ -85,11 +85,11 @@ def panel_depth(width: int, spec: DeviceSpec, dtype: str) -> int:
 
 
 def depth_parts(depth: int, longest: int) -> int:
-    """In how many parts a reduction is summed: one part is half as long again as *longest* at most.
+    """In how many parts a reduction is summed: one part is a quarter longer than *longest* at most.
 
     Each part but the first reads the output once more, so there are as few as may be.
     """
-    return 1 if depth <= 1.5 * longest else math.ceil(depth / longest)
+    return 1 if depth <= 1.25 * longest else math.ceil(depth / longest)
 
 
 def row_blocks(tiles: int, rows: int, depth: int, spec: DeviceSpec, dtype: str) -> int:
@@ -100,9 +100,18 @@ def row_blocks(tiles: int, rows: int, depth: int, spec: DeviceSpec, dtype: str) 
 
 
 def block_counts(most: int, step: int) -> Sequence[int]:
-    """1 and multiples of *step* up to *most*, in growing distances: how many blocks there may be."""
-    found = {1, *(step * count for count in (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128))}
+    """1, multiples of *step* in growing distances, and *most*: how many blocks there may be."""
+    found = {
+        1,
+        max(1, most),
+        *(step * count for count in (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)),
+    }
     return sorted(count for count in found if count <= max(1, most))
+
+
+def last_level(spec: DeviceSpec) -> int:
+    """Bytes of the cache before memory."""
+    return (spec.memory[-2] if len(spec.memory) > 1 else spec.memory[0]).size_bytes
 
 
 def second_level(spec: DeviceSpec) -> int:

@@ -8,6 +8,7 @@ columns runs its vectors along the reduction; one with hardly any elements gives
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flashsched.hw import DeviceSpec
@@ -16,6 +17,7 @@ from flashsched.ops.gemm_plan import (
     VECTORS,
     block_counts,
     depth_parts,
+    last_level,
     panel_depth,
     register_tile,
     row_blocks,
@@ -33,9 +35,10 @@ from flashsched.te.visit import uses
 __all__ = ["matmul_cpu", "schedule_product"]
 
 _FOR_THREADS = 96**3  # multiplications that are worth waking threads for, a few microseconds each time
-_FEW_ROWS = 192  # of A, up to which B is read for them all at once
+_FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
 _STREAMED = 48  # rows of A from which B is worth packing
 _LINE = 16  # elements of A that lie together in its packed form: a cache line of float32
+_PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -73,13 +76,13 @@ def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: Knob
     batch, (m, n), depth = out.known_shape[:-2], out.known_shape[-2:], sums.op.reduce_axis[0].count
     lanes, _ = vector_shape(spec, sums.dtype)
     packed = len(b.shape) > len(out.shape)
-    few = not packed and n * 2 <= lanes and depth >= 2 * lanes
+    turned = _turned(s, sums, b)
+    narrow = n * 2 <= lanes or (turned and m <= _FEW_DOTS)
+    few = not packed and narrow and depth >= 4 * lanes
     if knobs.choice("vectors_along", ("n", "k"), default="k" if few else "n") == "k":
         _along_the_sum(s, a, b, out, sums, knobs, spec)
         return
-    tiles = -(-m // ROWS[-1]) * -(-n // (2 * lanes))
-    for count in batch:
-        tiles *= count
+    tiles = math.prod(batch) * -(-m // ROWS[-1]) * -(-n // (2 * lanes))
     scarce = tiles < spec.units and depth >= 4096 and not fused
     split = knobs.choice("split_k", (1, spec.units), default=spec.units if scarce else 1) if spec.units > 1 else 1
     if split > 1:
@@ -91,7 +94,7 @@ def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: Knob
         s[sums].reorder(*rows, tile, *s[sums].op.reduce_axis, inner)
         s[sums].vectorize(inner)
         batch, depth, sums = (split, *batch), -(-depth // split), out
-    plan = _decide(batch, m, n, depth, fused, packed, b, sums.dtype, knobs, spec)
+    plan = _decide(batch, m, n, depth, fused, packed, turned, b, sums.dtype, knobs, spec)
     _blocked(s, a, b, out, sums, depth, plan)
 
 
@@ -102,6 +105,7 @@ def _decide(
     depth: int,
     fused: bool,
     packed: bool,
+    turned: bool,
     b: Tensor,
     dtype: str,
     knobs: KnobsLike,
@@ -109,38 +113,41 @@ def _decide(
 ) -> _Plan:
     lanes, registers = vector_shape(spec, dtype)
     size = dtypes.bits(dtype) // 8
-    wide = m <= _FEW_ROWS and n >= 512
-    best_rows, best_vectors = register_tile(m, n, spec, dtype, wide=wide)
+    threads = spec.units
+    matrices = math.prod(batch)
+    parallel = knobs.choice("threads", (False, True), default=threads > 1 and matrices * m * n * depth >= _FOR_THREADS)
+    even = threads if parallel and matrices < threads else 1
+    best_rows, best_vectors = register_tile(m, n, spec, dtype, even)
     if packed:
         width = b.known_shape[-1]
         vectors = max(1, width // lanes)
     else:
         vectors = knobs.choice("tile_n", VECTORS, default=best_vectors)
         width = vectors * lanes
-    rows = knobs.choice("tile_m", ROWS, default=best_rows if tile_fits(best_rows, vectors, registers) else registers // (vectors + 1) - 1)
+    rows = knobs.choice(
+        "tile_m",
+        ROWS,
+        default=best_rows if tile_fits(best_rows, vectors, registers) else registers // (vectors + 1) - 1,
+    )
     knobs.require(
         tile_fits(rows, vectors, registers),
         f"a tile of {rows} rows by {vectors} vectors needs {rows * vectors + vectors + 1} of {registers} registers",
     )
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
     large_b = n * depth >= 256 * 256
-    packs_b = m >= _STREAMED and large_b
+    packs_b = (m >= _STREAMED and large_b) or turned
     longest = panel_depth(width, spec, dtype)
     if not packs_b and not packed and n * depth * size > second_level(spec):
         longest = max(8, m)  # so few rows of B at a time are read along, each in long runs
     parts = 1 if fused else knobs.choice("parts_k", _PARTS, default=depth_parts(depth, longest))
     knobs.require(parts <= max(1, depth), f"{depth} products can't be summed in {parts} parts")
-    threads = spec.units
-    matrices = 1
-    for count in batch:
-        matrices *= count
-    parallel = knobs.choice("threads", (False, True), default=threads > 1 and matrices * m * n * depth >= _FOR_THREADS)
-    even = threads if parallel and matrices < threads else 1
-    blocks = row_blocks(row_tiles, rows, -(-depth // parts), spec, dtype)
-    best = "columns" if blocks < 2 and column_tiles >= even else "rows"
+    part = -(-depth // parts)
+    blocks = row_blocks(row_tiles, rows, part, spec, dtype)
+    best = "columns" if m * part * size < last_level(spec) // 8 and column_tiles >= even else "rows"
     by_columns = knobs.choice("outside", ("rows", "columns"), default=best) == "columns"
     if by_columns:
-        blocks_m, blocks_n = 1, knobs.choice("blocks_n", block_counts(column_tiles, threads), default=even)
+        pieces = even if even == 1 or not packs_b else min(column_tiles, _PIECES * threads)
+        blocks_m, blocks_n = 1, knobs.choice("blocks_n", block_counts(column_tiles, threads), default=pieces)
     else:
         nearest = -(-blocks // even) * even
         blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
@@ -168,18 +175,21 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
     k_outer: Loop | None = None
     if plan.parts > 1:
         k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=-(-depth // plan.parts), tail="cut")
-        s[out].reorder(*leading, k_outer, *tiles, k_inner)
+        if plan.by_columns:
+            s[out].reorder(*leading, j_block, k_outer, *tiles[1:], k_inner)
+        else:
+            s[out].reorder(*leading, k_outer, *tiles, k_inner)
         sums = s.stage_mem(out, k_outer, inside=i_tile)
     else:
         s[out].reorder(*leading, *tiles)
         s[sums].compute_at(s[out], i_tile)
     s[out].unroll(i_in)
     s[out].vectorize(j_in)
-    outside: Loop | None = k_outer
     shared = blocks[0]
+    outside: Loop | None = None if plan.by_columns else k_outer  # where all blocks begin
     if leading:
         shared = s[out].fuse(*leading) if len(leading) > 1 else leading[0]
-        outside = k_outer or shared
+        outside = outside or shared
     if plan.parallel:
         s[out].parallel(shared)
     _schedule_tile(s, sums, plan)
@@ -197,8 +207,8 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
         panel = s.cache_read(a, "global", [sums])
         if not plan.by_columns:
             s[panel].compute_at(s[out], i_block)
-        elif outside is not None:
-            s[panel].compute_at(s[out], outside)
+        elif leading:
+            s[panel].compute_at(s[out], shared)
         _pack_rows(s, panel, turned_a, plan.rows, here and plan.by_columns)
 
 
@@ -222,7 +232,7 @@ def _schedule_zeros(s: Schedule, out: Tensor, k_outer: Loop, plan: _Plan) -> Non
     row, column = s[zeros].op.axis[-2:]
     _, vector = s[zeros].split(column, factor=plan.width, tail="cut")
     s[zeros].vectorize(vector)
-    if plan.parallel and len(s[zeros].op.axis) == 2:
+    if plan.parallel and not plan.by_columns and len(s[zeros].op.axis) == 2:
         s[zeros].parallel(row)
 
 
