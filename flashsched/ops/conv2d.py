@@ -11,9 +11,9 @@ from flashsched import te
 from flashsched.errors import TuneError
 from flashsched.hw import DeviceSpec
 from flashsched.ops.conv2d_gpu import conv2d_gpu
+from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.generic import generic_cpu
 from flashsched.ops.matmul import accumulator
-from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike, Operator, register
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import ComputeOp, Tensor

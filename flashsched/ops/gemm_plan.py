@@ -1,8 +1,7 @@
 """The numbers of a matrix product on a CPU, chosen from its shape and the machine's spec, with no tuning.
 
-They are the defaults of the knobs in `matmul_cpu`; the reasons stand at each. Goto's names are used: a register tile has
-MR rows and NR columns, a panel is KC deep, a block of A has MC rows (K. Goto and R. van de Geijn, "Anatomy of
-high-performance matrix multiplication", ACM TOMS 34(3), 2008).
+They are the defaults of the knobs in `matmul_cpu`; the reasons stand at each. The plan is that of K. Goto and
+R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, threads: int = 1
 
     For each k a tile of r rows by v vectors does r·v multiply-adds, loads v vectors of B and r elements of A, and its
     sums wait for those before: it takes the longest of r·v / ports, v + r/2 (one vector or two elements a cycle)
-    and the latency of a multiply-add. *threads* share the columns, a tile's width at a time. Of equal tiles the one counts that loads the least for a multiply-add, and of those
-    the widest, which takes the most of a row of B at a time.
+    and the latency of a multiply-add. *threads* share the columns, a tile's width at a time. Of equal tiles the one
+    counts that loads the least for a multiply-add, and of those the widest, which takes the most of a row of B at once.
     """
     assert spec.cpu is not None
     lanes, registers = vector_shape(spec, dtype)

@@ -139,7 +139,8 @@ def _product(
 
     def sums(*at: te.Expr) -> te.Expr:
         *batch, i, j = at
-        return te.sum(left(*batch, i, k).astype(wide) * right(*batch, k, j).astype(wide), axis=k)
+        total: te.Expr = te.sum(left(*batch, i, k).astype(wide) * right(*batch, k, j).astype(wide), axis=k)
+        return total
 
     product = te.compute(shape, _named(sums, len(shape)), name="C" if plain else "AB")
     if plain:

@@ -29,7 +29,7 @@ from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.schedule.ir import block_loads
 from flashsched.te import dtypes
-from flashsched.te.tensor import ComputeOp, Tensor
+from flashsched.te.tensor import Axis, ComputeOp, Tensor
 from flashsched.te.visit import uses
 
 __all__ = ["matmul_cpu", "schedule_product"]
@@ -188,7 +188,7 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
     shared = blocks[0]
     outside: Loop | None = None if plan.by_columns else k_outer  # where all blocks begin
     if leading:
-        shared = s[out].fuse(*leading) if len(leading) > 1 else leading[0]
+        shared = s[out].fuse(*leading)
         outside = outside or shared
     if plan.parallel:
         s[out].parallel(shared)
@@ -272,7 +272,7 @@ def _pack_rows(s: Schedule, panel: Tensor, turned: bool, rows: int, parallel: bo
         s[panel].parallel(i_outer)
 
 
-def _rows_first(s: Schedule, panel: Tensor, turned: bool) -> list[Loop]:
+def _rows_first(s: Schedule, panel: Tensor, turned: bool) -> list[Axis]:
     *leading, first, second = s[panel].op.axis
     return [*leading, second, first] if turned else [*leading, first, second]
 
@@ -294,18 +294,18 @@ def _along_the_sum(
         s[panel].transform_layout(lambda *at: (*at[:-2], at[-1], at[-2]))
     if sums is not out:
         s[sums].set_scope("local")
-    _, k_lane = s[sums].split(sums.op.reduce_axis[0], factor=lanes, tail="cut")
+    work = math.prod(out.known_shape) * s[sums].op.reduce_axis[0].count
+    _, k_lane = s[sums].split(s[sums].op.reduce_axis[0], factor=lanes, tail="cut")
     parts = s.rfactor(sums, k_lane, factor_axis=-1)
     *leading, i, j = s[out].op.axis
     i_tile, i_in = s[out].split(i, factor=rows, tail="cut")
     j_tile, j_in = s[out].split(j, factor=columns, tail="cut")
     s[out].reorder(*leading, i_tile, j_tile, i_in, j_in)
     shared = s[out].fuse(*leading, i_tile)
-    if spec.units > 1 and knobs.choice("threads", (False, True), default=sums.op.reduce_axis[0].count * n >= 64):
+    if spec.units > 1 and knobs.choice("threads", (False, True), default=work >= _FOR_THREADS):
         s[out].parallel(shared)
     if sums is not out:
         s[sums].compute_at(s[out], j_tile)
-        s[parts].compute_at(s[sums], s[sums].loops[0])
     s[parts].compute_at(s[out], j_tile)
     s[parts].set_scope("local")
     *_, row, column, lane = s[parts].op.axis

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flashsched import te
 from flashsched.hw import DeviceSpec
-from flashsched.ops.matmul_cpu import vector_shape
+from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.schedule.views import StageView
