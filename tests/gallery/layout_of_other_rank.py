@@ -9,4 +9,4 @@ s[P].transform_layout(lambda i, j: (j, i))
 # -> ArgumentError
 # the layout takes 2 indices, and the tensor has rank 1
 #   at layout_of_other_rank.py:8
-#   hint: give the function one parameter for each dimension
+#   hint: give the function one parameter for each dimension, or *indices
