@@ -22,7 +22,7 @@ __all__ += ["rounded", "to_memory"]
 
 _REGISTER: Final = {
     "float64": "double", "float32": "float", "float16": "float", "bfloat16": "float", "int64": "i64", "int32": "i32",
-    "int16": "i16", "int8": "i8", "uint8": "i8", "bool": "i1",
+    "int16": "i16", "int8": "i8", "uint64": "i64", "uint32": "i32", "uint16": "i16", "uint8": "i8", "bool": "i1",
 }  # fmt: skip
 
 
@@ -128,8 +128,10 @@ def _from_float(code: Code, value: Value, source: str, dtype: str, kind: str) ->
             value = code.convert("fpext" if kind == "double" else "fptrunc", value, kind)
         exact = dtypes.bits(source) <= dtypes.bits(dtype) and source != "bfloat16" and dtype != "bfloat16"
         return value if exact else rounded(code, value, dtype)
-    wide = "i64" if kind == "i64" else "i32"  # as C does: a small integer is what is left of a larger one
-    whole = code.convert("fptosi", value, wide)
+    wide = (
+        "i64" if kind == "i64" or dtype == "uint32" else "i32"
+    )  # as C: a small integer is what is left of a larger one
+    whole = code.convert("fptoui" if dtype == "uint64" else "fptosi", value, wide)
     whole = code.make(f"freeze {whole.type} {whole.text}", wide, whole.lanes)
     return whole if kind == wide else code.convert("trunc", whole, kind)
 

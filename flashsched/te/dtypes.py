@@ -38,6 +38,9 @@ _BITS: Final[dict[str, int]] = {
     "int32": 32,
     "int16": 16,
     "int8": 8,
+    "uint64": 64,
+    "uint32": 32,
+    "uint16": 16,
     "uint8": 8,
     "bool": 8,
 }
@@ -119,10 +122,16 @@ def promote(a: str, b: str) -> str:
     """The dtype in which an operation on an *a* and a *b* is done.
 
     A float beats an integer and keeps its width (as in te, where NumPy would widen int32 + float32 to float64);
-    of two floats, or of two integers, the wider wins; float16 with bfloat16 gives float32, and int8 with uint8 int16.
+    of two floats, or of two integers, the wider wins; float16 with bfloat16 gives float32. An unsigned integer with a
+    signed one that does not hold all its values gives the next wider signed one; for uint64 there is none.
 
     >>> promote("int32", "float16"), promote("float32", "float64"), promote("bool", "int8")
     ('float16', 'float64', 'int8')
+    >>> promote("int8", "uint8"), promote("uint32", "int8"), promote("uint8", "int32"), promote("uint64", "uint8")
+    ('int16', 'int64', 'int32', 'uint64')
+
+    Raises:
+        DtypeError: one is uint64 and the other a signed integer.
     """
     if a == b:
         return a
@@ -132,6 +141,14 @@ def promote(a: str, b: str) -> str:
         return a
     if is_float(a) != is_float(b):
         return a if is_float(a) else b
+    if is_unsigned(a) != is_unsigned(b):
+        signed, unsigned = (b, a) if is_unsigned(a) else (a, b)
+        if bits(unsigned) == 64:
+            raise DtypeError(
+                f"no integer type holds all values of {signed} and of uint64",
+                hint="cast one of them, .astype('int64'), where its values fit",
+            )
+        return signed if bits(signed) > bits(unsigned) else f"int{2 * bits(unsigned)}"
     if bits(a) != bits(b):
         return a if bits(a) > bits(b) else b
-    return "float32" if is_float(a) else "int16"
+    return "float32"

@@ -31,7 +31,21 @@ Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
 _SIZES = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17)
 _MOST_ELEMENTS = 500  # of one tensor
 _MOST_REDUCED = 60  # points that are combined into one element
-_WHOLE = ("float32", "float32", "float64", "int32", "int32", "int64", "int16", "int8", "uint8", "bool")
+_WHOLE = (
+    "float32",
+    "float32",
+    "float64",
+    "int32",
+    "int32",
+    "int64",
+    "int16",
+    "int8",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+)
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
 _LIMIT = 8  # what a whole number read from a stage is clipped to, before floats are made of it
 

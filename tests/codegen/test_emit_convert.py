@@ -39,6 +39,8 @@ def values_of(source: str, dtype: str) -> np.ndarray:
         return np.where(rng.integers(0, 2, N) > 0, some, some % 100).astype(source)
     if dtypes.is_int(dtype):
         low, high = (0 if dtypes.is_unsigned(dtype) else -100), 120
+        if dtypes.is_unsigned(dtype) and dtypes.bits(source) >= 32:  # up to the largest that a float32 holds
+            high = int(np.nextafter(np.float32(2.0 ** dtypes.bits(dtype)), np.float32(0)))
         return rng.uniform(low, high, N).astype(dtypes.numpy_dtype(source))
     if dtypes.bits(source) == 16:
         return rng.permutation(2**16)[:N].astype(np.uint16).view(dtypes.numpy_dtype(source))
@@ -88,5 +90,5 @@ def test_every_small_float_survives_a_round_trip(run_nest, target: Target, dtype
 @pytest.mark.parametrize("kind", [LoopKind.SERIAL, LoopKind.VECTORIZE])
 def test_a_float_outside_an_integers_range_gives_something(run_nest, kind: LoopKind) -> None:
     x = np.array([1e30, -1e30, np.nan, np.inf] * 10, np.float32)
-    for dtype in ("int8", "uint8", "int16", "int32", "int64"):
+    for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
         run_nest(cast_program("float32", dtype, len(x), kind), x)  # no trap, and no claim on the value

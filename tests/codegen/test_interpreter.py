@@ -220,13 +220,14 @@ def test_a_matmul_of_32_is_not_too_much() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float64", "float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8"]
+    "dtype",
+    ["float64", "float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint64"],
 )
 def test_arithmetic_is_done_in_the_exact_dtype(dtype: str) -> None:
     n = 64
     numpy_type = te_dtype(dtype)
     rng = np.random.default_rng(3)
-    low, high = (0, 256) if dtype == "uint8" else (-128, 128)
+    low, high = (0, 256) if dtype.startswith("uint") else (-128, 128)
     arrays = [rng.integers(low, high, n).astype(numpy_type) for _ in "AB"]
     a, b = Buffer("A", (n,), dtype), Buffer("B", (n,), dtype)
     i, x = variables("i x")
@@ -236,7 +237,7 @@ def test_arithmetic_is_done_in_the_exact_dtype(dtype: str) -> None:
     exprs += [te.select(p < q, p, q), te.abs(p), p.astype("int8"), p.astype("float16"), p.astype("bool"), -p]
     exprs += [(p > q).astype(dtype), te.all(p > 0, ~(q > 0)), te.any(p == q, p != 3)]
     if dtype.startswith(("int", "uint")):
-        exprs += [p & q, p | q, p ^ q, p << 1, p >> 2, (x + p).astype("int16"), x * 3 - p]
+        exprs += [p & q, p | q, p ^ q, p << 1, p >> 2, (x.astype(dtype) + p).astype("int16"), x.astype(dtype) * 3 - p]
     else:
         exprs += [
             p / te.maximum(q, one),

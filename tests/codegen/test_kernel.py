@@ -122,7 +122,17 @@ def test_subclasses_of_ndarray(plus: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "kind"), [("int8", "i8"), ("int64", "i64"), ("uint8", "i8"), ("bfloat16", "i16"), ("bool", "i8")]
+    ("dtype", "kind"),
+    [
+        ("int8", "i8"),
+        ("int64", "i64"),
+        ("uint8", "i8"),
+        ("uint16", "i16"),
+        ("uint32", "i32"),
+        ("uint64", "i64"),
+        ("bfloat16", "i16"),
+        ("bool", "i8"),
+    ],
 )
 def test_element_types(dtype: str, kind: str) -> None:
     f = kernel(dtype, kind)

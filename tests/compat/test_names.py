@@ -175,3 +175,18 @@ def test_sizes_may_be_whole_floats() -> None:
     B = te.placeholder((6, 8), name="B")
     packed = te.compute((8 / 4, 6, 4), lambda x, y, z: B[y, x * 4 + z], name="packedB")
     assert packed.shape == (2, 6, 4)
+
+
+def test_unsigned_integers_of_each_width() -> None:
+    A = te.placeholder((8, 4), "uint16", name="A")
+    k = te.reduce_axis((0, 4), "k")
+    B = te.compute((8,), lambda i: te.sum(A[i, k].astype("uint64") << 40, axis=k), name="B")
+    H = te.compute((8,), lambda i: (B[i] >> 32).astype("uint32") * tir.const(2654435761, "uint32"), name="H")
+    s = te.create_schedule([B.op, H.op])
+    a = np.arange(32, dtype="uint16").reshape(8, 4) * 2003
+    b, h = tvm.nd.empty((8,), "uint64"), tvm.nd.empty((8,), "uint32")
+    tvm.build(s, [A, B, H], "llvm")(tvm.nd.array(a), b, h)
+    wanted = (a.astype("uint64") << np.uint64(40)).sum(1, dtype="uint64")
+    np.testing.assert_array_equal(b.numpy(), wanted)
+    np.testing.assert_array_equal(h.numpy(), (wanted >> np.uint64(32)).astype("uint32") * np.uint32(2654435761))
+    assert te.max_value("uint64").value == 2**64 - 1

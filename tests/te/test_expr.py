@@ -185,7 +185,10 @@ def test_numpy_functions_on_expressions_are_a_type_error() -> None:
         np.exp(X)  # type: ignore[call-overload]
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.sampled_from(["int8", "int16", "int32", "int64", "uint8"]))
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from(["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]),
+)
 def test_a_constant_is_converted_only_where_it_fits(value: int, dtype: str) -> None:
     literal = const(value, "int64")
     converted = cast(literal, dtype)

@@ -140,7 +140,10 @@ def test_a_reducer_that_lies_is_refused(combine: Any, identity: Any, dtypes: tup
         reducer(values if len(values) > 1 else values[0], axis=K)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int8", "int32", "int64", "uint8"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float64", "float32", "float16", "bfloat16", "int8", "int32", "int64", "uint8", "uint16", "uint32", "uint64"],
+)
 @pytest.mark.parametrize("name", ["sum", "prod", "min", "max"])
 def test_the_usual_reducers_keep_their_laws_in_each_dtype(name: str, dtype: str) -> None:
     node = getattr(te, name)(te.placeholder((5,), dtype)[K], axis=K)

@@ -50,7 +50,7 @@ def test_numpys_answer_in_any_order(name: str, m: int, values: list[float], dtyp
     name=st.sampled_from(list(NUMPY)),
     m=st.sampled_from([0, 1, 2, 7, 13]),
     n=st.sampled_from([1, 2, 5, 11]),
-    dtype=st.sampled_from(["int32", "uint8", "int8", "bool", "float32"]),
+    dtype=st.sampled_from(["int32", "uint8", "uint32", "int8", "bool", "float32"]),
     data=st.data(),
 )
 def test_every_way_to_schedule_two_outputs(name: str, m: int, n: int, dtype: str, data: st.DataObject) -> None:

@@ -63,8 +63,6 @@ def const(value: Any, dtype: str | None = None, span: Any = None) -> Expr:
     if isinstance(value, Expr):
         return value if dtype is None else cast(value, dtype)
     value = value.item() if isinstance(value, np.generic) else value
-    if dtype in ("uint32", "uint64") and not isinstance(value, float) and value >= 0:
-        dtype = dtype[1:]  # these count arguments of LLVM's intrinsics
     name = dtypes.check_dtype(dtype) if dtype is not None else None
     if name is not None and isinstance(value, float) and dtypes.is_int(name):
         value = int(value)
