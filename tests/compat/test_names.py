@@ -75,8 +75,6 @@ def test_the_graph_of_a_reduction_over_nothing_that_exists() -> None:
         s[B].parallel(B.op.reduce_axis[0])  # TVM gave wrong sums here
     with pytest.raises(ExpressionError, match="needs an axis"):
         te.sum(A[0, 0])
-    with pytest.raises(ExpressionError, match="init"):
-        te.sum(A[0, te.reduce_axis((0, 4))], axis=te.reduce_axis((0, 4)), init=1.0)
     with pytest.raises(DeviceError, match="not for 'opencl'"):
         tvm.build(s, [A, B], target="opencl")
 
@@ -190,3 +188,38 @@ def test_unsigned_integers_of_each_width() -> None:
     np.testing.assert_array_equal(b.numpy(), wanted)
     np.testing.assert_array_equal(h.numpy(), (wanted >> np.uint64(32)).astype("uint32") * np.uint32(2654435761))
     assert te.max_value("uint64").value == 2**64 - 1
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_reduction_begins_with_what_is_given(masked: bool) -> None:
+    A, D = te.placeholder((5, 6), name="A"), te.placeholder((5,), name="D")
+    k = te.reduce_axis((0, 6), "k")
+    where = k.var > 2 if masked else None
+    more = te.compute((5,), lambda i: te.sum(A[i, k], axis=k, where=where, init=D[i]), name="more")
+    ten = te.compute((5,), lambda i: te.max(A[i, k], axis=k, where=where, init=0.5), name="ten")
+    a, d = np.random.default_rng(0).normal(size=(5, 6)).astype("float32"), np.arange(5, dtype="float32")
+    kept = a[:, 3:] if masked else a
+    s = te.create_schedule([more.op, ten.op])
+    ko, _ = s[more].split(s[more].op.reduce_axis[0], 4)
+    s[more].reorder(ko, more.op.axis[0])
+    outs = [tvm.nd.empty((5,)) for _ in range(2)]
+    tvm.build(s, [A, D, more, ten], "llvm")(tvm.nd.array(a), tvm.nd.array(d), *outs)
+    np.testing.assert_allclose(outs[0].numpy(), kept.sum(1) + d, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(outs[1].numpy(), np.maximum(kept.max(1), np.float32(0.5)))
+
+
+def test_several_values_begin_with_what_is_given() -> None:
+    A = te.placeholder((4, 6), "int32", name="A")
+    k = te.reduce_axis((0, 6), "k")
+    both = te.comm_reducer(
+        lambda x, y: (x[0] + y[0], x[1] * y[1]), lambda s, t: (te.const(0, s), te.const(1, t)), "both"
+    )
+    total, product = te.compute((4,), lambda i: both((A[i, k], A[i, k]), axis=k, init=(7, 2)), name="T")
+    a = np.random.default_rng(0).integers(1, 4, (4, 6)).astype("int32")
+    outs = [tvm.nd.empty((4,), "int32") for _ in range(2)]
+    tvm.build(te.create_schedule(total.op), [A, total, product])(tvm.nd.array(a), *outs)
+    np.testing.assert_array_equal(outs[0].numpy(), a.sum(1) + 7)
+    np.testing.assert_array_equal(outs[1].numpy(), a.prod(1) * 2)
+    for size in (0, te.var("n")):
+        with pytest.raises(ExpressionError, match="there may be no first one"):
+            te.sum(A[0, 0], axis=te.reduce_axis((0, size), "r"), init=1)

@@ -173,6 +173,99 @@ def test_pooling() -> None:
     check(run(lambda x: topi.nn.pool2d(x, 3, 2, 1, 1, "max"), IMAGE)[:, :, 0, 0], IMAGE[:, :, :2, :2].max((2, 3)))
 
 
+def pooled(x: Any, kernel: int, stride: int, before: int, after: int, mean: bool, pads: bool) -> Any:
+    """Windows of the last two dimensions, those that reach beyond the padding among them."""
+    size = -(-(x.shape[2] + before + after - kernel) // stride) + 1
+    found = np.zeros((*x.shape[:2], size, size))
+    for row, col in np.ndindex(size, size):
+        (a, b), (c, d) = (
+            (max(at * stride - before, 0), min(at * stride - before + kernel, x.shape[2])) for at in (row, col)
+        )
+        part = x[:, :, a:b, c:d]
+        counted = [min(at * stride + kernel, x.shape[2] + before + after) - at * stride for at in (row, col)]
+        count = counted[0] * counted[1] if pads else (b - a) * (d - c)
+        found[:, :, row, col] = part.sum((2, 3)) / count if mean else part.max((2, 3))
+    return found
+
+
+@pytest.mark.parametrize("pads", [True, False])
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize("padding", [0, 1, (1, 1, 0, 0)])
+def test_windows_beyond_the_padding_and_other_layouts(kind: str, padding: Any, pads: bool) -> None:
+    image = IMAGE[:, :, :8, :8]
+    first, last = (1, 0) if isinstance(padding, tuple) else (padding, padding)
+    wanted = pooled(image, 3, 2, first, last, kind == "avg", pads)
+    check(run(lambda x: topi.nn.pool2d(x, 3, 2, 1, padding, kind, True, "NCHW", pads), image), wanted)
+    found = run(
+        lambda x: topi.nn.pool2d(x, 3, 2, 1, padding, kind, True, "NHWC", pads), image.transpose(0, 2, 3, 1).copy()
+    )
+    check(found.transpose(0, 3, 1, 2), wanted)
+
+
+def test_a_channel_as_a_whole_in_either_layout() -> None:
+    found = run(lambda x: topi.nn.global_pool(x, "max", layout="NHWC"), IMAGE.transpose(0, 2, 3, 1).copy())
+    check(found, IMAGE.max((2, 3))[:, None, None, :])
+    with pytest.raises(NotImplementedError, match=r"pool2d\('max', layout='NCHW16c'\) is not there"):
+        topi.nn.pool2d(te.placeholder((1, 1, 4, 4, 16)), 2, 2, 1, 0, "max", layout="NCHW16c")
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm(axis: int, training: bool) -> None:
+    channels = IMAGE.shape[axis]
+    gamma, beta, mean, var = RNG.uniform(0.5, 2, (4, channels)).astype("float32")
+    shape = [channels if n == axis % 4 else 1 for n in range(4)]
+    others = tuple(n for n in range(4) if n != axis % 4)
+    used = (IMAGE.mean(others), IMAGE.var(others)) if training else (mean, var)
+    m, v, g, b = (part.reshape(shape) for part in (*used, gamma, beta))
+    wanted = [(IMAGE - m) / np.sqrt(v + 1e-3) * g + b, mean, var]
+    if training:
+        wanted[1:] = [0.9 * old + 0.1 * new for old, new in zip((mean, var), used, strict=True)]
+    for place in range(3 if training else 1):
+        found = run(
+            lambda *args, place=place: topi.nn.batch_norm(*args, axis=axis, epsilon=1e-3, training=training)[place],
+            *(IMAGE, gamma, beta, mean, var),
+        )
+        check(found, wanted[place], 1e-4)
+    plain = run(lambda *args: topi.nn.batch_norm(*args, center=False, scale=False)[0], *_batch(6))
+    data, _, _, mean, var = _batch(6)
+    check(plain, (data - mean[:, None, None]) / np.sqrt(var[:, None, None] + 1e-5), 1e-4)
+
+
+def _batch(channels: int) -> list[Any]:
+    return [IMAGE, *np.linspace(0.5, 2, 4 * channels).astype("float32").reshape(4, channels)]
+
+
+@pytest.mark.parametrize("axis", [[2], [1, 2], -1])
+def test_layer_norm_and_rms_norm(axis: Any) -> None:
+    over = tuple(n % 3 for n in (axis if isinstance(axis, list) else [axis]))
+    gamma, beta = (RNG.uniform(0.5, 2, [A.shape[n] for n in over]).astype("float32") for _ in range(2))
+    mean, var = A.mean(over, keepdims=True), A.var(over, keepdims=True)
+    wanted = (A - mean) / np.sqrt(var + 1e-5)
+    check(run(lambda x, g, b: topi.nn.layer_norm(x, g, b, axis), A, gamma, beta), wanted * gamma + beta, 1e-4)
+    check(run(lambda x, g: topi.nn.layer_norm(x, g, None, axis), A, gamma), wanted * gamma, 1e-4)
+    squares = np.sqrt((A * A).mean(over, keepdims=True) + 1e-5)
+    check(run(lambda x, g: topi.nn.rms_norm(x, g, axis), A, gamma), A / squares * gamma, 1e-4)
+    half = A.astype("float16")
+    found = run(
+        lambda x, g, b: topi.nn.layer_norm(x, g, b, axis), half, gamma.astype("float16"), beta.astype("float16")
+    )
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found.astype("float32"), wanted * gamma + beta, rtol=0, atol=1e-2)
+    with pytest.raises(ShapeError, match=r"layer_norm: g has shape \[4\], and must have \[7\]"):
+        topi.nn.layer_norm(te.placeholder((5, 7)), te.placeholder((4,), name="g"), None, -1)
+
+
+@pytest.mark.parametrize("axes", [0, 1, 2, ([1, 2], [1, 0]), (2, 0), ([0], [2]), ([-1, 0], [0, 2])])
+def test_tensordot(axes: Any) -> None:
+    a = RNG.standard_normal((3, 5, 7)).astype("float32")
+    b = RNG.standard_normal({0: (2, 3), 1: (7, 2), 2: (5, 7, 2)}.get(axes if isinstance(axes, int) else -1, (7, 5, 3)))
+    b = b.astype("float32")
+    check(run(lambda x, y: topi.tensordot(x, y, axes), a, b), np.tensordot(a, b, axes), 1e-4)
+    with pytest.raises(ShapeError, match="they do not fit"):
+        topi.tensordot(te.placeholder((3, 4)), te.placeholder((5, 6)), 1)
+
+
 def test_products() -> None:
     x, w = RNG.standard_normal((8, 16)).astype("float32"), RNG.standard_normal((12, 16)).astype("float32")
     bias = RNG.standard_normal(12).astype("float32")

@@ -17,11 +17,6 @@ def _with_te_axes(reduce: Callable[..., Any], combine: Callable[[Any, Any], Any]
     """*reduce* of te, taking axes of this package."""
 
     def reducer(expr: Any, axis: Any = None, where: Any = None, init: Any = None, *args: Any) -> Any:
-        if init is not None:
-            raise ExpressionError(
-                f"{reducer.__name__}(…, init={init}) has no counterpart",
-                hint="combine the reduction with its first value in a te.compute that follows",
-            )
         items = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
         if not all(isinstance(item, ReduceAxis) or hasattr(item, "kind") for item in items) or not items:
             if axis is None:
@@ -32,11 +27,42 @@ def _with_te_axes(reduce: Callable[..., Any], combine: Callable[[Any, Any], Any]
             return found
         axes = [item.axis if isinstance(item, ReduceAxis) else item for item in items]
         values = tuple(map(_value, expr)) if isinstance(expr, tuple | list) else _value(expr)
+        if init is not None:
+            values, where = _begun(reducer.__name__, values, axes, where, init, combine)
         return reduce(values, axis=axes, where=where)
 
     reducer.__name__ = reducer.__qualname__ = reduce.__name__
     reducer.__doc__ = reduce.__doc__
     return reducer
+
+
+def _begun(
+    name: str, values: Any, axes: list[Any], where: Any, init: Any, combine: Callable[[Any, Any], Any]
+) -> tuple[Any, Any]:
+    """*values* of which the first is combined with *init*, so that the reduction begins with that, and *where*.
+
+    Raises:
+        ExpressionError: it may be that there is no first value.
+    """
+    for axis in axes:
+        if not isinstance(axis.extent, int) or axis.extent < 1:
+            raise ExpressionError(
+                f"{name}(…, init={init}) over {axis.name}, which has {axis.extent} elements: there may be no first one",
+                hint="combine the reduction with its first value in a te.compute that follows",
+            )
+    several = isinstance(values, tuple)
+    items = values if several else (values,)
+    given = tuple(init) if isinstance(init, tuple | list) else (init,)
+    start = tuple(
+        as_expr(x, v.dtype if isinstance(x, int | float) else None) for x, v in zip(given, items, strict=True)
+    )
+    joined = combine(start, items) if several else (combine(start[0], items[0]),)
+    first = te.all(*(axis == axis.begin for axis in axes))
+    if where is not None:
+        joined = tuple(te.select(where, new, old) for new, old in zip(joined, start, strict=True))
+        where = te.any(where, first)
+    made = tuple(te.select(first, new, own) for new, own in zip(map(as_expr, joined), items, strict=True))
+    return (made if several else made[0]), where
 
 
 def _value(value: Any) -> Expr:

@@ -1,20 +1,17 @@
-"""Convolutions and pooling, as direct loops over the padded image."""
+"""Convolutions, as direct loops over the padded image."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flashsched import te as our_te
 from flashsched.compat.tvm.te import reducers
 from flashsched.compat.tvm.te.tensor import Tensor, compute, reduce_axis
-from flashsched.compat.tvm.tir import op as tir
 from flashsched.compat.tvm.topi.pad import pad
 from flashsched.compat.tvm.topi.utils import numbers
 from flashsched.errors import ShapeError
 
 __all__ = [
-    "conv2d", "conv2d_nchw", "conv2d_nhwc", "depthwise_conv2d_nchw", "get_pad_tuple", "global_pool",
-    "group_conv2d_nchw", "pool2d",
+    "conv2d", "conv2d_nchw", "conv2d_nhwc", "depthwise_conv2d_nchw", "get_pad_tuple", "group_conv2d_nchw",
 ]  # fmt: skip
 
 
@@ -130,56 +127,3 @@ def conv2d(
     if data_layout == "NHWC" and kernel_layout in ("", "HWIO"):
         return conv2d_nhwc(input, filter, strides, padding, dilation, out_dtype)
     raise NotImplementedError(f"conv2d in {data_layout} with filters in {kernel_layout or 'their own'} is not there")
-
-
-def pool2d(
-    data: Tensor,
-    kernel: Any,
-    stride: Any,
-    dilation: Any,
-    padding: Any,
-    pool_type: str,
-    ceil_mode: bool = False,
-    layout: str = "NCHW",
-    count_include_pad: bool = True,
-) -> Any:
-    """The maximum (``"max"``) or mean (``"avg"``) of windows of images in NCHW."""
-    if layout != "NCHW" or ceil_mode or pool_type not in ("max", "avg"):
-        raise NotImplementedError(f"pool2d({pool_type!r}, layout={layout!r}, ceil_mode={ceil_mode}) is not there")
-    batch, channels, height, width = map(int, data.shape)
-    (rows, cols), (sh, sw), (dh, dw) = numbers(kernel, 2), numbers(stride, 2), numbers(dilation, 2)
-    reach = ((rows - 1) * dh + 1, (cols - 1) * dw + 1)
-    top, left, bottom, right = get_pad_tuple(padding, reach)
-    filler = our_te.min_value(data.dtype) if pool_type == "max" else tir.const(0, data.dtype)
-    source = data
-    if padding_is_some(top, left, bottom, right):
-        source = pad(data, (0, 0, top, left), (0, 0, bottom, right), filler, name="pad_temp")
-    shape = (
-        batch, channels, (height + top + bottom - reach[0]) // sh + 1, (width + left + right - reach[1]) // sw + 1
-    )  # fmt: skip
-    ry, rx = reduce_axis((0, rows), "rv0"), reduce_axis((0, cols), "rv1")
-    reduce = reducers.max if pool_type == "max" else reducers.sum
-
-    def window(n: Any, c: Any, y: Any, x: Any) -> Any:
-        return reduce(source(n, c, y * sh + ry * dh, x * sw + rx * dw), axis=[ry, rx])
-
-    pooled = compute(shape, window, name=f"pool_{pool_type if pool_type == 'max' else 'sum'}", tag=f"pool_{pool_type}")
-    if pool_type == "max":
-        return pooled
-
-    def divided(n: Any, c: Any, y: Any, x: Any) -> Any:
-        if count_include_pad:
-            return pooled(n, c, y, x) / tir.const(rows * cols, data.dtype)
-        inside = []
-        for at, step, size, apart, before, length in ((y, sh, rows, dh, top, height), (x, sw, cols, dw, left, width)):
-            first = at * step - before
-            skipped = our_te.maximum(0, (-first + apart - 1) // apart)
-            inside.append(our_te.minimum(size, (length - first + apart - 1) // apart) - skipped)
-        return pooled(n, c, y, x) / our_te.maximum(inside[0] * inside[1], 1).astype(data.dtype)
-
-    return compute(shape, divided, name="pool_avg", tag="elemwise")
-
-
-def global_pool(data: Tensor, pool_type: str, layout: str = "NCHW") -> Any:
-    """The maximum or mean of each channel of images in NCHW."""
-    return pool2d(data, (int(data.shape[2]), int(data.shape[3])), 1, 1, 0, pool_type, layout=layout)

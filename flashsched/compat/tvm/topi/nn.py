@@ -12,12 +12,16 @@ from flashsched.compat.tvm.tir import op as tir
 from flashsched.compat.tvm.topi import tag
 from flashsched.compat.tvm.topi.conv2d import *  # noqa: F403
 from flashsched.compat.tvm.topi.conv2d import __all__ as _conv2d
+from flashsched.compat.tvm.topi.norms import *  # noqa: F403
+from flashsched.compat.tvm.topi.norms import __all__ as _norms
 from flashsched.compat.tvm.topi.pad import pad
+from flashsched.compat.tvm.topi.pooling import *  # noqa: F403
+from flashsched.compat.tvm.topi.pooling import __all__ as _pooling
 from flashsched.errors import ShapeError
 
 __all__ = [
-    *_conv2d, "batch_matmul", "bias_add", "dense", "dilate", "flatten", "leaky_relu", "log_softmax", "matmul", "pad",
-    "prelu", "relu", "scale_shift_nchw", "softmax",
+    *_conv2d, *_norms, *_pooling, "batch_matmul", "bias_add", "dense", "dilate", "flatten", "leaky_relu",
+    "log_softmax", "matmul", "pad", "prelu", "relu", "scale_shift_nchw", "softmax",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from flashsched.compat.tvm.tir import op as tir
 from flashsched.compat.tvm.topi import tag
 from flashsched.errors import ShapeError
 
-__all__ = ["all", "any", "argmax", "argmin", "max", "mean", "min", "prod", "sum", "variance"]
+__all__ = ["all", "any", "argmax", "argmin", "max", "mean", "min", "prod", "sum", "tensordot", "variance"]
 
 
 def _axes(data: Tensor, axis: Any) -> list[int]:
@@ -125,3 +125,30 @@ def variance(data: Tensor, axis: Any = None, keepdims: bool = False) -> Any:
 
     squares = compute(data.shape, lambda *i: (data(*i) - at(middle, i)) * (data(*i) - at(middle, i)), name="T_squares")
     return mean(squares, axis, keepdims)
+
+
+def tensordot(a: Tensor, b: Tensor, axes: Any) -> Any:
+    """The sums of products over *axes*: that many last of *a* and first of *b*, or those named of each.
+
+    Raises:
+        ShapeError: the sizes of the axes are not alike, or not as many are named of each.
+    """
+    if isinstance(axes, int):
+        axes = (range(a.ndim - axes, a.ndim), range(axes))
+    left, right = ([axis] if isinstance(axis, int) else list(axis) for axis in axes)
+    of_a, of_b = [int(n) % a.ndim for n in left], [int(n) % b.ndim for n in right]
+    sizes = [str(a.shape[n]) for n in of_a], [str(b.shape[n]) for n in of_b]
+    if sizes[0] != sizes[1]:
+        raise ShapeError(f"tensordot of {list(a.shape)} and {list(b.shape)} over {left} and {right}: they do not fit")
+    over = [reduce_axis((0, a.shape[n]), name=f"k{n}") for n in of_a]
+    rows = [n for n in range(a.ndim) if n not in of_a]
+    cols = [n for n in range(b.ndim) if n not in of_b]
+
+    def element(*i: Any) -> Any:
+        at_a = {**dict(zip(rows, i, strict=False)), **dict(zip(of_a, over, strict=True))}
+        at_b = {**dict(zip(cols, i[len(rows) :], strict=True)), **dict(zip(of_b, over, strict=True))}
+        value = a(*(at_a[n] for n in range(a.ndim))) * b(*(at_b[n] for n in range(b.ndim)))
+        return reducers.sum(value, axis=over) if over else value
+
+    shape = [*(a.shape[n] for n in rows), *(b.shape[n] for n in cols)]
+    return compute(shape, element, name="T_tensordot", tag="matmul")
