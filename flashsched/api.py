@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashsched import te
+from flashsched.codegen.ahead.library import Library, load_library
+from flashsched.codegen.ahead.save import save_library
 from flashsched.codegen.build import build
 from flashsched.codegen.lower import lower
 from flashsched.codegen.threads import num_threads, set_num_threads
@@ -16,6 +18,7 @@ from flashsched.errors import (
     FlashschedError,
     Infeasible,
     KernelError,
+    LibraryError,
     LogError,
     LoweringError,
     NoRecordError,
@@ -44,6 +47,8 @@ __all__ = [
     "Infeasible",
     "Intrinsic",
     "KernelError",
+    "Library",
+    "LibraryError",
     "LogError",
     "LoweringError",
     "NoRecordError",
@@ -64,6 +69,7 @@ __all__ = [
     "intrinsic",
     "layernorm",
     "load",
+    "load_library",
     "lower",
     "matmul",
     "num_threads",
@@ -73,6 +79,7 @@ __all__ = [
     "relu",
     "remember_llvm",
     "rmsnorm",
+    "save_library",
     "set_num_threads",
     "simulate",
     "softmax",

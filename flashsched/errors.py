@@ -24,6 +24,7 @@ The tree::
     ├── LoweringError        a nest that cannot be lowered or compiled for this target
     ├── KernelError          a kernel called with arguments that it cannot take
     │   └── WorkspaceError       a kernel that can't have the memory for what it computes on the way
+    ├── LibraryError         a library of kernels that can't be written, read, or run on this machine
     ├── DeviceError          an unknown device, or a spec that contradicts itself
     ├── TuneError            a tuning run that cannot start or go on
     │   └── Infeasible       a candidate that its own constraints rule out
@@ -49,6 +50,7 @@ __all__ = [
     "Infeasible",
     "KernelError",
     "LayoutError",
+    "LibraryError",
     "LimitError",
     "LogError",
     "LoweringError",
@@ -199,6 +201,10 @@ class KernelError(FlashschedError, ValueError):
 
 class WorkspaceError(KernelError, MemoryError):
     """A kernel that can't have the memory for what it computes on the way."""
+
+
+class LibraryError(FlashschedError, RuntimeError):
+    """A library of kernels that can't be written, read, or run on this machine."""
 
 
 class DeviceError(FlashschedError, ValueError):

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flashsched.codegen.cross_target import target_for
 from flashsched.codegen.externs import Externs
 from flashsched.codegen.kernel import Kernel, Param, Strides
 from flashsched.codegen.lower import CPU_PASSES, lower, program_of, run_passes
+from flashsched.codegen.signature import Signature
 from flashsched.errors import DeviceError
 from flashsched.schedule.external import with_buffers
 from flashsched.schedule.ir import Buffer, Program
@@ -31,14 +33,16 @@ def build(
     specialize: Sequence[Mapping[SizeVar, int]] = (),
     check_bounds: bool = False,
 ) -> Kernel:
-    """Compile *schedule* into a kernel for this machine.
+    """Compile *schedule* into a kernel, for this machine or for another.
 
     Args:
         schedule: what to compile.
         args: what the caller passes: inputs (tensors, scalars, and sizes that are to be passed), then outputs; by
             default all tensors and scalars, inputs in the order in which they are first read.
-        target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets). A nest for a GPU
-            runs here, too: its blocks in parallel, the threads of a block one after another.
+        target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets), or one that need not
+            be here, to `save` for: ``"x86-64-v3"``, ``"aarch64-linux-gnu"``, ``"aarch64-linux-gnu:neoverse-v1"``,
+            ``"riscv64-linux-gnu+v"``, ``"wasm32-wasi"``; see `flashsched.codegen.cross_target.target_for`. A nest for
+            a GPU runs here, too: its blocks in parallel, the threads of a block one after another.
         name: the kernel's name.
         specialize: choices of sizes, ``[{n: 512}, {n: 1024}]``, for which the kernel gets code of its own, in which
             they are numbers. A call takes the first that fits, else the code for any size.
@@ -50,25 +54,27 @@ def build(
         LoweringError: the nest cannot be compiled.
         DeviceError: *target* is no device that kernels are compiled for.
     """
-    if target != "cpu":
-        raise DeviceError(
-            f"kernels are compiled for 'cpu', not for {target!r}",
-            hint="fs.simulate(schedule, device=...) tells how a device that is not here would run it",
-        )
+    cpu = target_for(target)
     if not check_bounds:
-        return build_program(lower(schedule, args, name, passes=CPU_PASSES, specialize=specialize))
+        return build_program(lower(schedule, args, name, passes=CPU_PASSES, specialize=specialize), cpu)
+    if cpu is not None and not cpu.runs_here:
+        raise DeviceError(
+            f"check_bounds is for kernels that are called from Python, and {target!r} is another machine",
+            hint="check the indices on this machine (target='cpu'), and build without check_bounds for the other",
+        )
     from flashsched.codegen.checked import CheckedKernel, with_checks
 
     plain = [title for title, _ in CPU_PASSES].index("open_blocks") + 1
     program, sites = with_checks(run_passes(program_of(schedule, args, name), CPU_PASSES[:plain]))
     program = run_passes(program, CPU_PASSES[plain:])
-    kernel = build_program(program)
-    return CheckedKernel(kernel, sites) if sites else build_program(lower(schedule, args, name, passes=CPU_PASSES))
+    kernel = build_program(program, cpu)
+    return CheckedKernel(kernel, sites) if sites else build_program(lower(schedule, args, name, passes=CPU_PASSES), cpu)
 
 
 def build_program(program: Program, target: Target | None = None) -> Kernel:
     """Compile a lowered program for *target*, by default this machine.
 
+    For a machine that this one can't stand in for, the kernel can be looked at and saved, and not be called.
     Arrays that are not contiguous get a variant of it, compiled when they first come.
     """
     from flashsched.codegen.emit import emit, entry_name
@@ -77,16 +83,22 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
     from flashsched.codegen.target import host_target
 
     cpu = host_target() if target is None else target
+    if target is not None and not target.runs_here:
+        from flashsched.codegen.cross_kernel import CrossKernel
+
+        signature = Signature(
+            tuple(_params(program)), program.scalars, program.needs, program.passed, may_lack_memory(program.body)
+        )
+        return CrossKernel(emit(program, target), target, signature, entry_name(program.name))
     externs = Externs(program)
     module = compile_module(emit(program, cpu), cpu, externs.symbols)
 
     def specialize(strides: Strides) -> Kernel:
         return build_program(_with_strides(program, strides), target)
 
-    params = [_param(b, output=False) for b in program.params] + [_param(b, output=True) for b in program.outputs]
     return Kernel(
         module,
-        params,
+        _params(program),
         entry_name(program.name),
         specialize,
         externs,
@@ -95,6 +107,11 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
         passed=program.passed,
         may_lack_memory=may_lack_memory(program.body),
     )
+
+
+def _params(program: Program) -> list[Param]:
+    inputs = [_param(buffer, output=False) for buffer in program.params]
+    return inputs + [_param(buffer, output=True) for buffer in program.outputs]
 
 
 def _param(buffer: Buffer, *, output: bool) -> Param:

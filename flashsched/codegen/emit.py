@@ -41,10 +41,11 @@ from flashsched.te import dtypes
 from flashsched.te.expr import SizeVar, Var
 from flashsched.te.simplify import bounds, prove, within_loop
 
-__all__ = ["emit", "entry_name"]
+__all__ = ["RESERVED_NAMES", "emit", "entry_name"]
 
 _C_NAMES = {"malloc", "free", "aligned_alloc", "memcpy", "memset", "memmove", "fmod", "rint", "fma", "main"}
-_TAKEN = _C_NAMES | {name + suffix for name in known_functions() for suffix in ("", "f")}
+RESERVED_NAMES = _C_NAMES | {name + suffix for name in known_functions() for suffix in ("", "f")}
+"""Functions of the C library that kernels call, and ``main``."""
 _WHOLE_VECTORS = 4  # registers that a vectorized loop with loops in it may fill at once
 _MOST_PIECES = 16  # pieces of a vectorized loop that are written out; more become a loop of their own
 
@@ -56,7 +57,7 @@ def entry_name(name: str) -> str:
     ('matmul', 'my_kernel', 'exp.kernel')
     """
     cleaned = clean_name(name)
-    return f"{cleaned}.kernel" if cleaned in _TAKEN or cleaned.startswith(("llvm.", "fs_")) else cleaned
+    return f"{cleaned}.kernel" if cleaned in RESERVED_NAMES or cleaned.startswith(("llvm.", "fs_")) else cleaned
 
 
 def emit(program: Program, target: Target) -> str:
@@ -101,7 +102,7 @@ def emit(program: Program, target: Target) -> str:
         raise LoweringError(f"program {program.name!r} holds an expression that is nested too deeply") from None
     module.add(_function(f"void @{name}({', '.join(params)})", "nounwind", state.code))
     text = module.text(f"flashsched program {program.name!r}".replace("\n", " "))
-    return linked(text, module.imports, target, _TAKEN) if module.imports else text
+    return linked(text, module.imports, target, RESERVED_NAMES) if module.imports else text
 
 
 def _function(head: str, attributes: str, code: Code) -> str:

@@ -186,10 +186,14 @@ class Storage:
 
     def _from_heap(self, room: Value, hint: str) -> str:
         """A pointer to that many bytes; where there are none, what is held is freed, and the function gives up."""
-        code = self._state.code
-        code.module.declare("aligned_alloc", "noalias ptr", ["i64", "i64"], "nounwind")
+        code, size_t = self._state.code, f"i{self._state.code.module.target.pointer_bits}"
+        code.module.declare("aligned_alloc", "noalias ptr", [size_t, size_t], "nounwind")
         code.module.declare("free", "void", ["ptr"], "nounwind")
-        made = f"call noalias align {ALIGNMENT} ptr @aligned_alloc(i64 {ALIGNMENT}, i64 {room.text})"
+        asked = room
+        if size_t != "i64":  # what does not fit is more than can be had, and so is the most that fits
+            most = code.intrinsic("umin", room, literal((1 << 32) - ALIGNMENT, "i64"))
+            asked = code.convert("trunc", most, size_t)
+        made = f"call noalias align {ALIGNMENT} ptr @aligned_alloc({size_t} {ALIGNMENT}, {size_t} {asked.text})"
         pointer = code.make(made, "ptr", 1, hint)
         lacking, there = code.fresh("lacking"), code.fresh("there")
         none = code.make(f"icmp eq ptr {pointer.text}, null", "i1")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from flashsched.codegen.repeat import Timing, repeater, seconds_of
 from flashsched.codegen.signature import (
     Fit,
     Param,
+    Signature,
     Strides,
     fit,
     fit_shapes,
@@ -33,6 +35,8 @@ from flashsched.te.scalars import taken
 from flashsched.te.sizes import Sizes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flashsched.codegen.externs import Externs
     from flashsched.codegen.jit import CompiledModule
     from flashsched.codegen.target import Target
@@ -242,6 +246,22 @@ class Kernel:
             return seconds
 
         return run
+
+    @property
+    def signature(self) -> Signature:
+        """All that it takes, and what it may answer."""
+        return Signature(self.params, self._scalars, self._needs, self._passed, self._may_lack_memory)
+
+    def save(
+        self, path: str | PathLike[str], *, header: bool | str | PathLike[str] = True, link: Sequence[str] = ()
+    ) -> Path:
+        """Write it into a ``.so``, ``.o``, ``.bc``, ``.ll`` or ``.s`` for C and for `load_library`, with a C header.
+
+        See `flashsched.save_library` for what the arguments mean and which errors are raised.
+        """
+        from flashsched.codegen.ahead.save import save_kernel
+
+        return save_kernel(self, path, header=header, link=link)
 
     def llvm_ir(self, *, optimized: bool = False) -> str:
         """The LLVM text the kernel was compiled from, or what LLVM's passes made of it."""

@@ -29,11 +29,13 @@ __all__ = [
     "LoadedObject",
     "Module",
     "emit_assembly",
+    "emit_bitcode",
     "emit_object",
     "exported_names",
     "load_object",
     "optimize",
     "options_text",
+    "with_cpu",
 ]
 
 SPEED_LEVEL = 3
@@ -113,18 +115,27 @@ def optimize(ir_text: str, target: Target) -> Module:
     return module
 
 
-def emit_object(module: Module, target: Target) -> bytes:
-    """Object code of an optimised module. Code generation changes the module, so it works on a clone."""
+def emit_object(module: Module, target: Target, *, ahead: bool = False) -> bytes:
+    """Object code of an optimised module, to be loaded here or, *ahead* of time, to be linked by a system's linker.
+
+    Code generation changes the module, so it works on a clone.
+    """
     with module.ref.clone() as clone:
-        code: bytes = _machine(target.triple, target.cpu, target.features).emit_object(clone)
+        code: bytes = _machine(target.triple, target.cpu, target.features, ahead).emit_object(clone)
     return code
 
 
-def emit_assembly(module: Module, target: Target) -> str:
+def emit_assembly(module: Module, target: Target, *, ahead: bool = False) -> str:
     """Assembler text of an optimised module, as `emit_object` would encode it."""
     with module.ref.clone() as clone:
-        text: str = _machine(target.triple, target.cpu, target.features).emit_assembly(clone)
+        text: str = _machine(target.triple, target.cpu, target.features, ahead).emit_assembly(clone)
     return text
+
+
+def emit_bitcode(module: Module) -> bytes:
+    """LLVM's bitcode of a module."""
+    code: bytes = module.ref.as_bitcode()
+    return code
 
 
 @dataclass(frozen=True)
@@ -190,12 +201,31 @@ def _initialize() -> None:
     binding.initialize_native_asmprinter()
 
 
+@functools.cache
+def _initialize_all() -> None:
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+
+
 @functools.lru_cache(maxsize=8)
-def _machine(triple: str, cpu: str, features: str) -> Any:
-    _initialize()
+def _machine(triple: str, cpu: str, features: str, ahead: bool = False) -> Any:
+    arch = triple.split("-")[0]
+    if arch == binding.get_process_triple().split("-")[0]:
+        _initialize()
+    else:
+        _initialize_all()
     family = binding.Target.from_triple(triple)
-    # PIC in the small code model: the loader keeps one module's sections together and reaches the rest through stubs.
-    return family.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default", jit=True)
+    return family.create_target_machine(
+        cpu=cpu,
+        features=features,
+        opt=3,
+        # PIC in the small code model: the loader keeps one module's sections together and reaches the rest through
+        # stubs. In WebAssembly PIC is for code that is linked when it is loaded.
+        reloc="static" if arch.startswith("wasm") else "pic",
+        codemodel="default",
+        jit=not ahead,
+        abiname="lp64d" if arch == "riscv64" and "+d" in features.split(",") else "",
+    )
 
 
 @functools.cache
@@ -228,6 +258,12 @@ def _with_attributes(ir_text: str, target: Target) -> str:
         return ir_text
     # Without this, LLVM splits 512-bit vectors in two on CPU models that prefer 256 bits.
     return _DEFINE.sub(lambda m: m[0].rstrip()[:-1] + '"prefer-vector-width"="512" {', ir_text)
+
+
+def with_cpu(ir_text: str, target: Target) -> str:
+    """*ir_text* with functions that name their CPU, for a compiler that is not told of it."""
+    words = f'"target-cpu"="{target.cpu}" "target-features"="{target.features}"'
+    return _DEFINE.sub(lambda m: f"{m[0].rstrip()[:-1]}{words} {{", ir_text)
 
 
 def _refused(message: str, text: str) -> LoweringError:

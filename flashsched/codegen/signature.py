@@ -17,7 +17,8 @@ from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.expr import Expr, SizeVar, Var
 from flashsched.te.sizes import Shape, Sizes, infer_sizes, numbers, size_value
 
-__all__ = ["Fit", "Param", "Strides", "fit", "fit_shapes", "pattern", "scalar_values", "strides_of_arrays"]
+__all__ = ["Fit", "Param", "Signature", "Strides", "fit", "fit_shapes", "pattern", "scalar_values"]
+__all__ += ["strides_of_arrays"]
 
 Strides = tuple[Shape | None, ...]
 """For each parameter its strides in elements, or None where it is contiguous."""
@@ -53,6 +54,25 @@ class Param:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}" + ("" if self.by_value else f"[{', '.join(map(str, self.shape))}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """All that a kernel takes, and what it may answer.
+
+    Attributes:
+        params: inputs, then outputs.
+        scalars: what its code is passed after the arrays: sizes, and strides that are no numbers.
+        needs: expressions of sizes that must not be below 0.
+        passed: sizes that a caller passes, each with its place among the arguments.
+        may_lack_memory: whether it asks for memory of its own.
+    """
+
+    params: tuple[Param, ...]
+    scalars: tuple[Var, ...] = ()
+    needs: tuple[Expr, ...] = ()
+    passed: tuple[tuple[int, SizeVar], ...] = ()
+    may_lack_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

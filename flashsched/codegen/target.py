@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 
 from flashsched.codegen.cpu_features import features_of
+from flashsched.codegen.instruction_sets import INSTRUCTION_SETS, lacking_here
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.host_probe import probe_host
 
@@ -40,6 +42,31 @@ class Target:
     def arch(self) -> str:
         """The first part of the triple: ``x86_64``, ``aarch64``, ``arm64``."""
         return self.triple.split("-")[0]
+
+    @property
+    def system(self) -> str:
+        """The system's part of the triple, without a version: ``linux``, ``darwin``, ``wasi``, ``none``."""
+        named = (self.triple.split("-") + ["unknown"] * 2)[2]
+        return re.sub(r"[\d.]+$|p\d+$", "", named).replace("macosx", "darwin") or "unknown"
+
+    @property
+    def pointer_bits(self) -> int:
+        """Bits of an address, and of C's ``size_t``."""
+        return 32 if self.arch == "wasm32" else 64
+
+    @property
+    def instruction_sets(self) -> tuple[str, ...]:
+        """Those of LLVM's features that code for it may come to use, sorted: what a machine must have to run it."""
+        known = INSTRUCTION_SETS.get(self.arch.replace("arm64", "aarch64"), {})
+        return tuple(sorted(filter(self.has, known)))
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this machine and this system run code for it."""
+        here = host_target()
+        kin = {"arm64": "aarch64"}
+        same = kin.get(self.arch, self.arch) == kin.get(here.arch, here.arch) and self.system == here.system
+        return same and not lacking_here(self.instruction_sets)
 
     def has(self, feature: str) -> bool:
         """Whether code for this CPU may use *feature*, by LLVM's name of it, e.g. ``avx512vnni``."""

@@ -18,18 +18,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flashsched.codegen import llvm, object_cache
 from flashsched.codegen.target import Target, host_target
 from flashsched.errors import KernelError
 from flashsched.hw.host_probe import probe_host
 
-__all__ = ["num_threads", "set_num_threads", "symbols"]
+__all__ = ["follow", "num_threads", "runtime_text", "set_num_threads", "symbols"]
 
 MAX_THREADS = 1024
 SPIN_NS = 1_000_000
@@ -39,6 +37,7 @@ core itself has gone to sleep: a 512x512x512 matmul called after pauses took 1.1
 
 _lock = threading.Lock()
 _asked: int | None = None
+_followers: list[Callable[[int], object]] = []
 
 
 def num_threads() -> int:
@@ -75,6 +74,15 @@ def set_num_threads(n: int) -> None:
         _asked = int(n)
         if _runtime.cache_info().currsize:
             _runtime().set_threads(_asked)
+        for set_threads in _followers:
+            set_threads(_asked)
+
+
+def follow(set_threads: Callable[[int], object]) -> None:
+    """Tell a library with threads of its own how many to use, now and whenever `set_num_threads` is called."""
+    with _lock:
+        _followers.append(set_threads)
+    set_threads(num_threads())
 
 
 def symbols(ir_text: str) -> Mapping[str, int]:
@@ -94,8 +102,10 @@ class _Runtime:
     """The compiled runtime: one in a process, and never unloaded, since workers stand in its code to the very end."""
 
     def __init__(self) -> None:
+        from flashsched.codegen import llvm, object_cache  # here, since to ask for the number of threads needs no LLVM
+
         target = host_target()
-        text = _text(target)
+        text = runtime_text(target)
         code, _ = object_cache.object_code(text, target)
         loaded = llvm.load_object(code, text, {})
         loaded.pin()
@@ -171,20 +181,27 @@ define internal void @avoid_core() {
 """
 
 
-def _text(target: Target) -> str:
+_PAUSES = {  # the instruction that says that this thread only waits, and its parameter
+    "x86_64": ("llvm.x86.sse2.pause", ""),
+    "aarch64": ("llvm.aarch64.hint", "i32"),
+    "arm64": ("llvm.aarch64.hint", "i32"),
+}
+
+
+def runtime_text(target: Target) -> str:
     """The runtime's text for *target*'s system; the numbers are those of its <signal.h> and <time.h>."""
-    apple = sys.platform == "darwin"
+    apple = target.system in ("darwin", "ios")
     crashes = (4, 5, 6, 8, 10 if apple else 7, 11)  # SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGBUS, SIGSEGV
-    x86 = target.arch == "x86_64"
+    pause, parameter = _PAUSES.get(target.arch, ("llvm.sideeffect", ""))
     words = {
-        "@PAUSE_NAME@": "llvm.x86.sse2.pause" if x86 else "llvm.aarch64.hint",
-        "@PAUSE_TYPE@": "" if x86 else "i32",
-        "@PAUSE@": "llvm.x86.sse2.pause()" if x86 else "llvm.aarch64.hint(i32 1)",
+        "@PAUSE_NAME@": pause,
+        "@PAUSE_TYPE@": parameter,
+        "@PAUSE@": f"{pause}({parameter and f'{parameter} 1'})",
         "@UNBLOCK@": "\n  ".join(f"call i32 @sigdelset(ptr %all, i32 {signal})" for signal in crashes),
         "@SIG_SETMASK@": "3" if apple else "2",
         "@CLOCK_MONOTONIC@": "6" if apple else "1",
         "@SPIN_NS@": str(SPIN_NS),
-        "@CORES@": _CORES_LINUX if sys.platform == "linux" else _CORES_ELSEWHERE,
+        "@CORES@": _CORES_LINUX if target.system == "linux" else _CORES_ELSEWHERE,
     }
     text = Path(__file__).with_name("threads.ll").read_text(encoding="utf-8")
     for word, meaning in words.items():

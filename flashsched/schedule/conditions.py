@@ -1,4 +1,7 @@
-"""Conditions on sizes as text, which is how a trace holds them: ``n % 16 == 0 and m >= 64``."""
+"""Conditions on sizes, and sizes themselves, as text: ``n % 16 == 0 and m >= 64``, ``max(n - 2, 0)``.
+
+A trace holds conditions so, and the record of a saved kernel its shapes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, SizeVar, binary, compare, logical_and, logical_or
 from flashsched.te.simplify import prove, simplify
 
-__all__ = ["names_in", "parse_condition"]
+__all__ = ["names_in", "parse_condition", "parse_size"]
 
 _LONGEST = 240  # characters; Python's own parser fails on what is nested too deeply
 _OPERATORS: dict[type[ast.operator], str] = {
@@ -47,6 +50,18 @@ def parse_condition(text: str, sizes: Mapping[str, SizeVar]) -> Expr:
     return condition
 
 
+def parse_size(text: str, sizes: Mapping[str, SizeVar]) -> Expr:
+    """The expression of *sizes* that prints as *text*: integers, arithmetic, ``min`` and ``max`` of two are read.
+
+    Raises:
+        ArgumentError: it is no such expression, or names something else than one of *sizes*.
+    """
+    try:
+        return _read(ast.parse(text.strip(), mode="eval").body, sizes)
+    except (ValueError, SyntaxError, KeyError, RecursionError, ExpressionError) as error:
+        raise ArgumentError(f"{text!r} is no expression of sizes: {error}", hint="write it like 'n + 2'") from None
+
+
 def names_in(text: str) -> list[str]:
     """The names that a condition speaks of; none where it can't be read."""
     try:
@@ -65,6 +80,8 @@ def _read(node: ast.expr, names: Mapping[str, SizeVar]) -> Expr:
             return binary(_OPERATORS[type(node.op)], _read(node.left, names), _read(node.right, names))
         case ast.UnaryOp(op=ast.USub()):
             return -_read(node.operand, names)
+        case ast.Call(func=ast.Name(id="min" | "max" as op), args=[a, b], keywords=[]):
+            return binary(op, _read(a, names), _read(b, names))
         case ast.Compare(ops=[order], comparators=[right]) if type(order) in _ORDERS:
             return compare(_ORDERS[type(order)], _read(node.left, names), _read(right, names))
         case ast.BoolOp():
