@@ -124,12 +124,14 @@ class Code:
         module: the module that it will belong to.
         label: the basic block that is being written.
         memo: values that are at hand at this point, by whatever key their makers choose.
+        calls: how many calls were written that may write memory.
     """
 
     def __init__(self, module: Module) -> None:
         self.module = module
         self.label = "entry"
         self.memo: dict[Any, Any] = {}
+        self.calls = 0
         self._head: list[str] = []
         self._lines: list[str] = []
         self._count = 0
@@ -146,6 +148,7 @@ class Code:
     def line(self, text: str) -> None:
         """Write an instruction that gives nothing."""
         self._lines.append("  " + text)
+        self._count_call(text)
 
     def comment(self, text: str) -> None:
         """Write a remark for people."""
@@ -156,7 +159,12 @@ class Code:
         self._count += 1
         name = f"%{hint}.{self._count}"
         self._lines.append(f"  {name} = {instruction}")
+        self._count_call(instruction)
         return Value(name, kind, lanes)
+
+    def _count_call(self, text: str) -> None:
+        if text.startswith("call ") and "@llvm." not in text:
+            self.calls += 1
 
     def stack(self, size: int, hint: str) -> str:
         """A pointer to *size* bytes of the stack, aligned to 64, for as long as the function runs."""
@@ -255,6 +263,12 @@ class Code:
     def extract(self, value: Value, lane: int) -> Value:
         """One lane of a vector."""
         return self.make(f"extractelement {value.type} {value.text}, i64 {lane}", value.kind)
+
+    def shuffle(self, a: Value, b: Value, picks: Sequence[int]) -> Value:
+        """The elements *picks* of *a* followed by *b*."""
+        chosen = ", ".join(f"i32 {n}" for n in picks)
+        text = f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(picks)} x i32> <{chosen}>"
+        return self.make(text, a.kind, len(picks))
 
     def each_lane(self, function: str, *values: Value) -> Value:
         """The C function *function*, from values of one type to that type, called once a lane."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flashsched.codegen import emit_arith, emit_foreign, emit_math
+from flashsched.codegen.emit_affine import in_bounds
 from flashsched.codegen.emit_code import Value, literal
 from flashsched.codegen.emit_convert import constant, convert, rounded
-from flashsched.codegen.emit_memory import Memory, in_bounds
+from flashsched.codegen.emit_memory import Memory
 from flashsched.codegen.emit_state import State
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import Load

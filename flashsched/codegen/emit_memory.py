@@ -8,70 +8,25 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import gcd
 
-from flashsched.codegen.emit_code import Code, Value, clean_name, literal, vector_type
+from flashsched.codegen.emit_affine import Affine, in_bounds
+from flashsched.codegen.emit_code import Value, clean_name, literal, vector_type
 from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
 from flashsched.codegen.emit_state import Lanes, State
+from flashsched.codegen.emit_turned import turned
 from flashsched.schedule.ir import Buffer, Load, Prefetch, Store
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Compare, Const, Expr, Var
-from flashsched.te.simplify import bounds, linear, prove
+from flashsched.te.expr import Binary, Const, Expr, Var
+from flashsched.te.simplify import linear
 from flashsched.te.sizes import Shape, extent_expr
-from flashsched.te.visit import walk
 
-__all__ = ["Affine", "Memory", "in_bounds"]
+__all__ = ["Memory"]
 
-
-@dataclass(slots=True)
-class Affine:
-    """An index as a sum: *terms* (a scalar's text and its factor), *lane* for each lane, *vectors*, and a constant."""
-
-    terms: dict[str, int] = field(default_factory=dict)
-    lane: int = 0
-    vectors: list[tuple[Value, int]] = field(default_factory=list)
-    constant: int = 0
-
-    def add(self, value: Value, factor: int) -> None:
-        """Count *factor* times an int64 *value* in."""
-        if value.lanes > 1:
-            self.vectors.append((value, factor))
-        elif value.is_literal:
-            self.constant += int(value.text) * factor
-        else:
-            self.terms[value.text] = self.terms.get(value.text, 0) + factor
-
-    def scaled(self, factor: int) -> None:
-        """Multiply all of it by *factor*."""
-        self.terms = {text: f * factor for text, f in self.terms.items()}
-        self.vectors = [(value, f * factor) for value, f in self.vectors]
-        self.lane, self.constant = self.lane * factor, self.constant * factor
-
-    def plus(self, other: Affine) -> None:
-        """Count all of *other* in."""
-        for text, factor in other.terms.items():
-            self.terms[text] = self.terms.get(text, 0) + factor
-        self.lane, self.constant = self.lane + other.lane, self.constant + other.constant
-        self.vectors += other.vectors
-
-
-def in_bounds(load: Load | Store, state: State) -> bool:
-    """Whether the element exists in every turn and lane, whatever conditions stand around it.
-
-    ``i % n`` is below ``n`` only where ``n`` is not 0, which no condition around it counts for here.
-    """
-    for index, extent in zip(load.indices, load.buffer.shape, strict=True):
-        for node in walk(index):
-            if isinstance(node, Binary) and node.op in ("//", "%") and bounds(node.b, state.ranges)[0] <= 0:
-                return False
-        low, high = bounds(index, state.ranges)
-        if low < 0 or (isinstance(extent, int) and high >= extent):
-            return False
-        if not isinstance(extent, int) and not prove(Compare("<", index, extent), state.ranges):
-            return False
-    return True
+_MOST_TURNED = 16  # vectors that are turned at once: as many as hold a tile of float32
+_BY_OTHERS = 1 << 62  # so many writes are counted where something else has the address
 
 
 class Memory:
@@ -85,6 +40,7 @@ class Memory:
     def __init__(self, state: State, evaluate: Callable[[Expr], Value]) -> None:
         self._state = state
         self._evaluate = evaluate
+        self._writes: Counter[str] = Counter()  # stores so far, by the pointer that they went through
 
     # -- indices
 
@@ -239,7 +195,8 @@ class Memory:
         return bool(form.lane or form.vectors)
 
     def address(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Value:
-        """A pointer to the element at *indices*, which are the same for all lanes."""
+        """A pointer to the element at *indices*, which are the same for all lanes, for others to read and write."""
+        self._writes[self._state.slot(buffer).pointer] = _BY_OTHERS
         return self._pointer(buffer, self._offset(buffer, indices))[0]
 
     # -- loads
@@ -260,6 +217,8 @@ class Memory:
                 value = self._vector_load(buffer, form, mask)
             elif form.lane in (-1, 2) and not form.vectors and mask is None and buffer.strides is None:
                 value = self._strided_load(buffer, form, lanes.width)
+            elif mask is None and self._turns(buffer, form, lanes.width):
+                value = self._turned_load(buffer, form, lanes.width)
             else:
                 value = self._gather(buffer, form, mask)
         return from_memory(code, value, buffer.dtype)
@@ -306,10 +265,50 @@ class Memory:
         code = self._state.code
         if form.lane == -1:
             first = self._plain(buffer, form, lanes, shift=1 - lanes)
-            return _shuffled(code, first, first, range(lanes - 1, -1, -1))
+            return code.shuffle(first, first, range(lanes - 1, -1, -1))
         first = self._plain(buffer, form, lanes)
         last = self._plain(buffer, form, lanes, shift=lanes - 1)
-        return _shuffled(code, first, last, [2 * n if 2 * n < lanes else 2 * n + 1 for n in range(lanes)])
+        return code.shuffle(first, last, [2 * n if 2 * n < lanes else 2 * n + 1 for n in range(lanes)])
+
+    def _turns(self, buffer: Buffer, form: Affine, lanes: int) -> bool:
+        """Whether each lane's element is in another vector, at one place in it, of memory that is read as one likes."""
+        slot, width = self._state.slot(buffer), self._register(buffer)
+        if not slot.private or slot.copies > 1 or form.vectors or not 1 < lanes <= width <= _MOST_TURNED:
+            return False
+        return all(factor % width == 0 for factor in (form.lane, *form.terms.values())) and form.lane > 0
+
+    def _register(self, buffer: Buffer) -> int:
+        """Elements of *buffer* in a vector register."""
+        return self._state.code.module.target.vector_bits // dtypes.bits(buffer.dtype)
+
+    def _is_odd(self, buffer: Buffer, lanes: int) -> bool:
+        """Whether so many lanes are written best by part of a register; memory of our own may be registers itself."""
+        bits = dtypes.bits(buffer.dtype)
+        odd = lanes & (lanes - 1) != 0 and lanes < self._register(buffer)
+        wide = self._state.code.module.target.vector_bits >= 256
+        return odd and wide and bits >= 32 and not self._state.slot(buffer).private
+
+    def _turned_load(self, buffer: Buffer, form: Affine, lanes: int) -> Value:
+        """One column of as many vectors as there are lanes, all of whose columns are made at once and kept.
+
+        Memory of our own ends where a vector ends, so no vector reaches beyond it.
+        """
+        code, width, pointer = self._state.code, self._register(buffer), self._state.slot(buffer).pointer
+        first, column = form.constant - form.constant % width, form.constant % width
+        made = (
+            code.label,
+            code.calls,
+            self._writes[pointer],
+        )  # kept until the block ends, or somebody may have written
+        key = ("turned", pointer, first, form.lane, lanes, *form.terms.items())
+        found = code.memo.get(key)
+        if found is None or found[0] != made or self._writes[pointer] >= _BY_OTHERS:
+            shifts = [first - form.constant + lane * form.lane for lane in range(lanes)]
+            rows = [self._plain(buffer, form, width, shift) for shift in shifts]
+            rows += rows[-1:] * (width - lanes)
+            found = code.memo[key] = made, turned(code, rows)
+        whole: Value = found[1][column]
+        return whole if lanes == width else code.shuffle(whole, whole, range(lanes))
 
     def _gather(self, buffer: Buffer, form: Affine, mask: Value | None) -> Value:
         code, lanes = self._state.code, self._lanes().width
@@ -327,6 +326,7 @@ class Memory:
         """Write *value* (of the buffer's dtype) for each active lane."""
         state, code = self._state, self._state.code
         buffer = node.buffer
+        self._writes[state.slot(buffer).pointer] += 1
         form = self._offset(buffer, node.indices)
         mask = state.mask
         if not self._is_vector(form) and mask is None:
@@ -337,7 +337,7 @@ class Memory:
         stored = code.broadcast(to_memory(code, value, buffer.dtype), lanes)
         if form.lane != 1 or form.vectors:
             if form.lane == -1 and not form.vectors and mask is None:
-                backwards = _shuffled(code, stored, stored, range(lanes - 1, -1, -1))
+                backwards = code.shuffle(stored, stored, range(lanes - 1, -1, -1))
                 self._put(buffer, form, backwards, shift=1 - lanes)
             else:
                 self._scatter(buffer, form, stored, mask)
@@ -363,6 +363,17 @@ class Memory:
 
     def _put(self, buffer: Buffer, form: Affine, value: Value, shift: int = 0) -> None:
         pointer, alignment = self._pointer(buffer, form, shift)
+        if self._is_odd(
+            buffer, value.lanes
+        ):  # one store under a constant mask, where there would be one a power of two
+            code, width = self._state.code, self._register(buffer)
+            name, of = _masked("store", value.kind, width), vector_type(value.kind, width)
+            mask = ", ".join(f"i1 {str(lane < value.lanes).lower()}" for lane in range(width))
+            whole = code.shuffle(value, value, [min(lane, value.lanes - 1) for lane in range(width)])
+            code.module.declare(name, "void", [of, "ptr", f"<{width} x i1>"])
+            args = f"{of} {whole.text}, ptr align {alignment} {pointer.text}, <{width} x i1> <{mask}>"
+            code.line(f"call void @{name}({args})")
+            return
         self._state.code.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {alignment}")
 
     def _scatter(self, buffer: Buffer, form: Affine, value: Value, mask: Value | None) -> None:
@@ -379,9 +390,3 @@ class Memory:
 def _masked(what: str, kind: str, lanes: int, pointers: bool = False) -> str:
     short = {"double": "f64", "float": "f32", "half": "f16"}.get(kind, kind)
     return f"llvm.masked.{what}.v{lanes}{short}.{f'v{lanes}p0' if pointers else 'p0'}"
-
-
-def _shuffled(code: Code, a: Value, b: Value, picks: range | list[int]) -> Value:
-    chosen = ", ".join(f"i32 {n}" for n in picks)
-    text = f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(picks)} x i32> <{chosen}>"
-    return code.make(text, a.kind, len(picks))

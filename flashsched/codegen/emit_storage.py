@@ -149,7 +149,7 @@ class Storage:
         fits = size is not None and self._on_stack + size <= _MAX_STACK and size <= MAX_STACK_BUFFER
         if size is not None and fits:
             self._on_stack += size
-            pointer = code.stack(size, hint)
+            pointer = code.stack(-(-size // ALIGNMENT) * ALIGNMENT, hint)
             if size <= _ZEROED:
                 code.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
                 code.line(f"call void @llvm.memset.p0.i64(ptr align {ALIGNMENT} {pointer}, i8 0, i64 {size}, i1 false)")

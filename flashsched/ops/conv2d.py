@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 
 from flashsched import te
 from flashsched.errors import TuneError
-from flashsched.hw import DeviceSpec
+from flashsched.ops.conv2d_cpu import conv2d_cpu
 from flashsched.ops.conv2d_gpu import conv2d_gpu
-from flashsched.ops.gemm_plan import vector_shape
-from flashsched.ops.generic import generic_cpu
 from flashsched.ops.matmul import accumulator
-from flashsched.ops.operator import KnobsLike, Operator, register
-from flashsched.schedule import Schedule
-from flashsched.te.tensor import ComputeOp, Tensor
+from flashsched.ops.operator import Operator, register
+from flashsched.te.tensor import Tensor
 
 __all__ = ["conv2d"]
 
@@ -108,68 +105,4 @@ conv2d: Operator = register(
     Operator("conv2d", _define, (1, 64, 56, 56, 64, 3, 1, 1), ("float32", "float64", "float16", "bfloat16"), _reference)
 )
 conv2d.template("gpu")(conv2d_gpu)
-
-
-@conv2d.template("cpu")
-def conv2d_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
-    """A register tile of pixels by output channels, summed over channels and window; weights packed by channels.
-
-    Vectors run over output channels, so that any image width will do: a tile loads a vector of packed weights, and
-    multiplies it with one pixel after another.
-    """
-    weight, out = args[1], args[-1]
-    assert isinstance(out.op, ComputeOp)
-    fused = out.op.reduction is None
-    sums = next(t for t in out.op.inputs if isinstance(t.op, ComputeOp)) if fused else out
-    sources = sums.op.inputs
-    lanes, registers = vector_shape(spec, sums.dtype)
-    channels = out.shape[1]
-    if sources[0].shape[1] != weight.shape[1] or channels < lanes:  # groups: vectors would cross them
-        generic_cpu(s, args, knobs, spec)
-        return
-    if not fused:
-        sums = s.cache_write(out, "local")
-    s[sums].set_scope("local")
-    vectors = knobs.choice("tile_o", (1, 2, 3, 4), default=2)
-    pixels = knobs.choice("tile_w", (1, 2, 4, 6, 7, 8, 10, 12, 13, 14, 16, 28), default=14 if registers == 32 else 6)
-    knobs.require(
-        pixels * vectors + vectors + 1 <= registers,
-        f"{pixels} pixels by {vectors} vectors need {pixels * vectors + vectors + 1} of {registers} registers",
-    )
-    unrolled = knobs.choice("unroll_kw", (False, True), default=True)
-    rows = knobs.choice("block_h", (1, 2, 4, 8, 16), default=4)
-    outer_channels = knobs.choice("order", ("channels outside", "rows outside"))
-    width = vectors * lanes
-
-    n, o, h, w = s[out].op.axis
-    o_block, o_in = s[out].split(o, factor=width, tail="cut")
-    h_block, h_in = s[out].split(h, factor=rows)
-    w_tile, w_in = s[out].split(w, factor=pixels, tail="cut")
-    blocks = (o_block, h_block) if outer_channels == "channels outside" else (h_block, o_block)
-    s[out].reorder(n, *blocks, h_in, w_tile, w_in, o_in)
-    s[out].unroll(w_in)
-    s[out].vectorize(o_in)
-    s[out].parallel(s[out].fuse(n, *blocks))
-    s[sums].compute_at(s[out], w_tile)
-    sn, so, sh, sw = s[sums].op.axis
-    c, kh, kw = s[sums].op.reduce_axis
-    s[sums].reorder(c, kh, kw, sn, sh, sw, so)
-    if unrolled:
-        s[sums].unroll(kw)
-    s[sums].unroll(sw)
-    s[sums].vectorize(so)
-    s[sums].transform_layout(lambda n, o, h, w: (n, h, w, o))
-
-    packed = s.cache_read(weight, "global", [sums])
-    po, pc, ph, pw = s[packed].op.axis
-    p_outer, p_inner = s[packed].split(po, factor=width, tail="cut")
-    s[packed].reorder(p_outer, pc, ph, pw, p_inner)
-    s[packed].vectorize(p_inner)
-    s[packed].parallel(p_outer)
-    s[packed].transform_layout(lambda o, c, h, w: (o // width, c, h, w, o % width))
-    pad = next((t for t in sources if isinstance(t.op, ComputeOp)), None)
-    if pad is not None:
-        a, b, _, column = s[pad].op.axis
-        s[pad].parallel(s[pad].fuse(a, b))
-        _, vector = s[pad].split(column, factor=lanes, tail="cut")
-        s[pad].vectorize(vector)
+conv2d.template("cpu")(conv2d_cpu)
