@@ -11,6 +11,7 @@ import pytest
 from flashsched.compat import tvm
 from flashsched.compat.tvm import te, tir, topi
 from flashsched.compat.tvm.contrib import cc, util
+from flashsched.errors import DtypeError
 
 RNG = np.random.default_rng(0)
 
@@ -166,9 +167,9 @@ def test_for_range_takes_its_kind_as_for_type() -> None:
     np.testing.assert_array_equal(run(s, [A, B], a), a * 2)
 
 
-def test_a_load_of_a_vector_says_in_one_sentence_what_takes_its_place() -> None:
+def test_a_load_of_a_vector_of_another_type_says_in_one_sentence_what_takes_its_place() -> None:
     x = tir.decl_buffer((8,), "float32", name="x")
     with pytest.raises(
-        NotImplementedError, match=r"^a load of float32x8 from x, .* is not there: write single elements"
+        DtypeError, match=r"^a load of int32x8 from x, which holds float32\n.*(\n.*)*load float32, and cas"
     ):
-        x.vload(0, "float32x8")
+        x.vload(0, "int32x8")

@@ -7,10 +7,11 @@ comparisons of positions are settled in 64 bits, where they cannot overflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from flashsched.errors import ExpressionError, ShapeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Select, Var, as_expr, binary, cast
 from flashsched.te.tensor import Axis, AxisKind, Read
@@ -20,6 +21,7 @@ __all__ = [
     "BoundAxis",
     "IndexVar",
     "IterVar",
+    "Lanes",
     "Operand",
     "Range",
     "ReduceAxis",
@@ -86,6 +88,36 @@ class IndexVar(Var):
     """An axis as a function given to `compute` sees it: int32. *axis* is what it stands for."""
 
     axis: Var | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Lanes(Expr):
+    """A vector of *count* elements: *value* for each *lane*. What stores it is a loop over the lanes."""
+
+    value: Expr
+    count: int
+    lane: IndexVar
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        return self.value.dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.value,)
+
+    def rebuild(self, children: Sequence[Expr]) -> Expr:
+        return Lanes(children[0], self.count, self.lane)
+
+    def key(self) -> tuple[Any, ...]:
+        return (self.count, id(self.lane))
+
+    def astype(self, dtype: Any) -> Expr:
+        """Each element converted; ``"float32x4"`` means ``"float32"`` of a vector of four."""
+        name, _, count = str(dtype).partition("x")
+        if count and count != str(self.count):
+            raise ShapeError(f"a vector of {self.count} lanes as {dtype}")
+        return Lanes(cast(self.value, name), self.count, self.lane)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -221,6 +253,11 @@ def settle(expr: Expr) -> Expr:
     >>> settle(i + 1), settle(i + 1).dtype
     (int32(i + 1), 'int32')
     """
+    if isinstance(expr, Lanes):
+        raise ExpressionError(
+            f"a vector of {expr.count} lanes is used where one value is needed: {expr.value}",
+            hint="store it, buffer.vstore(i, vector); in te.compute, vectorize a loop of the schedule",
+        )
     if expr.dtype in ("int32", "int64") and _is_position(expr) and any(isinstance(n, IndexVar) for n in walk(expr)):
         return cast(position(expr), expr.dtype)
     if isinstance(expr, Read):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flashsched.compat.tvm.te.axes import position, settle, shape_of, sized
-from flashsched.errors import ShapeError
+from flashsched.compat.tvm.te.axes import shape_of, sized
+from flashsched.compat.tvm.tir.lanes import element_type, read, store
+from flashsched.errors import DtypeError
 from flashsched.schedule.ir import Buffer as OurBuffer
-from flashsched.schedule.ir import Load, Stmt, Store
+from flashsched.schedule.ir import Stmt
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr, as_expr, cast
+from flashsched.te.expr import Expr
 
-__all__ = ["AccessPtr", "Buffer", "decl_buffer", "place"]
+__all__ = ["AccessPtr", "Buffer", "decl_buffer"]
 
 
 class AccessPtr:
@@ -68,65 +69,28 @@ class Buffer:
         return AccessPtr(self, str(mask), offset)
 
     def vload(self, begin: Any, dtype: str | None = None) -> Expr:
-        """The element at *begin*."""
-        self._require_scalar(dtype or self.dtype)
-        return Load(self.ours, place(self.ours, begin))
+        """The element at *begin*; of a *dtype* such as ``"float32x4"`` the four from there on.
+
+        Raises:
+            DtypeError: the buffer holds elements of another type.
+        """
+        kind, lanes = element_type(dtype or self.dtype)
+        if kind != self.dtype:
+            raise DtypeError(
+                f"a load of {dtype} from {self.name}, which holds {self.dtype}",
+                hint=f"load {self.dtype}, and cast what was loaded",
+            )
+        return read(self.ours, begin, lanes)
 
     def vstore(self, begin: Any, value: Any) -> Stmt:
-        """The statement that stores *value* at *begin*."""
+        """The statement that stores *value* at *begin*, or a vector from there on."""
         return store(self.ours, begin, value)
 
     def __getitem__(self, indices: Any) -> Expr:
         return self.vload(indices)
 
-    def _require_scalar(self, dtype: str) -> None:
-        if dtype != self.dtype:
-            raise NotImplementedError(
-                f"a load of {dtype} from {self.name}, which holds {self.dtype}, is not there: "
-                "write single elements in a vectorized loop, or declare the instruction with flashsched's intrinsic()",
-            )
-
     def __repr__(self) -> str:
         return f"buffer({self.name}, {self.shape}, {self.dtype})"
-
-
-def place(buffer: OurBuffer, indices: Any) -> tuple[Expr, ...]:
-    """*indices* as a place in *buffer*; a single one counts the elements row by row.
-
-    Raises:
-        ShapeError: there are more or fewer than the buffer has dimensions.
-    """
-    items = tuple(indices) if isinstance(indices, tuple | list) else (indices,)
-    at = [position(as_expr(index, dtypes.INDEX)) for index in items]
-    if len(at) == 1 and len(buffer.shape) != 1:
-        flat, found = at[0], []
-        for size in reversed(buffer.shape):
-            found.append(flat % size)
-            flat = flat // size
-        return tuple(reversed(found))
-    if len(at) != len(buffer.shape):
-        raise ShapeError(f"{buffer.name} has {len(buffer.shape)} dimensions, and {len(at)} indices are given")
-    return tuple(at)
-
-
-def store(buffer: OurBuffer, indices: Any, value: Any) -> Stmt:
-    """The statement that stores *value*, an integer of another width converted, in *buffer*.
-
-    Raises:
-        ShapeError: there are more or fewer indices than the buffer has dimensions.
-        DtypeError: *value* has another dtype.
-    """
-    from flashsched.errors import DtypeError
-
-    found = settle(as_expr(value, buffer.dtype if isinstance(value, bool | int | float) else None))
-    if found.dtype != buffer.dtype:
-        if not (dtypes.is_int(found.dtype) and dtypes.is_int(buffer.dtype)):
-            raise DtypeError(
-                f"{buffer.name} holds {buffer.dtype}, and the value stored is {found.dtype}: {found}",
-                hint=f"cast it: value.astype({buffer.dtype!r})",
-            )
-        found = cast(found, buffer.dtype)
-    return Store(buffer, place(buffer, indices), found)
 
 
 def decl_buffer(

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from flashsched.compat.tvm.te.axes import IndexVar, position, settle, shape_of
-from flashsched.compat.tvm.tir.buffer import Buffer, place, store
+from flashsched.compat.tvm.tir.buffer import Buffer
 from flashsched.compat.tvm.tir.intrin import CallStmt, ExternCall
+from flashsched.compat.tvm.tir.lanes import read, store
 from flashsched.errors import ExpressionError, StructureError, did_you_mean
-from flashsched.schedule.ir import Alloc, For, If, Let, Load, LoopKind, Seq, Stmt, seq
+from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Seq, Stmt, seq
 from flashsched.schedule.ir import Buffer as OurBuffer
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var, as_expr
@@ -31,14 +32,17 @@ _KINDS = {
 
 
 class BufferVar:
-    """Memory that a program indexes: ``C[i] = A[i] + 1``, also by one index where there are several dimensions."""
+    """Memory that a program indexes: ``C[i] = A[i] + 1``, also by one index where there are several dimensions.
+
+    A `Ramp` of indices reads or stores a vector.
+    """
 
     def __init__(self, builder: IRBuilder, buffer: OurBuffer) -> None:
         self._builder, self.buffer = builder, buffer
         self.dtype = buffer.dtype
 
     def __getitem__(self, index: Any) -> Expr:
-        return Load(self.buffer, place(self.buffer, index))
+        return read(self.buffer, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._builder.emit(store(self.buffer, index, value))
