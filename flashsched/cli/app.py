@@ -12,6 +12,7 @@ from flashsched.cli.doctor import doctor
 from flashsched.cli.logs import log
 from flashsched.cli.report import report
 from flashsched.cli.run import tell
+from flashsched.cli.save import save
 from flashsched.cli.show import show
 from flashsched.cli.simulate import simulate
 from flashsched.cli.tune import tune
@@ -46,7 +47,7 @@ def app(ctx: click.Context) -> None:
         tell(ctx.get_help())
 
 
-for command in (tune, report, show, devices, simulate, bench, doctor, log):
+for command in (tune, report, show, save, devices, simulate, bench, doctor, log):
     app.add_command(command)
 
 

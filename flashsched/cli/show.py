@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flashsched.tune.record import Record
     from flashsched.tune.task import Candidate, Task
 
-__all__ = ["best_of_log", "show"]
+__all__ = ["best_of_log", "find_candidate", "show"]
 
 _CODE = ("llvm", "llvm-optimized", "asm")
 _STAGES = ("te", "python", "loops", "lowered", *_CODE)
@@ -62,7 +62,7 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
                 "  hint: --stage lowered is as far as it goes; --device cpu has machine code",
                 USAGE,
             )
-        candidate, origin = _candidate(task, device, log)
+        candidate, origin = find_candidate(task, device, log)
     say(f"# {task_title(task)} on {device}: {origin}")
     if passes:
         for text in _each_pass(candidate, task.op):
@@ -78,8 +78,8 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
         tell(kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized"))
 
 
-def _candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:
-    """The schedule to show, and where it comes from."""
+def find_candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:
+    """The schedule of *task* for *device*, the best of *log* or the template's choice, and where it comes from."""
     from flashsched.hw import devices
     from flashsched.schedule import Trace
     from flashsched.tune.knobs import FirstKnobs, RandomKnobs

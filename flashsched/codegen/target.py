@@ -138,7 +138,9 @@ def _target_named(name: str, cores: int, said: str = "FLASHSCHED_TARGET") -> Tar
 def _features(target: Target) -> frozenset[str]:
     said = target.features.split(",")
     plus = {feature[1:] for feature in said if feature.startswith("+")}
-    own = features_of(target.cpu) or frozenset() if not plus else frozenset()  # a native target lists all it has
+    own: Set[str] = frozenset()
+    if not plus:  # a native target lists all it has
+        own = _LEVELS.get(target.cpu) or features_of(target.cpu) or own
     return frozenset((own | plus) - {feature[1:] for feature in said if feature.startswith("-")})
 
 
