@@ -27,7 +27,7 @@ from flashsched.errors import (
 )
 from flashsched.functions import add, conv2d, matmul, relu
 from flashsched.hw import DeviceSpec, Prediction, devices
-from flashsched.nn_functions import layernorm, rmsnorm, softmax
+from flashsched.nn_functions import attention, layernorm, rmsnorm, softmax
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
@@ -62,6 +62,7 @@ __all__ = [
     "Trace",
     "TuneError",
     "add",
+    "attention",
     "build",
     "conv2d",
     "create_schedule",

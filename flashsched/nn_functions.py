@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flashsched.errors import KernelError
 from flashsched.functions import as_arrays, kernel_for
 
-__all__ = ["layernorm", "rmsnorm", "softmax"]
+__all__ = ["attention", "layernorm", "rmsnorm", "softmax"]
 
 Array = NDArray[Any]
 
@@ -63,6 +63,33 @@ def rmsnorm(x: Any, gamma: Any, eps: float = 1e-5, out: Any = None) -> Array:
     a, g = as_arrays("rmsnorm", x=x, gamma=gamma)
     _require_weights("rmsnorm", a, gamma=g)
     return _on_rows("rmsnorm", a, [g], {"eps": float(eps)}, out)
+
+
+def attention(q: Any, k: Any, v: Any, causal: bool = False, out: Any = None) -> Array:
+    """``softmax(q @ k.T / sqrt(D)) @ v`` for each head; the scores are never all in memory.
+
+    It is computed online, with the scores of one tile of queries and one block of keys at a time. A value that is
+    infinite or NaN may show in the result even where the weight of its key is 0.
+
+    Args:
+        q: queries, of shape (B, H, S, D), or any number of dimensions before the last two.
+        k: keys, of q's shape.
+        v: values, of q's shape.
+        causal: query i looks at the keys up to i only, and the others cost nothing.
+        out: the array to fill, of q's shape; a fresh one by default.
+
+    Raises:
+        KernelError: the arrays do not fit together.
+    """
+    arrays = as_arrays("attention", q=q, k=k, v=v)
+    shape = arrays[0].shape
+    if len(shape) < 2 or any(array.shape != shape for array in arrays):
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise KernelError(f"attention takes three arrays of one shape (B, H, S, D), and got {shapes}")
+    heads = (1, prod(shape[:-2]), *shape[-2:]) if len(shape) != 4 else shape
+    kernel = kernel_for("attention", heads, str(arrays[0].dtype), (("causal", bool(causal)),))
+    made: Array = kernel(*(array.reshape(heads) for array in arrays)).reshape(shape)
+    return made if out is None else _copied("attention", made, out)
 
 
 def _axis(function: str, x: Array, axis: int) -> int:

@@ -63,6 +63,17 @@ def test_layernorm_and_rmsnorm():
     near(fs.rmsnorm(x, gamma, 0.5), OPERATORS["rmsnorm"].reference(x, gamma, eps=0.5))
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("shape", [(2, 3, 20, 8), (3, 20, 8), (20, 8), (1, 2, 2, 9, 4)])
+def test_attention(shape, causal):
+    q, k, v = normal(*shape), normal(*shape), normal(*shape)
+    want = OPERATORS["attention"].reference(q, k, v, causal)
+    near(fs.attention(q, k, v, causal=causal), want)
+    out = np.empty_like(q)
+    assert fs.attention(q, k, v, causal=causal, out=out) is out
+    near(out, want)
+
+
 @pytest.mark.parametrize("function", [fs.softmax, lambda x, out: fs.rmsnorm(x, np.ones(8, "float32"), out=out)])
 def test_out_is_filled_and_returned(function):
     x, want = normal(4, 6, 8), None
@@ -98,6 +109,8 @@ def test_a_tuned_record_is_right_and_is_used(no_logs, op, shape):
         (lambda: fs.layernorm(normal(3, 4), normal(4), normal(3)), r"layernorm: beta has shape \(3,\)"),
         (lambda: fs.layernorm(normal(3, 4), normal(4), normal(4, dtype="float64")), "x is float32 and beta is float64"),
         (lambda: fs.rmsnorm(normal(3, 4), normal(3)), r"rmsnorm: gamma has shape \(3,\), and the rows of x have 4"),
+        (lambda: fs.attention(*[normal(4)] * 3), r"attention takes three arrays of one shape \(B, H, S, D\), and got"),
+        (lambda: fs.attention(normal(3, 4), normal(3, 4), normal(4, 3)), r"and got \(3, 4\), \(3, 4\), \(4, 3\)"),
     ],
 )
 def test_refusals(call, says):

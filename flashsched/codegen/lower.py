@@ -20,6 +20,7 @@ from flashsched.codegen.passes.partition_loops import partition_loops
 from flashsched.codegen.passes.pipeline_loops import pipeline_loops
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
+from flashsched.codegen.passes.rest_unread import rest_unread
 from flashsched.codegen.passes.serial_threads import serial_threads
 from flashsched.codegen.passes.settle_tensorized import settle_tensorized
 from flashsched.codegen.passes.specialize_sizes import specialize_sizes, where_sizes_are
@@ -54,6 +55,7 @@ PASSES: tuple[Pass, ...] = (
     ("virtual_threads", lambda body, given: virtual_threads(body)),
     ("hoist_guards", lambda body, given: hoist_guards(body)),
     ("tidy", lambda body, given: tidy(body)),
+    ("rest_unread", lambda body, given: rest_unread(body)),
     ("cut_tails", lambda body, given: cut_tails(body)),
     ("partition_loops", lambda body, given: partition_loops(body)),
     ("settle_tensorized", lambda body, given: settle_tensorized(body)),

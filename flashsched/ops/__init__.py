@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flashsched.ops.attention import attention
 from flashsched.ops.conv2d import conv2d
 from flashsched.ops.elementwise import add, relu
 from flashsched.ops.matmul import batch_matmul, matmul, packed_matmul
@@ -13,6 +14,7 @@ __all__ = [
     "OPERATORS",
     "Operator",
     "add",
+    "attention",
     "batch_matmul",
     "conv2d",
     "find_operator",

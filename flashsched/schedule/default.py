@@ -11,13 +11,13 @@ from flashsched.schedule.ir import Block, Buffer, Extern, For, Iter, Load, Seq, 
 from flashsched.schedule.state import Stage, State
 from flashsched.te import dtypes
 from flashsched.te.binding import graph_sizes
-from flashsched.te.expr import Const, Expr, Var
+from flashsched.te.expr import Const, Expr, Select, Var, same
 from flashsched.te.external import ExternOp
 from flashsched.te.inside import require_inside
 from flashsched.te.recurrence import ScanOp, cycles
 from flashsched.te.sizes import Size, extent_expr
-from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Tensor, graph
-from flashsched.te.visit import rewrite, substitute
+from flashsched.te.tensor import Axis, ComputeOp, Operation, PlaceholderOp, Read, Reduce, Tensor, graph
+from flashsched.te.visit import rewrite, substitute, walk
 
 __all__ = ["default_state", "extern_stage", "loop_names", "new_stage", "root_nest", "stage_names"]
 
@@ -134,14 +134,31 @@ def new_stage(
     else:
         reducer = reduction.reducer
         current: dict[Var, Expr] = {x: Load(b, where) for x, b in zip(reducer.lhs, outs, strict=True)}
-        current |= dict(zip(reducer.rhs, values(reduction.values), strict=True))
-        stores = tuple(
-            Store(b, where, substitute(result, current)) for b, result in zip(outs, reducer.result, strict=True)
-        )
+        test, parts = _taking_part(reduction)
+        current |= dict(zip(reducer.rhs, values(parts), strict=True))
+        combined = [substitute(result, current) for result in reducer.result]
+        if test is not None:
+            (asked,) = values([test])
+            combined = [Select(asked, value, Load(b, where)) for b, value in zip(outs, combined, strict=True)]
+        stores = tuple(Store(b, where, value) for b, value in zip(outs, combined, strict=True))
         init = tuple(Store(b, where, start) for b, start in zip(outs, reducer.identity, strict=True))
     axes = (*op.axis, *op.reduce_axis)
     iters = tuple(Iter(axis, axis.begin, axis.extent, axis.kind, axis) for axis in axes)
     return Stage(name, op, Block(name, iters, stores, init), tuple(outs), output)
+
+
+def _taking_part(reduction: Reduce) -> tuple[Expr | None, tuple[Expr, ...]]:
+    """The condition on what takes part in a *reduction* (its ``where``), and the values that do.
+
+    What does not take part changes nothing, so that a nest may leave it out; as the identity it would be combined.
+    """
+    chosen = [value for value in reduction.values if isinstance(value, Select)]
+    if len(chosen) < len(reduction.values) or any(isinstance(n, Read) for n in walk(chosen[0].condition)):
+        return None, reduction.values
+    for value, start in zip(chosen, reduction.reducer.identity, strict=True):
+        if not (same(value.b, start) and same(value.condition, chosen[0].condition)):
+            return None, reduction.values
+    return chosen[0].condition, tuple(value.a for value in chosen)
 
 
 def extern_stage(name: str, op: ExternOp, buffers: dict[int, Buffer], *, output: bool = False) -> Stage:

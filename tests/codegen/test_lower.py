@@ -38,8 +38,8 @@ def test_every_pass_keeps_what_the_nest_computes(data: st.DataObject) -> None:
 def test_the_passes_read_aloud() -> None:
     assert [name for name, _ in PASSES] == [
         "specialize_sizes", "place_init", "open_blocks", "allocate", "pipeline_loops", "place_prefetches",
-        "virtual_threads", "hoist_guards", "tidy", "cut_tails", "partition_loops", "settle_tensorized", "auto_unroll",
-        "unroll_loops", "keep_in_registers",
+        "virtual_threads", "hoist_guards", "tidy", "rest_unread", "cut_tails", "partition_loops", "settle_tensorized",
+        "auto_unroll", "unroll_loops", "keep_in_registers",
     ]  # fmt: skip
 
 
