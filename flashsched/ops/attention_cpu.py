@@ -7,7 +7,7 @@ lie in memory, one element for all lanes, and only a tile of queries is turned a
 from __future__ import annotations
 
 from flashsched.hw import DeviceSpec
-from flashsched.ops.matmul_cpu import vector_shape
+from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.schedule.views import StageView
