@@ -177,6 +177,67 @@ def test_a_c_function_with_addresses() -> None:
     np.testing.assert_array_equal(call(B, [A], a), a)
 
 
+def counts(ib: Any, x: Any) -> None:
+    with ib.for_range(0, 10) as _, ib.if_scope(x[0] < 5):
+        x[0] = x[0] + 1
+
+
+def asks_again(ib: Any, x: Any) -> None:
+    low = x[0] < 5
+    with ib.if_scope(low):
+        x[0] = 9
+    with ib.if_scope(low):
+        x[1] = 1
+
+
+def asks_again_inside(ib: Any, x: Any) -> None:
+    low = x[0] < 5
+    with ib.if_scope(low):
+        x[0] = 9
+        with ib.if_scope(low):
+            x[1] = 1
+        with ib.else_scope():
+            x[2] = 1
+
+
+def asks_what_it_made(ib: Any, x: Any) -> None:
+    own = ib.allocate(x.dtype, (2,), name="own")
+    own[0] = 3
+    with ib.if_scope(own[0] < 5):
+        x[1] = own[0]
+
+
+def asks_in_no_turn(ib: Any, x: Any) -> None:
+    with ib.for_range(0, x[2]) as _, ib.if_scope(x[x[3] * 1_000_000_000] < 5):
+        x[0] = 1
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (counts, [5, 0, 0, 7]),
+        (asks_again, [9, 0, 0, 7]),
+        (asks_again_inside, [9, 0, 1, 7]),
+        (asks_what_it_made, [0, 3, 0, 7]),
+        (asks_in_no_turn, [0, 0, 0, 7]),
+    ],
+)
+def test_a_condition_on_memory_is_asked_where_it_stands(body: Any, wanted: list[int], dtype: str) -> None:
+    A = te.placeholder((4,), dtype, name="A")
+
+    def loops(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        x, y = ib.buffer_ptr(outs[0]), ib.buffer_ptr(ins[0])
+        with ib.for_range(0, 4) as i:
+            x[i] = y[i]
+        body(ib, x)
+        return ib.get()
+
+    B = te.extern((4,), [A], loops, name="B", dtype=dtype)
+    np.testing.assert_array_equal(call(B, [A], np.array([0, 0, 0, 7], dtype)), wanted)
+
+
 def test_refusals() -> None:
     ib = tvm.tir.ir_builder.create()
     buffer = tvm.tir.decl_buffer((4, 4), "float32", name="X")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, inf
 
-from flashsched.codegen.passes.guards import conjuncts, guarded
+from flashsched.codegen.passes.guards import conjuncts, guarded, lasting
 from flashsched.codegen.passes.tidy import tidy_under
 from flashsched.schedule.ir import Alloc, For, If, Let, Seq, Stmt, seq
 from flashsched.te.expr import Expr, Var
@@ -59,7 +59,7 @@ def _visit(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
         case Alloc() | Let():
             return replace(stmt, body=_visit(stmt.body, ranges, facts))
         case If():
-            then = _visit(stmt.then, ranges, (*facts, *conjuncts(stmt.condition)))
+            then = _visit(stmt.then, ranges, (*facts, *lasting(conjuncts(stmt.condition))))
             return If(stmt.condition, then, None if stmt.otherwise is None else _visit(stmt.otherwise, ranges, facts))
         case _:
             pass
@@ -69,7 +69,7 @@ def _visit(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
 def _cut(body: Stmt, ranges: Ranges, facts: Sequence[Expr], newest: Var) -> Stmt:
     """*body*, just inside the loop over *newest*, with the tests that can first be made here."""
     if isinstance(body, If) and body.otherwise is None:  # what is certain inside tells how many tiles are ragged
-        return If(body.condition, _cut(body.then, ranges, (*facts, *conjuncts(body.condition)), newest))
+        return If(body.condition, _cut(body.then, ranges, (*facts, *lasting(conjuncts(body.condition))), newest))
     for test in _tests(body, ranges, newest):
         full = below(test.outer + Linear({}, int(test.high)))
         fast = tidy_under(body, ranges, (*facts, full))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
-from flashsched.codegen.passes.guards import conjuncts
+from flashsched.codegen.passes.guards import conjuncts, lasting
 from flashsched.codegen.passes.tidy import EMPTY, tidy_under
 from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Seq, Stmt, own_exprs, seq, sub_stmts
 from flashsched.schedule.nest import substituted
@@ -49,7 +49,7 @@ def _visit(stmt: Stmt, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
         case Alloc() | Let():
             return replace(stmt, body=_visit(stmt.body, ranges, facts))
         case If():
-            then = _visit(stmt.then, ranges, (*facts, *conjuncts(stmt.condition)))
+            then = _visit(stmt.then, ranges, (*facts, *lasting(conjuncts(stmt.condition))))
             return If(stmt.condition, then, None if stmt.otherwise is None else _visit(stmt.otherwise, ranges, facts))
         case _:
             pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flashsched.codegen.passes.guards import conjuncts, guarded
+from flashsched.codegen.passes.guards import conjuncts, guarded, lasting
 from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Seq, Stmt, Store, seq
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
@@ -112,7 +112,7 @@ def _if(node: If, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
             return EMPTY if node.otherwise is None else tidy_under(node.otherwise, ranges, facts)
         if certain is None:
             terms.append(term)
-    then = tidy_under(node.then, ranges, (*facts, *terms))
+    then = tidy_under(node.then, ranges, (*facts, *lasting(terms)))
     otherwise = None if node.otherwise is None else tidy_under(node.otherwise, ranges, facts)
     if not terms:
         return then

@@ -87,3 +87,15 @@ def test_parts() -> None:
     assert [str(term) for term in conjuncts(logical_and(i < 1, j < 2, i < 3))] == ["i < 1", "j < 2", "i < 3"]
     body = store()
     assert guarded((), body) is body
+
+
+def test_what_reads_memory_stays_where_it_is() -> None:
+    """A loop may store there, or have no turns; a sequence may store there between; memory may not be made yet."""
+    n, k = Buffer("n", (4,), "int64"), Var("k")
+    low = Load(n, (const(0, "int64"),)) < 5
+    nest = For(i, const(8, "int64"), If(logical_and(low, k < 3), Store(n, (const(0, "int64"),), i)))
+    assert hoisted(nest) == ["if k < 3:", "  for i in range(8):", "    if n[0] < 5:", "      n[0] = i"]
+    both = Seq((If(low, Store(n, (const(0, "int64"),), i)), If(low, store())))
+    assert hoist_guards(both) is both
+    own = Alloc(n, If(low, store()))
+    assert hoist_guards(own) is own
