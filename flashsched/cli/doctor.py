@@ -200,7 +200,12 @@ def _noise() -> dict[str, Any]:
 
 def _remarks(report: dict[str, Any]) -> list[str]:
     """What is not wrong, and good to know."""
+    from flashsched.codegen import python_entry
+
     remarks = []
+    slow_calls = python_entry.reason()
+    if slow_calls is not None:
+        remarks.append(f"a call of a kernel costs microseconds where it could cost 0.2: {slow_calls}")
     spread = report["noise"].get("spread", 0.0)
     if spread > _NOISY:
         remarks.append(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flashsched.codegen.brief import is_brief
 from flashsched.codegen.cross_target import target_for
 from flashsched.codegen.externs import Externs
 from flashsched.codegen.kernel import Kernel, Param, Strides
@@ -106,6 +107,7 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
         needs=program.needs,
         passed=program.passed,
         may_lack_memory=may_lack_memory(program.body),
+        brief=is_brief(program.body),
     )
 
 

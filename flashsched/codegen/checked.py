@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from flashsched.codegen.bound import BoundKernel
+from flashsched.codegen.caller import Caller
 from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.signature import Fit
 from flashsched.errors import KernelError
@@ -143,15 +145,51 @@ class CheckedKernel(Kernel):
 
     def __init__(self, kernel: Kernel, sites: tuple[Site, ...]) -> None:
         self.__dict__.update(kernel.__dict__)
-        self._told = self.params[:-1]  # the last output is the report, which nobody passes
-        self.sites = sites
+        self.caller = _CheckedCaller(kernel.caller, sites)
+        self.__call__ = self.caller  # type: ignore[method-assign]
 
-    def __call__(self, *args: Any) -> Any:
-        """Run the kernel; see the class."""
-        args, fit = self._fitted(args)
+    def bind(self, *args: Any) -> BoundKernel:
+        """The kernel together with *args*; see `Kernel.bind`. A call of it looks at the indices, too."""
+        arguments, fit = self.caller.fitted(args)
+        bound, caller = self._bind(arguments, fit), self.caller
+
+        def once() -> Any:
+            return caller.called(arguments, fit)
+
+        bound.__call__ = once  # type: ignore[method-assign]
+        return bound
+
+
+class _CheckedCaller(Caller):
+    """Calls a kernel whose last output is a report, which nobody passes, and raises what it says."""
+
+    def __init__(self, caller: Caller, sites: tuple[Site, ...]) -> None:
+        self.__dict__.update(caller.__dict__)
+        self.told = self.params[:-1]
+        self._sites = sites
+
+    def fitted(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Fit]:
+        """The arrays among *args* and the report after them, fresh outputs if there are none, and how they must be.
+
+        Raises:
+            KernelError: there are too few or too many, or one is no number where one is taken.
+        """
+        arrays = len(args) - len(self.passed)
+        if arrays == len(self.params):
+            raise self.refusal(self._count_reason(len(args)))
+        if arrays == len(self.told):
+            args += (np.empty(len(self._sites), np.int64),)
+        return super().fitted(args)
+
+    def called(self, args: tuple[Any, ...], fit: Fit) -> Any:
+        """Run the kernel on what `fitted` gave.
+
+        Raises:
+            KernelError: an index lay outside.
+        """
         args[-1].fill(_INSIDE)
-        *outputs, report = self._called(args, fit)
-        for site, index in zip(self.sites, report.tolist(), strict=True):
+        result = super().called(args, fit)
+        for site, index in zip(self._sites, args[-1].tolist(), strict=True):
             if index != _INSIDE:
                 raise KernelError(
                     f"an index read from memory is {index}, and dimension {site.dimension} of {site.tensor} has "
@@ -159,17 +197,4 @@ class CheckedKernel(Kernel):
                     step=f"{self.name}: {site.text}",
                     hint="correct the data, or hold the index inside: te.clip(index, 0, n - 1)",
                 )
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-    def _fitted(self, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Fit]:
-        """The arrays among *args* and the report after them, fresh outputs if there are none, and how they must be.
-
-        Raises:
-            KernelError: there are too few or too many, or one is no number where one is taken.
-        """
-        arrays = len(args) - len(self._passed)
-        if arrays == len(self.params):
-            raise self._refusal(self._count_reason(len(args)))
-        if arrays == len(self._told):
-            args += (np.empty(len(self.sites), np.int64),)
-        return super()._fitted(args)
+        return result

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 from flashsched.codegen import llvm
+from flashsched.codegen.caller import Caller
 from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.signature import Signature
 from flashsched.codegen.target import Target
-from flashsched.errors import KernelError
 
 __all__ = ["CrossKernel"]
 
@@ -19,6 +18,8 @@ __all__ = ["CrossKernel"]
 @dataclass(frozen=True, eq=False)
 class _CrossModule:
     """LLVM text for another machine, as far as it can be translated here."""
+
+    jitted: ClassVar[bool] = False
 
     ir_text: str
     target: Target
@@ -60,26 +61,25 @@ class CrossKernel(Kernel):
             may_lack_memory=signature.may_lack_memory,
         )
 
-    def __call__(self, *args: Any) -> Any:
-        """Refuse.
+        self.caller = _CrossCaller(self.caller)
+        self.__call__ = self.caller  # type: ignore[method-assign]
+
+
+class _CrossCaller(Caller):
+    """Refuses whatever it is to call."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.__dict__.update(caller.__dict__)
+
+    def fitted(self, args: tuple[Any, ...]) -> NoReturn:
+        """Refuse, and so do calling, binding and timing, which all begin here.
 
         Raises:
             KernelError: always; the machine is not this one.
         """
-        raise self._elsewhere()
-
-    def bound(self, *args: Any) -> Callable[[int], float]:
-        """Refuse, and so does `time`.
-
-        Raises:
-            KernelError: always; the machine is not this one.
-        """
-        raise self._elsewhere()
-
-    def _elsewhere(self) -> KernelError:
-        target = self.target
+        target = self.module.target
         file = f"lib{self.name}.so" if target.system in ("linux", "darwin") else f"{self.name}.o"
-        return self._refusal(
+        raise self.refusal(
             f"it is compiled for {target.triple} ({target.cpu}), and this machine can't run that",
             f"write it into a file for that machine: kernel.save({file!r})",
         )

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from flashsched.codegen import conversions, llvm, object_cache, threads
 from flashsched.codegen.target import Target
@@ -30,7 +30,10 @@ class CompiledModule:
         ir_text: the LLVM text as it was handed in.
         target: the CPU it was compiled for.
         from_cache: whether the object code came from the cache rather than from LLVM just now.
+        jitted: whether LLVM loaded it into this process.
     """
+
+    jitted: ClassVar[bool] = True
 
     ir_text: str
     target: Target

@@ -17,13 +17,24 @@ from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.expr import Expr, SizeVar, Var
 from flashsched.te.sizes import Shape, Sizes, infer_sizes, numbers, size_value
 
-__all__ = ["Fit", "Param", "Signature", "Strides", "fit", "fit_shapes", "pattern", "scalar_values"]
-__all__ += ["strides_of_arrays"]
+__all__ = [
+    "CONTIGUOUS",
+    "Fit",
+    "Param",
+    "Signature",
+    "Strides",
+    "fit",
+    "fit_shapes",
+    "flags_of",
+    "pattern",
+    "scalar_values",
+    "strides_of_arrays",
+]
 
 Strides = tuple[Shape | None, ...]
 """For each parameter its strides in elements, or None where it is contiguous."""
 
-_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flag bits
+CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flag bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,7 @@ def fit(params: Sequence[Param], sizes: dict[SizeVar, int]) -> Fit:
                 hint="pass larger arrays",
             )
         known.append(replace(param, shape=shape))
-    slots = tuple((numbers(p.shape, p.name), numpy_dtype(p.dtype), _flags(p)) for p in known)
+    slots = tuple((numbers(p.shape, p.name), numpy_dtype(p.dtype), flags_of(p)) for p in known)
     return Fit(tuple(known), slots, tuple(_rivals(known)), sizes)
 
 
@@ -183,8 +194,8 @@ def pattern(strides: Strides) -> tuple[tuple[int | None, ...] | None, ...]:
     return tuple(None if s is None else tuple(step if isinstance(step, int) else None for step in s) for s in strides)
 
 
-def _flags(param: Param) -> int:
-    return (_CONTIGUOUS if param.strides is None else 0) | _ALIGNED | (_WRITEABLE if param.is_output else 0)
+def flags_of(param: Param) -> int:
+    return (CONTIGUOUS if param.strides is None else 0) | _ALIGNED | (_WRITEABLE if param.is_output else 0)
 
 
 def _rivals(params: Sequence[Param]) -> list[tuple[int, int, int, int]]:

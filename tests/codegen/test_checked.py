@@ -144,3 +144,14 @@ def test_what_it_reports_is_no_argument() -> None:
         f(a, b.astype("int64"))
     assert f(a, b, c) is c
     assert f.time(a, b, c, repeat=1).median_s > 0
+
+
+def test_a_bound_call_looks_too() -> None:
+    A, B, C = gather(4, 3, 5)
+    f = fs.build(te.create_schedule(C), [A, B, C], name="gather", check_bounds=True)
+    a, b, c = np.ones((3, 5), "float32"), np.asarray([0, 2, 1, 0], "int32"), np.empty((4, 5), "float32")
+    g = f.bind(a, b, c)
+    assert g() is c
+    b[2] = 3
+    with pytest.raises(KernelError, match="is 3, and dimension 0 of A has 3 elements"):
+        g()

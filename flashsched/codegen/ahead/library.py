@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import as_file
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flashsched.codegen import threads
 from flashsched.codegen.ahead.record import Record, records_in
@@ -124,6 +124,8 @@ class Library(Mapping[str, Kernel]):
 @dataclass(frozen=True, eq=False)
 class _LoadedModule:
     """A kernel's code in a loaded library."""
+
+    jitted: ClassVar[bool] = False
 
     record: Record
     path: Path

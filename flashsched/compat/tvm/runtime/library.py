@@ -34,7 +34,7 @@ __all__ = ["INDEX", "archive_of", "export", "load_module", "write_archive", "wri
 INDEX = "index.pickle"
 """What the functions of an archive are called, take and were compiled for."""
 
-_ASKED = ("scalars", "needs", "passed", "may_lack_memory")
+_ASKED = ("scalars", "needs", "passed", "may_lack_memory", "brief")
 
 
 def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:
@@ -50,7 +50,7 @@ def _archive(functions: Mapping[str, Function]) -> dict[str, bytes]:
             )
         code, _ = object_cache.object_code(module.ir_text, module.target)
         files[f"{number}.o"], files[f"{number}.ll"] = code, module.ir_text.encode()
-        known = {key: getattr(kernel, f"_{key}") for key in _ASKED}
+        known = {key: getattr(kernel.caller, key) for key in _ASKED}
         index.append(
             {
                 "name": name,
