@@ -24,6 +24,7 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.calls import CallExtern
 from flashsched.schedule.ir import (
     Alloc,
+    Break,
     Extern,
     For,
     If,
@@ -125,6 +126,7 @@ class _Statements:
         self.storage = Storage(state, self.expressions.value, self._give_up)
         self.lacking = lacking
         self._depth = 0  # of loops, in this function
+        self._ends: list[str] = []  # where each of them goes on when it ends
         self._outlined = 0
         self._externs = 0
 
@@ -151,6 +153,8 @@ class _Statements:
                 self.state.named[stmt.var] = self.expressions.value(stmt.value)
                 self.write(stmt.body)
                 del self.state.named[stmt.var]
+            case Break():
+                self._break()
             case CallExtern():
                 write_call(stmt, self.state, self.expressions)
             case Alloc():
@@ -188,6 +192,15 @@ class _Statements:
         self.storage.free_all()
         code.line("ret void")
         code.enter(after)
+
+    def _break(self) -> None:
+        if self.state.lanes is not None or not self._ends:
+            raise LoweringError(
+                "a loop that ends early stands in the lanes of a vector" if self._ends else "a break stands in no loop",
+                hint="let the loop around it be serial",
+            )
+        self.code.line(f"br label %{self._ends[-1]}")
+        self.code.enter(self.code.fresh("ended"))  # what may still be written here is never reached
 
     def _give_up(self, room: Value) -> None:
         assert self.lacking is not None
@@ -289,8 +302,10 @@ class _Statements:
             following = f"%{code.fresh(hint)}"
             at = code.make(f"phi i64 [ {start.text}, %{before} ], [ {following}, %{latch} ]", "i64", 1, hint)
             self._depth += 1
+            self._ends.append(after)
             with self.state.bound(var, at, within):
                 body()
+            self._ends.pop()
             self._depth -= 1
             code.start(latch)
             code.line(f"{following} = add nuw nsw i64 {at.text}, 1")

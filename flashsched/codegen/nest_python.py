@@ -18,6 +18,7 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.ir import (
     Alloc,
     Block,
+    Break,
     Buffer,
     Extern,
     For,
@@ -244,6 +245,8 @@ class _Writer(ExprWriter):
                 return self.loop(stmt, scope, path)
             case Store():
                 return self.guarded(self.stores((stmt,)), stmt, f"{stmt.buffer.name}[...] =")
+            case Break():
+                return self.define("break_", ["raise StopIteration"])
             case Extern():
                 self.out.externs.append(stmt)
                 return self.guarded(f"extern({len(self.out.externs) - 1})", stmt, stmt.name)
@@ -278,7 +281,8 @@ class _Writer(ExprWriter):
         inner = _Loop(node, slot, number, cooperative, combined_across(node))
         body = self.stmt(node.body, {**scope, node.var: slot}, (*path, inner))
         if number < 0:
-            return self.define("for_", [f"for v[{slot}] in range({extent}()):", f"    {body}()"])
+            turns = [f"    for v[{slot}] in range({extent}()):", f"        {body}()"]
+            return self.define("for_", ["try:", *turns, "except StopIteration: pass"])  # a break in it
         lines = [f"B[{number}] = T[{number}] + 1", f"for v[{slot}] in range({extent}()):", f"    T[{number}] += 1"]
         if node.kind.is_thread and not cooperative:  # what cooperative loops inside store must not depend on the thread
             lines += [f"    H[{number}] = 0", f"    {body}()", f"    if v[{slot}] == 0: first = H[{number}]"]
@@ -407,11 +411,10 @@ class _Writer(ExprWriter):
         inner = [n for n, loop in enumerate(self.path) if loop.cooperative]
         if not inner or self.depth[buffer] > inner[-1]:
             return []
-        threads = self.sharers()
-        if any(n < self.depth[buffer] for n in threads):
+        if any(n < self.depth[buffer] for n in self.sharers()):
             raise LoweringError(
                 f"the cooperative loop {self.path[inner[-1]].node.var.name!r} stores to {buffer.name}, and each thread "
                 f"has a {buffer.name} of its own",
                 hint="give the buffer the scope 'shared', and memory outside the loops over threads",
             )
-        return [self.path[n].number for n in threads if self.path[n].number >= 0]
+        return [self.path[n].number for n in self.sharers() if self.path[n].number >= 0]

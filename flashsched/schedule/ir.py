@@ -27,6 +27,7 @@ from flashsched.te.visit import walk
 __all__ = [
     "Alloc",
     "Block",
+    "Break",
     "Buffer",
     "Extern",
     "For",
@@ -107,6 +108,11 @@ class Prefetch(Stmt):
 
     buffer: Buffer
     indices: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Break(Stmt):
+    """End the serial loop just around it; in nests that were written out (`te.extern`), in no scheduled one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

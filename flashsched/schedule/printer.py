@@ -8,6 +8,7 @@ from flashsched.schedule.calls import CallExtern
 from flashsched.schedule.ir import (
     Alloc,
     Block,
+    Break,
     Extern,
     For,
     If,
@@ -110,6 +111,8 @@ def _write(
             lines.append(f"{pad}{_store(stmt, names)}")
         case Prefetch():
             lines.append(f"{pad}prefetch {stmt.buffer.name}[{', '.join(expr_text(i, names) for i in stmt.indices)}]")
+        case Break():
+            lines.append(f"{pad}break")
         case Extern():
             lines.append(f"{pad}{_extern(stmt)}")
         case Block():

@@ -14,7 +14,7 @@ from flashsched.codegen.emit import emit, entry_name
 from flashsched.codegen.emit_storage import MAX_STACK_BUFFER
 from flashsched.codegen.target import host_target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Load, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Break, Buffer, For, If, Load, LoopKind, Program, Seq, Stmt, Store
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Var, const
 
 KINDS = [kind for kind in LoopKind if kind is not LoopKind.TENSORIZE]  # which needs an intrinsic
@@ -183,6 +183,7 @@ OTHER = Buffer("other", (4,), "int32")
 
 @pytest.mark.parametrize(("program", "says"), [
     (refused(Block("S", (), ()), OUT), "Block has no code: a nest must be lowered"),
+    (refused(Break(), OUT), "a break stands in no loop"),
     (refused(Store(OTHER, (index(0),), const(1)), OUT), "buffer 'other' is used, but it is neither"),
     (refused(Store(OUT, (index(0),), const(1)), OUT, OUT), "takes a buffer twice: out, out"),
     (refused(Store(OUT, (Var("q"),), const(1)), OUT), "variable 'q' is used outside the loop"),

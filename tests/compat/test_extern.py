@@ -10,7 +10,7 @@ import pytest
 from flashsched.compat import tvm
 from flashsched.compat.tvm import te
 from flashsched.compat.tvm.contrib import cblas
-from flashsched.errors import DtypeError, ExpressionError, KernelError, ShapeError, StructureError
+from flashsched.errors import DtypeError, ExpressionError, KernelError, LoweringError, ShapeError, StructureError
 
 RNG = np.random.default_rng(0)
 N, L, M = 20, 12, 15
@@ -177,6 +177,75 @@ def test_a_c_function_with_addresses() -> None:
     np.testing.assert_array_equal(call(B, [A], a), a)
 
 
+def test_a_loop_that_ends_when_it_is_done() -> None:
+    """A search that halves, one for each thread; loops in it and around it do not end with it."""
+    A, K = te.placeholder((N,), "int32", name="A"), te.placeholder((7,), "int32", name="K")
+
+    def search(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        a, k, found = ib.buffer_ptr(ins[0]), ib.buffer_ptr(ins[1]), ib.buffer_ptr(outs[0])
+        with ib.for_range(0, 7, name="i", kind="parallel") as i:
+            low = ib.allocate("int32", (1,), name="low", scope="local")
+            high = ib.allocate("int32", (1,), name="high", scope="local")
+            low[0], high[0] = 0, N
+            with ib.while_loop(low[0] < high[0]):
+                middle = ib.let("middle", (low[0] + high[0]) // 2)
+                with ib.if_scope(a[middle] < k[i]):
+                    low[0] = middle + 1
+                with ib.else_scope():
+                    high[0] = middle
+            found[i] = low[0]
+        return ib.get()
+
+    B = te.extern((7,), [A, K], search, name="B", dtype="int32")
+    a, k = np.sort(RNG.integers(-50, 50, N)).astype("int32"), np.array([-99, -20, -1, 0, 7, 49, 99], "int32")
+    np.testing.assert_array_equal(call(B, [A, K], a, k), np.searchsorted(a, k))
+    assert "if not low[0] < high[0]:\n        break" in str(tvm.lower(te.create_schedule(B.op), [A, K, B]))
+
+
+def test_loops_that_end_early_in_each_other() -> None:
+    A = te.placeholder((3,), "int32", name="A")
+
+    def steps(ins: Any, outs: Any) -> Any:
+        """How often each number is halved, or made three times as large and one more, before it is 1."""
+        ib = tvm.tir.ir_builder.create()
+        a, count = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        held = ib.allocate("int32", (2,), name="held")
+        held[0] = 0
+        with ib.while_loop(held[0] < 3):
+            count[held[0]] = 0
+            held[1] = a[held[0]]
+            with ib.while_loop(held[1] != 1):
+                even = held[1] % 2 == 0
+                held[1] = tvm.tir.Select(even, held[1] // 2, held[1] * 3 + 1)
+                with ib.for_range(0, 4) as j, ib.if_scope(j == 2):
+                    count[held[0]] = count[held[0]] + 1
+            held[0] = held[0] + 1
+        return ib.get()
+
+    B = te.extern((3,), [A], steps, name="B", dtype="int32")
+    np.testing.assert_array_equal(call(B, [A], np.array([1, 7, 27], "int32")), [0, 16, 111])
+
+
+def test_a_loop_that_ends_early_is_no_lane() -> None:
+    A = te.placeholder((8,), "int32", name="A")
+
+    def lanes(ins: Any, outs: Any) -> Any:
+        ib = tvm.tir.ir_builder.create()
+        a, b = ib.buffer_ptr(ins[0]), ib.buffer_ptr(outs[0])
+        with ib.for_range(0, 8, kind="vectorize") as i:
+            b[i] = 0
+            with ib.while_loop(b[i] < a[i]):
+                b[i] = b[i] + 1
+        return ib.get()
+
+    B = te.extern((8,), [A], lanes, name="B", dtype="int32")
+    with pytest.raises(
+        LoweringError, match=r"(?s)ends early stands in the lanes of a vector.*loop around it be serial"
+    ):
+        tvm.build(te.create_schedule(B.op), [A, B])
+
+
 def counts(ib: Any, x: Any) -> None:
     with ib.for_range(0, 10) as _, ib.if_scope(x[0] < 5):
         x[0] = x[0] + 1
@@ -250,8 +319,6 @@ def test_refusals() -> None:
         x[0, 0, 0]
     with pytest.raises(DtypeError, match="holds float32, and the value stored is int32"):
         x[0, 0] = tvm.tir.const(1, "int32")
-    with pytest.raises(NotImplementedError, match="for_range over the most turns"):
-        ib.while_loop(x[0, 0] < 1.0)
     with ib.for_range(0, 4) as i:
         x[i, i] = 1.0
         with pytest.raises(StructureError, match="still open"):

@@ -14,12 +14,14 @@ from flashsched.compat.tvm.tir.buffer import Buffer
 from flashsched.compat.tvm.tir.intrin import CallStmt, ExternCall
 from flashsched.compat.tvm.tir.lanes import read, store
 from flashsched.errors import ExpressionError, StructureError, did_you_mean
-from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Seq, Stmt, seq
+from flashsched.schedule.ir import Alloc, Break, For, If, Let, LoopKind, Seq, Stmt, seq
 from flashsched.schedule.ir import Buffer as OurBuffer
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr, Var, as_expr
+from flashsched.te.expr import Const, Expr, Not, Var, as_expr
 
 __all__ = ["BufferVar", "IRBuilder", "create"]
+
+_MOST_TURNS = 2**62  # of a while_loop: a loop of ours has a number of turns, and this one ends before
 
 _KINDS = {
     "serial": LoopKind.SERIAL,
@@ -140,9 +142,14 @@ class IRBuilder:
         yield
         self.emit(_joined(self._open.pop()))
 
-    def while_loop(self, condition: Any) -> Any:
-        """Not there: our loops know how many turns they take."""
-        raise NotImplementedError("while_loop is not there: write a for_range over the most turns, with an if_scope")
+    @contextmanager
+    def while_loop(self, condition: Any) -> Iterator[None]:
+        """A loop for as long as *condition*, which reads memory, holds: ``with ib.while_loop(x[0] < n):``."""
+        self._open.append([])
+        yield
+        body = _joined(self._open.pop())
+        done = If(Not(settle(as_expr(condition))), Break())
+        self.emit(For(Var("turn"), Const(_MOST_TURNS, dtypes.INDEX), seq([done, body])))
 
     def scope_attr(self, node: Any, attr_key: str, value: Any) -> None:
         """Not there: mark loops with ``for_range(kind=…)``."""
