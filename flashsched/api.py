@@ -27,7 +27,7 @@ from flashsched.errors import (
 )
 from flashsched.functions import add, conv2d, matmul, relu
 from flashsched.hw import DeviceSpec, Prediction, devices
-from flashsched.nn_functions import attention, layernorm, rmsnorm, softmax
+from flashsched.nn_functions import attention, gelu, layernorm, max, mean, rmsnorm, softmax, sum, transpose
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
@@ -67,12 +67,15 @@ __all__ = [
     "conv2d",
     "create_schedule",
     "devices",
+    "gelu",
     "intrinsic",
     "layernorm",
     "load",
     "load_library",
     "lower",
     "matmul",
+    "max",
+    "mean",
     "num_threads",
     "operator",
     "primitive",
@@ -84,7 +87,9 @@ __all__ = [
     "set_num_threads",
     "simulate",
     "softmax",
+    "sum",
     "te",
+    "transpose",
     "tune",
 ]
 

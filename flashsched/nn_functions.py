@@ -1,4 +1,4 @@
-"""More of the NumPy-like face: softmax, normalization and their like, on the last axis of arrays of any rank.
+"""More of the NumPy-like face: softmax, normalization, attention and their like, on arrays of any rank.
 
 They find their kernels as `flashsched.functions` does. An array of more than two dimensions is seen as rows.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flashsched.errors import KernelError
 from flashsched.functions import as_arrays, kernel_for
 
-__all__ = ["attention", "layernorm", "rmsnorm", "softmax"]
+__all__ = ["attention", "gelu", "layernorm", "max", "mean", "rmsnorm", "softmax", "sum", "transpose"]
 
 Array = NDArray[Any]
 
@@ -63,6 +63,82 @@ def rmsnorm(x: Any, gamma: Any, eps: float = 1e-5, out: Any = None) -> Array:
     a, g = as_arrays("rmsnorm", x=x, gamma=gamma)
     _require_weights("rmsnorm", a, gamma=g)
     return _on_rows("rmsnorm", a, [g], {"eps": float(eps)}, out)
+
+
+def gelu(x: Any, bias: Any = None, residual: Any = None, form: str = "erf", out: Any = None) -> Array:
+    """``gelu(x + bias) + residual`` in one pass over memory, gelu(x) being x times the normal distribution's Phi(x).
+
+    Args:
+        x: of any rank from 1 up.
+        bias: shape (N,), N being the last of x's; or None.
+        residual: of x's shape; or None.
+        form: ``"erf"``, exact, or ``"tanh"``, the usual formula near it.
+        out: the array to fill, of x's shape; a fresh one by default.
+
+    Raises:
+        KernelError: the arrays do not fit together, or there is no such form.
+    """
+    if form not in ("erf", "tanh"):
+        raise KernelError(f"gelu: form is 'erf' or 'tanh', not {form!r}")
+    given = {name: a for name, a in (("x", x), ("bias", bias), ("residual", residual)) if a is not None or name == "x"}
+    arrays = dict(zip(given, as_arrays("gelu", **given), strict=True))
+    a, others = arrays["x"], []
+    _axis("gelu", a, -1)
+    options: dict[str, Any] = {"form": form}
+    if bias is not None:
+        _require_weights("gelu", a, bias=arrays["bias"])
+        others.append(arrays["bias"])
+        options["bias"] = True
+    if residual is not None:
+        if arrays["residual"].shape != a.shape:
+            raise KernelError(f"gelu: residual has shape {arrays['residual'].shape}, and x has {a.shape}")
+        others.append(arrays["residual"].reshape(prod(a.shape[:-1]), a.shape[-1]))
+        options["residual"] = True
+    return _on_rows("gelu", a, others, options, out)
+
+
+def sum(x: Any, axis: int | None = -1, out: Any = None) -> Array:
+    """The sum over *axis* (None: of all elements), narrow floats added up in float32."""
+    return _reduced("sum", x, axis, out)
+
+
+def mean(x: Any, axis: int | None = -1, out: Any = None) -> Array:
+    """The mean over *axis* (None: of all elements), narrow floats added up in float32."""
+    return _reduced("mean", x, axis, out)
+
+
+def max(x: Any, axis: int | None = -1, out: Any = None) -> Array:
+    """The largest value over *axis* (None: of all elements); NaN where there is one, minus infinity of nothing."""
+    return _reduced("max", x, axis, out)
+
+
+def _reduced(op: str, x: Any, axis: int | None, out: Any) -> Array:
+    """The first axis and the last are combined as they lie; one between them is brought to the end by a copy."""
+    (a,) = as_arrays(op, x=x)
+    place = _axis(op, a, -1 if axis is None else axis)
+    if axis is None:
+        a, place = a.reshape(1, -1), 1
+    shape = a.shape[:place] + a.shape[place + 1 :] if axis is not None else ()
+    if 0 < place < a.ndim - 1:
+        a, place = np.moveaxis(a, place, -1), a.ndim - 1
+    rows = (a.shape[0], prod(a.shape[1:])) if place == 0 and a.ndim > 1 else (prod(a.shape[:-1]), a.shape[-1])
+    over = 0 if place == 0 and a.ndim > 1 else 1
+    made: Array = kernel_for(op, rows, str(a.dtype), (("axis", over),))(a.reshape(rows)).reshape(shape)
+    return made if out is None else _copied(op, made, out)
+
+
+def transpose(x: Any, out: Any = None) -> Array:
+    """The transpose of a matrix, as an array of its own whose rows lie together."""
+    (a,) = as_arrays("transpose", x=x)
+    if a.ndim != 2:
+        raise KernelError(f"transpose takes a matrix, and got shape {a.shape}", hint="transpose each of them")
+    kernel = kernel_for("transpose", a.shape, str(a.dtype))
+    if out is None:
+        made: Array = kernel(a)
+        return made
+    (target,) = as_arrays("transpose", out=out)
+    kernel(a, target)
+    return target
 
 
 def attention(q: Any, k: Any, v: Any, causal: bool = False, out: Any = None) -> Array:

@@ -74,6 +74,41 @@ def test_attention(shape, causal):
     near(out, want)
 
 
+def test_gelu():
+    x, bias, residual = normal(3, 4, 20), normal(20), normal(3, 4, 20)
+    reference = OPERATORS["gelu"].reference
+    near(fs.gelu(x), reference(x))
+    near(fs.gelu(x, form="tanh"), reference(x, form="tanh"))
+    near(fs.gelu(x, bias, residual), reference(x, bias, residual, bias=True, residual=True))
+    near(fs.gelu(x, residual=residual), reference(x) + residual)
+    assert fs.gelu(normal(2, 0, 5), residual=normal(2, 0, 5)).shape == (2, 0, 5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, None])
+@pytest.mark.parametrize("op", ["sum", "mean", "max"])
+def test_reductions(op, axis):
+    x = normal(5, 6, 7)
+    got, want = getattr(fs, op)(x, axis=axis), getattr(np, op)(x.astype(np.float64), axis=axis)
+    assert (got.shape, got.dtype) == (want.shape, x.dtype)
+    near(got, want)
+    out = np.empty_like(got)
+    assert getattr(fs, op)(x, axis=axis, out=out) is out
+    near(out, want)
+
+
+def test_a_vector_is_reduced_to_a_number():
+    assert fs.sum(np.arange(5, dtype="float32")) == 10
+    assert fs.max(np.arange(5, dtype="float32"), axis=0).shape == ()
+
+
+def test_transpose():
+    x = normal(20, 33)
+    np.testing.assert_array_equal(fs.transpose(x), x.T)
+    out = np.empty((33, 20), "float32")
+    assert fs.transpose(x, out=out) is out
+    np.testing.assert_array_equal(out, x.T)
+
+
 @pytest.mark.parametrize("function", [fs.softmax, lambda x, out: fs.rmsnorm(x, np.ones(8, "float32"), out=out)])
 def test_out_is_filled_and_returned(function):
     x, want = normal(4, 6, 8), None
@@ -109,6 +144,13 @@ def test_a_tuned_record_is_right_and_is_used(no_logs, op, shape):
         (lambda: fs.layernorm(normal(3, 4), normal(4), normal(3)), r"layernorm: beta has shape \(3,\)"),
         (lambda: fs.layernorm(normal(3, 4), normal(4), normal(4, dtype="float64")), "x is float32 and beta is float64"),
         (lambda: fs.rmsnorm(normal(3, 4), normal(3)), r"rmsnorm: gamma has shape \(3,\), and the rows of x have 4"),
+        (lambda: fs.gelu(normal(3, 4), bias=normal(3)), r"gelu: bias has shape \(3,\)"),
+        (lambda: fs.gelu(normal(3, 4), residual=normal(4, 3)), r"gelu: residual has shape \(4, 3\)"),
+        (lambda: fs.gelu(normal(3, 4), form="relu"), "gelu: form is 'erf' or 'tanh', not 'relu'"),
+        (lambda: fs.sum(normal(3, 4), axis=2), "sum: axis 2 is none of an array"),
+        (lambda: fs.mean(normal(3, 4), out=normal(4)), r"mean: out has shape \(4,\), and the result has \(3,\)"),
+        (lambda: fs.transpose(normal(3)), r"transpose takes a matrix, and got shape \(3,\)"),
+        (lambda: fs.transpose(normal(3, 4), out=normal(3, 4)), "shape"),
         (lambda: fs.attention(*[normal(4)] * 3), r"attention takes three arrays of one shape \(B, H, S, D\), and got"),
         (lambda: fs.attention(normal(3, 4), normal(3, 4), normal(4, 3)), r"and got \(3, 4\), \(3, 4\), \(4, 3\)"),
     ],

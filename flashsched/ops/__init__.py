@@ -5,10 +5,13 @@ from __future__ import annotations
 from flashsched.ops.attention import attention
 from flashsched.ops.conv2d import conv2d
 from flashsched.ops.elementwise import add, relu
+from flashsched.ops.gelu import gelu
 from flashsched.ops.matmul import batch_matmul, matmul, packed_matmul
 from flashsched.ops.norm import layernorm, rmsnorm
 from flashsched.ops.operator import OPERATORS, Operator, find_operator, operator, register
+from flashsched.ops.reduction import max_over, mean_over, sum_over
 from flashsched.ops.softmax import softmax
+from flashsched.ops.transpose import transpose
 
 __all__ = [
     "OPERATORS",
@@ -18,12 +21,17 @@ __all__ = [
     "batch_matmul",
     "conv2d",
     "find_operator",
+    "gelu",
     "layernorm",
     "matmul",
+    "max_over",
+    "mean_over",
     "operator",
     "packed_matmul",
     "register",
     "relu",
     "rmsnorm",
     "softmax",
+    "sum_over",
+    "transpose",
 ]
