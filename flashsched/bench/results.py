@@ -31,6 +31,7 @@ class CaseResult:
         ways: for each peer how it did it.
         errors: for each peer its largest error, as a share of what was allowed.
         notes: for each peer that gave no times, why.
+        failing: for each peer the ways that do not work here, and why.
     """
 
     case: Case
@@ -38,6 +39,7 @@ class CaseResult:
     ways: dict[str, str] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    failing: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def median(self, peer: str) -> float:
         """The median of a peer's samples, seconds per call."""
@@ -78,12 +80,14 @@ class CaseResult:
             "ways": self.ways,
             "errors": self.errors,
             "notes": self.notes,
+            "failing": self.failing,
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> CaseResult:
         """What `to_json` gave."""
-        return cls(Case.from_json(data), data["seconds"], data["ways"], data["errors"], data["notes"])
+        case = Case.from_json(data)
+        return cls(case, data["seconds"], data["ways"], data["errors"], data["notes"], data["failing"])
 
 
 @dataclass(frozen=True)

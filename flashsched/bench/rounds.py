@@ -34,6 +34,10 @@ _THREADS = (
     "FLASHSCHED_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "NPROC", "TVM_NUM_THREADS", "HL_NUM_THREADS",
 )  # fmt: skip
+_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+"""What is freed stays with the process (glibc): else a library without preallocated outputs gets fresh pages from the
+system at each call, and faults them in one by one, as nobody who measures it would let it."""
+
 _STOPS = hasattr(signal, "SIGSTOP") and os.name == "posix"
 _SETTLE_S = 0.2  # before a sample where processes cannot be stopped: a BLAS's idle threads spin for some 100 ms
 _PATIENCE_S = 180.0  # for one answer
@@ -44,9 +48,10 @@ class _Process:
 
     def __init__(self, peer: Peer, threads: int) -> None:
         self.name = peer.name
-        self._env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), **peer.env}
+        self._env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), **_MEMORY, **peer.env}
         self._threads = threads
         self._process: subprocess.Popen[str] | None = None
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to *request*; ``{"failed": ...}`` where the process ended or gave none in time."""
@@ -65,19 +70,28 @@ class _Process:
         if not line:
             code = process.wait()
             self._end()
-            return {"failed": f"its process ended with {code}"}
+            return {"failed": f"its process ended with {code}{self._last_words()}"}
         self._signal("SIGSTOP")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def _last_words(self) -> str:
+        """The last line that it wrote to standard error."""
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {said[:200]}" if said else ""
+
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
+            self._said.seek(0)
+            self._said.truncate()
             with bound_to(self._threads):
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "flashsched.bench.process", self.name, str(self._threads)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
+                    stderr=self._said,
                     text=True,
                     env=self._env,
                 )
@@ -111,6 +125,7 @@ class _Process:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        self._said.close()
 
 
 def run_cases(
@@ -157,6 +172,8 @@ def _prepared(running: Sequence[_Process], case: Case, result: CaseResult) -> li
             if "way" in answer:
                 result.ways[process.name] = answer["way"]
                 result.errors[process.name] = answer["error"]
+                if answer["notes"]:
+                    result.failing[process.name] = answer["notes"]
                 ready.append(process)
             else:
                 result.notes[process.name] = answer.get("skipped") or answer.get("failed", "")

@@ -61,6 +61,7 @@ def test_a_peer_computes_every_case(peer: Peer) -> None:
         wanted -= {case.name for case in SMALL if case.op not in OPERATORS}
     assert {name: result.notes for name, result in results.items() if name in wanted and result.notes} == {}
     for name in wanted:
+        assert results[name].failing.get(peer.name, {}) == {}
         assert results[name].errors[peer.name] <= 1
         assert results[name].seconds[peer.name][0] > 0
         assert results[name].ways[peer.name]
@@ -96,6 +97,7 @@ def raises(work):
     yield
 
 def exits(work):
+    os.write(2, b"before\\nout of luck\\n\\n")
     os._exit(7)
     yield
 
@@ -118,9 +120,10 @@ def test_what_fails_is_noted_and_the_others_go_on(planted: list[_Process]) -> No
         ready = _prepared(planted, case, result)
         assert [process.name for process in ready] == ["slow-and-right"]
         assert result.ways == {"slow-and-right": "fast"}
+        assert result.failing["slow-and-right"].keys() == {"forgets the last"}
         assert result.notes["wrong"].startswith("forgets the last: wrong: inf times")
         assert result.notes["raises"] == "preparing: RuntimeError: no memory for this"
-        assert result.notes["exits"] == "its process ended with 7"
+        assert result.notes["exits"] == "its process ended with 7: out of luck"
 
 
 def test_an_empty_array_begins_at_a_line_and_shows_what_was_not_written() -> None:

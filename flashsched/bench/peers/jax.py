@@ -1,7 +1,8 @@
 """JAX: a jitted function, called until its result is ready. XLA chooses layouts inside, not those of arguments.
 
-Images are tried with channels first and last, and attention in both orders of its axes. Arguments stay arguments: XLA
-packs no constants for a CPU. It has no preallocated outputs either, and takes as many threads as its process may use.
+Images are tried with channels first and last, attention in both orders of its axes, and everything with the result of
+the call before donated, which the next result then overwrites, as preallocated outputs do elsewhere. Arguments stay
+arguments, since XLA packs no constants for a CPU. It takes as many threads as its process may use.
 """
 
 from __future__ import annotations
@@ -25,11 +26,20 @@ def _ways(work: Work) -> Iterator[Way]:
     jax.config.update("jax_enable_x64", work.case.dtype == "float64")
     make = _MAKERS.get(work.case.op)
     if make is not None:
-        yield from make(jax, work)
+        for name, function, arrays, back in make(jax, work):
+            yield _way(jax, name, function, arrays, back)
+            yield _donating(jax, f"{name}, donated", function, arrays, back)
 
 
-def _way(jax: Any, name: str, function: Callable[..., Any], arrays: list[Array],
-         back: Callable[[Array], Array] = lambda array: array) -> Way:  # fmt: skip
+Made = Iterator[tuple[str, Callable[..., Any], list[Array], Callable[[Array], Array]]]
+"""For each way its name, the function, its arguments, and how its result is brought into the layout of the case."""
+
+
+def _same(array: Array) -> Array:
+    return array
+
+
+def _way(jax: Any, name: str, function: Callable[..., Any], arrays: list[Array], back: Callable[[Array], Array]) -> Way:
     given = [jax.device_put(array) for array in arrays]
     jitted = jax.jit(function)
     last: list[Any] = [None]
@@ -37,10 +47,23 @@ def _way(jax: Any, name: str, function: Callable[..., Any], arrays: list[Array],
     def call() -> None:
         last[0] = jitted(*given).block_until_ready()
 
-    return Way(name, call, lambda: np.ascontiguousarray(back(np.asarray(last[0]))))
+    return Way(name, call, lambda: np.array(back(np.asarray(last[0])), order="C"))
 
 
-def _product(jax: Any, work: Work) -> Iterator[Way]:
+def _donating(
+    jax: Any, name: str, function: Callable[..., Any], arrays: list[Array], back: Callable[[Array], Array]
+) -> Way:
+    given = [jax.device_put(array) for array in arrays]
+    jitted = jax.jit(lambda old, *x: function(*x), donate_argnums=0, keep_unused=True)
+    last = [jax.jit(function)(*given)]
+
+    def call() -> None:
+        last[0] = jitted(last[0], *given).block_until_ready()
+
+    return Way(name, call, lambda: np.array(back(np.asarray(last[0])), order="C"))
+
+
+def _product(jax: Any, work: Work) -> Made:
     transposed = work.case.transposed
     activate = {None: lambda x: x, "relu": jax.nn.relu, "gelu": jax.nn.gelu}[work.activation]
 
@@ -49,10 +72,10 @@ def _product(jax: Any, work: Work) -> Iterator[Way]:
         y = a @ b
         return activate(y + bias[0] if bias else y)
 
-    yield _way(jax, "jit", product, [work.contiguous(i) for i in range(len(work.inputs))])
+    yield "jit", product, [work.contiguous(i) for i in range(len(work.inputs))], _same
 
 
-def _conv2d(jax: Any, work: Work) -> Iterator[Way]:
+def _conv2d(jax: Any, work: Work) -> Made:
     *_, stride, padding = work.case.shape
     options = {
         "window_strides": [stride] * 2,
@@ -70,12 +93,12 @@ def _conv2d(jax: Any, work: Work) -> Iterator[Way]:
         return conv2d
 
     x, w, *bias = work.inputs
-    yield _way(jax, "channels first", convolution(("NCHW", "OIHW", "NCHW")), [x, w, *bias])
+    yield "channels first", convolution(("NCHW", "OIHW", "NCHW")), [x, w, *bias], _same
     last = [np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.ascontiguousarray(w.transpose(2, 3, 1, 0)), *bias]
-    yield _way(jax, "channels last", convolution(("NHWC", "HWIO", "NHWC")), last, lambda y: y.transpose(0, 3, 1, 2))
+    yield "channels last", convolution(("NHWC", "HWIO", "NHWC")), last, lambda y: y.transpose(0, 3, 1, 2)
 
 
-def _attention(jax: Any, work: Work) -> Iterator[Way]:
+def _attention(jax: Any, work: Work) -> Made:
     numpy = jax.numpy
     causal, width = bool(work.case.options.get("causal")), work.case.shape[-1]
 
@@ -88,14 +111,14 @@ def _attention(jax: Any, work: Work) -> Iterator[Way]:
     def attend(q: Any, k: Any, v: Any) -> Any:
         return jax.nn.dot_product_attention(q, k, v, is_causal=causal)
 
-    yield _way(jax, "two products", plain, work.inputs)
+    yield "two products", plain, work.inputs, _same
     exchanged = [np.ascontiguousarray(x.swapaxes(1, 2)) for x in work.inputs]
-    yield _way(jax, "dot_product_attention", attend, exchanged, lambda y: y.swapaxes(1, 2))
+    yield "dot_product_attention", attend, exchanged, lambda y: y.swapaxes(1, 2)
 
 
-def _rows(function: Callable[..., Any]) -> Callable[[Any, Work], Iterator[Way]]:
-    def make(jax: Any, work: Work) -> Iterator[Way]:
-        yield _way(jax, "jit", lambda *x: function(jax, *x), work.inputs)
+def _rows(function: Callable[..., Any]) -> Callable[[Any, Work], Made]:
+    def make(jax: Any, work: Work) -> Made:
+        yield "jit", lambda *x: function(jax, *x), work.inputs, _same
 
     return make
 

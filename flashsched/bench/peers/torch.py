@@ -64,7 +64,7 @@ def _matmul(torch: Any, work: Work, x: list[Any]) -> Iterator[Way]:
     yield _into("mm(out=)", plain, out)
     if a.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return
-    packed = torch.ops.mkldnn._reorder_linear_weight(b.t().contiguous().to_mkldnn(), a.shape[0])
+    packed = torch.ops.mkldnn._reorder_linear_weight(b.t().contiguous(), a.shape[0])
     fused = torch.ops.mkldnn._linear_pointwise
     after, way = {"relu": ("relu", ""), "gelu": ("gelu", "tanh"), None: ("none", "")}[activation]
     yield _fresh("oneDNN, packed", lambda: fused(a, packed, bias[0] if bias else None, after, [], way))
