@@ -53,6 +53,7 @@ DOORS = {
     "pandas": "tune/report.py",
     "click": "cli/",
     "distributed": "tune/fleet.py",
+    "halide": "bench/peers/halide.py",
     "jax": "bench/peers/jax.py",
     "onnx": "bench/peers/onnxruntime.py",
     "onnxruntime": "bench/peers/onnxruntime.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flashsched.bench.peers.flashsched import FLASHSCHED
+from flashsched.bench.peers.halide import HALIDE
 from flashsched.bench.peers.jax import JAX
 from flashsched.bench.peers.numpy import NUMPY, NUMPY_AVX512
 from flashsched.bench.peers.onnxruntime import ONNXRUNTIME
@@ -17,7 +18,7 @@ __all__ = ["PEERS", "Peer", "Way", "Work", "aligned", "find_peers"]
 
 PEERS = {
     peer.name: peer
-    for peer in (FLASHSCHED, NUMPY, NUMPY_AVX512, TORCH, JAX, ONNXRUNTIME, OPENVINO)
+    for peer in (FLASHSCHED, NUMPY, NUMPY_AVX512, TORCH, JAX, ONNXRUNTIME, OPENVINO, HALIDE)
 }  # fmt: skip
 """The peers by name."""
 
