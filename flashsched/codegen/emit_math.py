@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from flashsched.codegen.emit_code import Code, Value, literal
+from flashsched.codegen.emit_tables import has_tables, looked_up
 from flashsched.errors import LoweringError, did_you_mean
 
 __all__ = ["call", "known_functions"]
@@ -235,6 +236,8 @@ class _Math:
     def tanh(self, x: Value) -> Value:
         """Within 1.5 ulp."""
         code = self.code
+        if has_tables(code, self.kind):
+            return looked_up(code, "tanh", x)
         size = self.held(code.intrinsic("fabs", x), None, self.format.tanh_high)
         r, _, n = self.without_ln2(self.add(size, size))
         power = self.multiply(self.exp_small(r), self.power_of_two(n))
@@ -246,6 +249,8 @@ class _Math:
     def erf(self, x: Value) -> Value:
         """Within 1.5 ulp."""
         code, format = self.code, self.format
+        if has_tables(code, self.kind):
+            return looked_up(code, "erf", x)
         size = self.held(code.intrinsic("fabs", x), None, format.erf_high)
         near = self.near_zero(size, format.erf_near)
         minus = self.polynomial(size, [-c for c in format.erf_far])

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from flashsched import te
+from flashsched.codegen.build import build
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.target import Target, host_target
 from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Program, Store
@@ -104,6 +106,29 @@ def test_accuracy_does_not_need_fma(run_nest, monkeypatch, function: str, level:
     (got,) = run_nest(elementwise(function, "float32", LoopKind.VECTORIZE), x, target=target)
     with np.errstate(all="ignore"):
         assert ulps(got, exact(function, x)) <= allowed
+
+
+@pytest.mark.parametrize("kind", [LoopKind.SERIAL, LoopKind.VECTORIZE])
+@pytest.mark.parametrize("function", ["tanh", "erf", "exp"])
+def test_no_step_stands_between_two_polynomials(run_nest, function: str, kind: LoopKind) -> None:
+    """Around each number at which another interval of a table, or another formula, begins."""
+    edges = np.array([(1 + m / 4) * 2**e - 1 for e in range(4) for m in range(4)] + [0.625, 14.5, 15, 16], np.float32)
+    steps = np.arange(-50, 51, dtype=np.int32)
+    x = (edges.view(np.int32)[:, None] + steps).clip(0).view(np.float32).ravel()
+    x = np.resize(np.concatenate([x, -x]), N).astype(np.float32)
+    (got,) = run_nest(elementwise(function, "float32", kind), x)
+    assert ulps(got, exact(function, x)) <= LIMITS[function][0]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 8, 15, 16, 17, 40, 64])
+@pytest.mark.parametrize("function", ["tanh", "erf", "exp"])
+def test_any_number_of_lanes_gives_the_same_bits(function: str, lanes: int) -> None:
+    x = np.linspace(-6, 6, 5 * lanes).astype("float32").reshape(5, lanes)
+    X = te.placeholder(x.shape, name="X")
+    Y = te.compute(x.shape, lambda i, j: getattr(te, function)(X[i, j]), name="Y")
+    one, many = te.create_schedule(Y), te.create_schedule(Y)
+    many[Y].vectorize("j")
+    np.testing.assert_array_equal(build(one)(x), build(many)(x))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
