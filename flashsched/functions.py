@@ -89,32 +89,36 @@ def conv2d(
     """Filter a batch of images by a bank of square kernels.
 
     Args:
-        x: shape (N, C, H, W).
-        w: shape (O, C / groups, KH, KH).
+        x: shape (N, C, H, W); with layout NHWC (N, H, W, C).
+        w: shape (O, C / groups, KH, KH); with layout NHWC (KH, KH, C / groups, O).
         bias: shape (O,), or None.
         stride: step between windows.
         padding: zeros added on each side.
         groups: parts that channels are divided into, each filtered by its own kernels.
         dilation: distance between the elements of a window.
-        layout: ``"NCHW"``.
+        layout: ``"NCHW"`` or ``"NHWC"``, of the images.
         out: the array to fill; a fresh one by default.
 
     Raises:
-        KernelError: the arrays do not fit together, or the layout is another.
+        KernelError: the arrays do not fit together, or there is no such layout.
     """
-    if layout != "NCHW":
-        raise KernelError(f"conv2d takes layout 'NCHW', not {layout!r}", hint="transpose: x.transpose(0, 3, 1, 2)")
+    shapes = {"NCHW": "(N, C, H, W) and (O, C / groups, KH, KH)", "NHWC": "(N, H, W, C) and (KH, KH, C / groups, O)"}
+    if layout not in shapes:
+        raise KernelError(f"conv2d takes layout 'NCHW' or 'NHWC', not {layout!r}")
     a, b = as_arrays("conv2d", x=x, w=w)
-    if a.ndim != 4 or b.ndim != 4 or b.shape[2] != b.shape[3] or a.shape[1] != b.shape[1] * groups:
+    image, kernel = a.shape, b.shape
+    if layout == "NHWC" and a.ndim == b.ndim == 4:
+        image, kernel = tuple(image[at] for at in (0, 3, 1, 2)), tuple(kernel[at] for at in (3, 2, 0, 1))
+    if a.ndim != 4 or b.ndim != 4 or kernel[2] != kernel[3] or image[1] != kernel[1] * groups:
         raise KernelError(
-            f"conv2d takes shapes (N, C, H, W) and (O, C / groups, KH, KH), and got {a.shape} and {b.shape} "
+            f"conv2d takes shapes {shapes[layout]} in layout {layout}, and got {a.shape} and {b.shape} "
             f"with groups={groups}"
         )
-    inputs, options = [a, b], {"groups": groups, "dilation": dilation}
+    inputs, options = [a, b], {"groups": groups, "dilation": dilation, "layout": layout}
     if bias is not None:
         inputs += as_arrays("conv2d", bias=bias)
         options["bias"] = True
-    return _run("conv2d", (*a.shape, b.shape[0], b.shape[2], stride, padding), options, inputs, out)
+    return _run("conv2d", (*image, kernel[0], kernel[2], stride, padding), options, inputs, out)
 
 
 def as_arrays(function: str, **given: Any) -> tuple[Array, ...]:

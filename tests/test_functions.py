@@ -115,6 +115,8 @@ def test_conv2d():
     expected = fs.ops.conv2d.reference(x, w, bias, stride=2, padding=1, groups=2, dilation=2)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
     assert fs.conv2d(x, normal(3, 4, 1, 1)).shape == (2, 3, 11, 10)  # padding is 1 unless told
+    there = fs.conv2d(x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0), bias, 2, 1, 2, 2, layout="NHWC")
+    np.testing.assert_allclose(there.transpose(0, 3, 1, 2), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_other_arrays_than_numpys():
@@ -138,7 +140,9 @@ def test_other_arrays_than_numpys():
         (lambda: fs.relu(normal(3), out=[0.0]), "relu: out is a list"),
         (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 2, 3, 3)), r"and \(4, 2, 3, 3\) with groups=1"),
         (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 2)), r"\(O, C / groups, KH, KH\)"),
-        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), layout="NHWC"), "takes layout 'NCHW', not 'NHWC'"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), layout="NHWC"),
+         r"\(KH, KH, C / groups, O\) in layout NHWC, and got \(1, 3, 5, 5\)"),
+        (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), layout="CHWN"), "'NCHW' or 'NHWC', not 'CHWN'"),
     ],
 )  # fmt: skip
 def test_arrays_that_do_not_fit(call, says):

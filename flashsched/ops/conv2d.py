@@ -1,21 +1,26 @@
-"""conv2d: a batch of images filtered by a bank of kernels (a cross-correlation, as the field means it), NCHW."""
+"""conv2d: a batch of images filtered by a bank of kernels (a cross-correlation, as the field means it)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flashsched import te
-from flashsched.errors import TuneError
+from flashsched.errors import TuneError, did_you_mean
 from flashsched.ops.conv2d_cpu import conv2d_cpu
 from flashsched.ops.conv2d_gpu import conv2d_gpu
 from flashsched.ops.matmul import accumulator
 from flashsched.ops.operator import Operator, register
+from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 
-__all__ = ["conv2d"]
+__all__ = ["LAYOUTS", "by_layout", "conv2d", "pad_image"]
+
+LAYOUTS = ("NCHW", "NHWC")
+"""The order of an image's dimensions: batch, channels, rows and columns, or channels last."""
 
 
 def _define(
@@ -31,9 +36,12 @@ def _define(
     bias: bool = False,
     groups: int = 1,
     dilation: int = 1,
+    layout: str = "NCHW",
 ) -> list[Tensor]:
     """Y[N, O, H', W'] = sum over c, kh, kw of X[N, C, H, W] * weight[O, C / groups, KH, KH], zeros around X.
 
+    With *layout* NHWC, images have their channels last, X[N, H, W, C] and Y[N, H', W', O], and the weights their
+    filters: weight[KH, KH, C / groups, O].
     ``H' = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and so for W'.
     """
     if stride < 1 or dilation < 1 or groups < 1 or KH < 1:
@@ -42,49 +50,80 @@ def _define(
         )
     if C % groups or O % groups:
         raise TuneError(f"conv2d: groups={groups} must divide C={C} and O={O}")
+    if layout not in LAYOUTS:
+        raise TuneError(f"conv2d: no layout {layout!r}", hint=did_you_mean(layout, LAYOUTS))
     reach = dilation * (KH - 1) + 1
     if H + 2 * padding < reach or W + 2 * padding < reach:
         raise TuneError(f"conv2d: a kernel that reaches {reach} is larger than the padded image", hint="pad more")
     height, width = (H + 2 * padding - reach) // stride + 1, (W + 2 * padding - reach) // stride + 1
     wide = accumulator(dtype)
-    x = te.placeholder((N, C, H, W), dtype, name="X")
-    weight = te.placeholder((O, C // groups, KH, KH), dtype, name="weight")
-    source = x
-    if padding:
-        zero = te.const(0, dtype)
-
-        def padded(n: te.Expr, c: te.Expr, h: te.Expr, w: te.Expr) -> te.Expr:
-            inside = te.all(h >= padding, h < H + padding, w >= padding, w < W + padding)
-            return te.select(inside, x[n, c, h - padding, w - padding], zero)
-
-        source = te.compute((N, C, H + 2 * padding, W + 2 * padding), padded, name="pad")
+    last = layout == "NHWC"
+    x = te.placeholder((N, H, W, C) if last else (N, C, H, W), dtype, name="X")
+    kernel = (KH, KH, C // groups, O) if last else (O, C // groups, KH, KH)
+    weight = te.placeholder(kernel, dtype, name="weight")
+    source = pad_image(x, padding, layout)
     c = te.reduce_axis((0, C // groups), name="c")
     kh, kw = te.reduce_axis((0, KH), name="kh"), te.reduce_axis((0, KH), name="kw")
-    per_group = O // groups
 
-    def element(n: te.Expr, o: te.Expr, h: te.Expr, w: te.Expr) -> te.Expr:
-        channel = c if groups == 1 else (o // per_group) * (C // groups) + c
-        pixel: te.Expr = source[n, channel, h * stride + kh * dilation, w * stride + kw * dilation]
-        total: te.Expr = te.sum(pixel.astype(wide) * weight[o, c, kh, kw].astype(wide), axis=[c, kh, kw])
+    def element(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
+        channel = c if groups == 1 else (o // (O // groups)) * (C // groups) + c
+        row, column = h * stride + kh * dilation, w * stride + kw * dilation
+        pixel: Expr = source[n, row, column, channel] if last else source[n, channel, row, column]
+        factor: Expr = weight[kh, kw, c, o] if last else weight[o, c, kh, kw]
+        total: Expr = te.sum(pixel.astype(wide) * factor.astype(wide), axis=[kh, kw, c] if last else [c, kh, kw])
         return total
 
     plain = not bias and wide == dtype
-    y = te.compute((N, O, height, width), element, name="Y" if plain else "XW")
+    y = by_layout(layout, (N, O, height, width), element, "Y" if plain else "XW")
     if plain:
         return [x, weight, y]
     out = wide if dtype.startswith(("int", "uint")) else dtype
-    inputs = [x, weight]
-    if bias:
-        v = te.placeholder((O,), dtype, name="bias")
-        inputs.append(v)
-        finished = te.compute(y.shape, lambda n, o, h, w: (y[n, o, h, w] + v[o].astype(wide)).astype(out), name="Y")
-    else:
-        finished = te.compute(y.shape, lambda n, o, h, w: y[n, o, h, w].astype(out), name="Y")
-    return [*inputs, finished]
+    v = te.placeholder((O,), dtype, name="bias")
+
+    def finish(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
+        total: Expr = y[n, h, w, o] if last else y[n, o, h, w]
+        return (total + v[o].astype(wide) if bias else total).astype(out)
+
+    finished = by_layout(layout, (N, O, height, width), finish, "Y")
+    return [x, weight, v, finished] if bias else [x, weight, finished]
+
+
+def by_layout(
+    layout: str, shape: tuple[int, int, int, int], element: Callable[[Expr, Expr, Expr, Expr], Expr], name: str
+) -> Tensor:
+    """A tensor of *layout*, where *shape* and the arguments of *element* are in the order n, channel, h, w."""
+    n, o, h, w = shape
+    if layout == "NHWC":
+        made: Tensor = te.compute((n, h, w, o), lambda n, h, w, o: element(n, o, h, w), name=name)
+        return made
+    made = te.compute((n, o, h, w), lambda n, o, h, w: element(n, o, h, w), name=name)
+    return made
+
+
+def pad_image(x: Tensor, padding: int, layout: str, right: tuple[int, int] | None = None) -> Tensor:
+    """*x* with *padding* zeros around its rows and columns; *right*: other numbers of them after the last."""
+    after = (padding, padding) if right is None else right
+    if not padding and after == (0, 0):
+        return x
+    last = layout == "NHWC"
+    n, height, width, channels = x.known_shape if last else [x.known_shape[at] for at in (0, 2, 3, 1)]
+    zero = te.const(0, x.dtype)
+
+    def pixel(n: Expr, c: Expr, h: Expr, w: Expr) -> Expr:
+        inside = te.all(h >= padding, h < height + padding, w >= padding, w < width + padding)
+        row, column = h - padding, w - padding
+        return te.select(inside, x[n, row, column, c] if last else x[n, c, row, column], zero)
+
+    return by_layout(layout, (n, channels, height + padding + after[0], width + padding + after[1]), pixel, "pad")
 
 
 def _reference(x: NDArray[Any], weight: NDArray[Any], *rest: NDArray[Any], **options: Any) -> NDArray[Any]:
     stride, padding = options["stride"], options["padding"]
+    if options.get("layout") == "NHWC":
+        there = _reference(
+            x.transpose(0, 3, 1, 2), weight.transpose(3, 2, 0, 1), *rest, **{**options, "layout": "NCHW"}
+        )
+        return there.transpose(0, 2, 3, 1)
     groups, dilation = options.get("groups", 1), options.get("dilation", 1)
     exact = np.float64 if x.dtype.kind not in "iu" else np.int64
     wide = np.pad(x.astype(exact), [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2])

@@ -40,6 +40,8 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     read = operands(s, sums)
     if len(out.shape) != 4 or len(sums.op.reduce_axis) != 3 or len(read) != 2 or any(len(b.shape) != 4 for b in read):
         raise Infeasible(f"{sums.name} is no convolution of images [N, C, H, W]")
+    if [axis.name for axis in sums.op.axis] != ["n", "o", "h", "w"]:
+        raise Infeasible(f"{sums.name} has its channels last, and blocks are made for images [N, C, H, W]")
     channels, height, width = out.shape[1:]
     depth, window_h, window_w = (axis.count for axis in sums.op.reduce_axis)
     if not math.prod(out.shape) * depth:
