@@ -17,6 +17,7 @@ from pathlib import Path
 
 import flashsched as fs
 from flashsched import te
+from flashsched.codegen.kernel import Kernel
 
 PROGRAM = r"""
 #include "ops.h"
@@ -52,7 +53,7 @@ print(f"Python says {ops.softmax(x)[0, 999]:.4f}, with LLVM: {'llvmlite' in sys.
 """
 
 
-def softmax(target: str) -> fs.codegen.kernel.Kernel:
+def softmax(target: str) -> Kernel:
     """Softmax of any number of rows of 1000."""
     n = te.var("n")
     X = te.placeholder((n, 1000), name="X")

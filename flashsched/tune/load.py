@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["best_record", "load"]
 
 
-def load(log: str | Path | Iterable[str | Path], task: Task) -> Kernel:
+def load(log: str | Path | Iterable[str | Path], task: Task, *, target: str = "cpu") -> Kernel:
     """The kernel of the best correct record of *task* in *log* (or in several), compiled for this machine.
+
+    Another *target*, as `flashsched.build` takes it, gives the same schedule to save for another machine.
 
     Raises:
         NoRecordError: no record fits; the message names the nearest and why it does not fit.
         LogError: the log can't be read, or is of a newer version.
+        DeviceError: there is no such target.
     """
     from flashsched.codegen.build import build
 
     record, candidate = _best(_paths(log), task)
     del record
-    return build(candidate.schedule, candidate.args, name=task.op)
+    return build(candidate.schedule, candidate.args, target, task.op)
 
 
 def best_record(log: str | Path | Iterable[str | Path], task: Task) -> Record:

@@ -121,6 +121,13 @@ def test_the_kernel_computes(tmp_path):
         np.testing.assert_allclose(out.astype(np.float64), expected, rtol=2e-2, atol=1e-4)
 
 
+def test_the_kernel_of_another_machine(tmp_path):
+    log = tmp_path / "log.jsonl"
+    task = fs.Task("relu", (4, 40))
+    fs.tune(task, device="cpu", trials=1, log=log, seed=0)
+    assert fs.load(log, task, target="aarch64-linux-gnu").target.arch == "aarch64"
+
+
 def test_a_task_of_a_te_graph(chosen):
     mine = Task.from_te(programs.matmul(9, 20, 40), name="mine")
     assert chosen(record("a", task=mine), task=Task.from_te(programs.matmul(9, 20, 40), name="mine")) == "a"

@@ -17,10 +17,6 @@ from flashsched.te.sizes import Size
 
 __all__ = ["header_text"]
 
-_TYPES: Final = {
-    "float64": "double", "float32": "float", "float16": "uint16_t", "bfloat16": "uint16_t", "int64": "int64_t",
-    "int32": "int32_t", "int16": "int16_t", "int8": "int8_t", "uint8": "uint8_t", "bool": "uint8_t",
-}  # fmt: skip
 _SPECIAL: Final = {"float16": ", as the 16 bits of each", "bfloat16": ", as the 16 bits of each", "bool": ", 0 or 1"}
 _WIDTH = 100
 
@@ -115,7 +111,7 @@ def _kernel(record: Record) -> str:
             lines.append(f"{name}: a size, at least 0")
             continue
         param = signature.params[argument]
-        kind = _TYPES[param.dtype]
+        kind = _c_type(param.dtype)
         if param.by_value:
             declared.append(f"{kind} {name}")
             lines.append(f"{name}: a number{_SPECIAL.get(param.dtype, '')}")
@@ -132,6 +128,13 @@ def _kernel(record: Record) -> str:
         text = f"int {record.name}(\n    " + ",\n    ".join(declared) + ");"
     about = f"/* What Python needs to know of {record.name} to load it: JSON. */"
     return f"{_comment(lines)}\n{text}\n\n{about}\nextern const char {record.name}__flashsched_json[];\n"
+
+
+def _c_type(dtype: str) -> str:
+    if dtype in ("float64", "float32"):
+        return "double" if dtype == "float64" else "float"
+    signed = dtypes.is_int(dtype) and not dtypes.is_unsigned(dtype)
+    return f"{'' if signed else 'u'}int{dtypes.bits(dtype)}_t"
 
 
 def _answers(record: Record) -> str:

@@ -137,7 +137,7 @@ class _LoadedModule:
 
         record = self.record
         features = ",".join(f"+{name}" for name in record.needs)
-        return Target(record.triple, record.cpu, features, 128, 1)
+        return Target(record.triple, record.cpu, features, record.vector_bits, 1)
 
     def address(self, name: str) -> int:
         try:

@@ -39,6 +39,7 @@ class Record:
         triple: LLVM's name of architecture and system.
         cpu: LLVM's name of the CPU.
         needs: the instruction sets that the machine must have, by LLVM's names.
+        vector_bits: of the vectors that the code uses.
         threads: the function that sets the number of threads, if the kernel runs on several.
         version: of flashsched, that wrote it.
     """
@@ -49,6 +50,7 @@ class Record:
     triple: str
     cpu: str
     needs: tuple[str, ...]
+    vector_bits: int
     threads: str | None
     version: str
 
@@ -80,7 +82,12 @@ class Record:
             "passed": [[place, size.name] for place, size in signature.passed],
             "not_below_0": [_written(need, sizes) for need in signature.needs],
             "may_lack_memory": signature.may_lack_memory,
-            "target": {"triple": self.triple, "cpu": self.cpu, "needs": list(self.needs)},
+            "target": {
+                "triple": self.triple,
+                "cpu": self.cpu,
+                "needs": list(self.needs),
+                "vector_bits": self.vector_bits,
+            },
             "threads": self.threads,
         }
         text = json.dumps(data, separators=(",", ":")).encode()
@@ -127,6 +134,7 @@ class Record:
             target["triple"],
             target["cpu"],
             tuple(target["needs"]),
+            target["vector_bits"],
             data["threads"],
             data["flashsched"],
         )

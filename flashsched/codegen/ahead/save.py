@@ -151,8 +151,17 @@ def _joined(kernels: Mapping[str, Kernel], target: Target, stem: str) -> tuple[s
         parts = [parsed(parallel_text(target, prefix))] if parallel else []
         for name, kernel in kernels.items():
             entry, threads = f"{name}__flashsched", setter if _is_parallel(kernel) else None
-            needs, by = target.instruction_sets, version("flashsched")
-            record = Record(name, entry, kernel.signature, target.triple, target.cpu, needs, threads, by)
+            record = Record(
+                name=name,
+                entry=entry,
+                signature=kernel.signature,
+                triple=target.triple,
+                cpu=target.cpu,
+                needs=target.instruction_sets,
+                vector_bits=target.vector_bits,
+                threads=threads,
+                version=version("flashsched"),
+            )
             records.append(record)
             exported += [name, entry]
             parts += [parsed(kernel.llvm_ir()), parsed(_constant(f"{entry}_json", record.to_bytes()))]

@@ -17,17 +17,13 @@ from flashsched.codegen.emit_state import State
 from flashsched.codegen.signature import Signature
 from flashsched.codegen.target import Target
 from flashsched.errors import LibraryError
+from flashsched.te import dtypes
 from flashsched.te.expr import Expr, SizeVar
 
 __all__ = ["BAD_SIZE", "NO_MEMORY", "c_arguments", "c_names", "require_c_name", "wrapper_text"]
 
 NO_MEMORY, BAD_SIZE = 1, 2
 """What the function gives where it could not do its work; 0 where it did."""
-
-_PASSED: Final = {
-    "float64": "double", "float32": "float", "float16": "i16 zeroext", "bfloat16": "i16 zeroext", "int64": "i64",
-    "int32": "i32 signext", "int16": "i16 signext", "int8": "i8 signext", "uint8": "i8 zeroext", "bool": "i8 zeroext",
-}  # fmt: skip
 
 _WORDS: Final = frozenset(
     re.findall(
@@ -107,7 +103,7 @@ def wrapper_text(name: str, entry: str, signature: Signature, target: Target) ->
             state.variables[argument] = Value(value, "i64")
             params.append(f"i64 {value}")
         elif signature.params[argument].by_value:
-            kind = _PASSED[signature.params[argument].dtype]
+            kind = _passed(signature.params[argument].dtype)
             place = code.stack(8, "number")
             code.line(f"store {kind.split()[0]} {value}, ptr {place}")
             params.append(f"{kind} {value}")
@@ -135,6 +131,17 @@ def wrapper_text(name: str, entry: str, signature: Signature, target: Target) ->
     attributes = f' "wasm-export-name"="{name}"' if target.arch == "wasm32" else ""
     module.add(f"define signext i32 @{name}({', '.join(params)}) nounwind{attributes} {{\n{code.body()}\n}}\n")
     return module.text(f"the C function {name}")
+
+
+def _passed(dtype: str) -> str:
+    """LLVM's type of a number that C passes, and how it is widened to a register, as the architectures agree on."""
+    if dtype in ("float64", "float32"):
+        return "double" if dtype == "float64" else "float"
+    width = dtypes.bits(dtype)
+    if width == 64:
+        return "i64"
+    signed = width == 32 or (dtypes.is_int(dtype) and not dtypes.is_unsigned(dtype))  # RISC-V's 32 bits are signed
+    return f"i{width} {'signext' if signed else 'zeroext'}"
 
 
 def _refuse_sizes(signature: Signature, state: State) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of saved kernels share: compilers of C, and programs compiled with them against a saved kernel."""
+"""What the tests of saved kernels share: C programs compiled against them, and a machine for WebAssembly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
@@ -69,3 +70,77 @@ def run_c(tmp_path: Path, cc: str) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+class WebAssembly:
+    """An object file for WebAssembly, run as it is: its host gives it what a linker would, memory and a stack.
+
+    Data begin at address 0, as in the file; the stack ends at 1 MiB, and the heap begins there.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        import wasmtime
+
+        self.store = wasmtime.Store()
+        module = wasmtime.Module(self.store.engine, content)
+        self.memory = wasmtime.Memory(self.store, wasmtime.MemoryType(wasmtime.Limits(64, 64)))
+        self.top, self.freed = 1 << 20, 0
+        stack = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
+        given = {
+            "__linear_memory": self.memory,
+            "__stack_pointer": wasmtime.Global(self.store, stack, wasmtime.Val.i32(self.top)),
+        }
+        functions = {"aligned_alloc": self.allocate, "free": self.free, "__multi3": self.multiply}
+        imports = [
+            given.get(item.name)
+            or wasmtime.Func(self.store, item.type, functions.get(item.name) or mathematical(item.name))
+            for item in module.imports
+        ]
+        self.exports = wasmtime.Instance(self.store, module, imports).exports(self.store)
+
+    def allocate(self, alignment: int, size: int) -> int:
+        at = -(-self.top // alignment) * alignment
+        if size % 2**32 > 2**20:
+            return 0
+        self.top = at + size
+        return at
+
+    def free(self, at: int) -> None:
+        self.freed += 1
+
+    def multiply(self, at: int, a: int, a_high: int, b: int, b_high: int) -> None:
+        """The compiler's own library has this product of 128-bit numbers."""
+        low = 2**64 - 1
+        product = (a & low | a_high << 64) * (b & low | b_high << 64) % 2**128
+        self.memory.write(self.store, product.to_bytes(16, "little"), at)
+
+    def put(self, array: np.ndarray) -> int:
+        at = self.allocate(64, array.nbytes)
+        self.memory.write(self.store, array.tobytes(), at)
+        return at
+
+    def call(self, name: str, *args: float) -> int:
+        return self.exports[name](self.store, *args)
+
+
+NUMPY = {"pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "fmod": "fmod"}
+
+
+def mathematical(name: str) -> Callable[..., float]:
+    """A function of C's math.h, by way of NumPy's."""
+    kind = np.float64 if hasattr(np, NUMPY.get(name, name)) else np.float32
+    plain = name if kind is np.float64 else name.removesuffix("f")
+    function = getattr(np, NUMPY.get(plain, plain))
+
+    def call(*args: float) -> float:
+        with np.errstate(all="ignore"):
+            return float(function(*map(kind, args)))
+
+    return call
+
+
+@pytest.fixture
+def webassembly() -> type[WebAssembly]:
+    """The class of machines that run an object file for WebAssembly."""
+    pytest.importorskip("wasmtime")
+    return WebAssembly

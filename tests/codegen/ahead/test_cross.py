@@ -9,15 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
 
 import flashsched as fs
 from flashsched import te
+from flashsched.codegen.ahead.wrapper import c_arguments
+from flashsched.codegen.build import build_program
+from flashsched.codegen.cross_target import target_for
+from flashsched.codegen.kernel import Kernel
+from flashsched.codegen.lower import lower
 from flashsched.errors import DeviceError, KernelError, LibraryError
+from flashsched.te.expr import SizeVar
+from flashsched.testing.checks import garbage
+from flashsched.testing.graphs import graphs, some_sizes
+from flashsched.testing.schedules import CPU_PRIMITIVES, schedules
 
 MACHINES = {"aarch64-linux-gnu": 183, "riscv64-linux-gnu+v": 243, "riscv64-linux-gnu": 243, "x86_64-linux-gnu": 62}
 
 
-def network(target: str) -> fs.codegen.kernel.Kernel:
+def network(target: str) -> Kernel:
     """tanh(alpha A B) for any number of rows: parallel, vectorized, with memory of its own."""
     n, alpha = te.var("n"), te.scalar("alpha")
     A, B = te.placeholder((n, 19), name="A"), te.placeholder((19, 32), name="B")
@@ -151,62 +162,13 @@ def test_another_machine_computes_what_numpy_does(tmp_path: Path, run_c, target:
     np.testing.assert_allclose(np.array(printed.split(), "float32").reshape(7, 32), wanted, rtol=1e-4, atol=1e-5)
 
 
-class WebAssembly:
-    """An object file for WebAssembly, run as it is: its host gives it what a linker would, memory and a stack.
-
-    Data begin at address 0, as in the file; the stack ends at 1 MiB, and the heap begins there.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        wasmtime = pytest.importorskip("wasmtime")
-        self.store = wasmtime.Store()
-        module = wasmtime.Module(self.store.engine, content)
-        self.memory = wasmtime.Memory(self.store, wasmtime.MemoryType(wasmtime.Limits(64, 64)))
-        self.top, self.freed = 1 << 20, 0
-        stack = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
-        given = {
-            "__linear_memory": self.memory,
-            "__stack_pointer": wasmtime.Global(self.store, stack, wasmtime.Val.i32(self.top)),
-        }
-        functions = {"aligned_alloc": self.allocate, "free": self.free, "__multi3": self.multiply}
-        imports = [
-            given.get(item.name) or wasmtime.Func(self.store, item.type, functions[item.name])
-            for item in module.imports
-        ]
-        self.exports = wasmtime.Instance(self.store, module, imports).exports(self.store)
-
-    def allocate(self, alignment: int, size: int) -> int:
-        at = -(-self.top // alignment) * alignment
-        if size % 2**32 > 2**20:
-            return 0
-        self.top = at + size
-        return at
-
-    def free(self, at: int) -> None:
-        self.freed += 1
-
-    def multiply(self, at: int, a: int, a_high: int, b: int, b_high: int) -> None:
-        """The compiler's own library has this product of 128-bit numbers."""
-        low = 2**64 - 1
-        product = (a & low | a_high << 64) * (b & low | b_high << 64) % 2**128
-        self.memory.write(self.store, product.to_bytes(16, "little"), at)
-
-    def put(self, array: np.ndarray) -> int:
-        at = self.allocate(64, array.nbytes)
-        self.memory.write(self.store, array.tobytes(), at)
-        return at
-
-    def call(self, name: str, *args: float) -> int:
-        return self.exports[name](self.store, *args)
-
-
 @pytest.mark.parametrize("target", ["wasm32-wasi", "wasm32-wasi,-simd128"])
-def test_webassembly_computes_what_numpy_does(tmp_path: Path, target: str) -> None:
+def test_webassembly_computes_what_numpy_does(tmp_path: Path, webassembly, target: str) -> None:
     content = network(target).save(tmp_path / "network.o").read_bytes()
     assert content[:8] == b"\0asm\1\0\0\0"
     told = " ".join((tmp_path / "network.h").read_text().split())
     assert "This target has no threads here: what is parallel elsewhere runs on the thread that calls." in told
-    machine = WebAssembly(content)
+    machine = webassembly(content)
     a, b, wanted = data()
     at = [machine.put(a), machine.put(b), machine.put(np.zeros((7, 32), "float32"))]
     assert machine.call("network", at[0], at[1], 0.5, at[2], -1) == 2
@@ -216,3 +178,40 @@ def test_webassembly_computes_what_numpy_does(tmp_path: Path, target: str) -> No
     assert machine.freed == 1
     got = np.frombuffer(machine.memory.read(machine.store, at[2], at[2] + 7 * 32 * 4), "float32").reshape(7, 32)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def number_for_c(array: np.ndarray) -> float:
+    """The array's one element as C passes it: small floats as their bits, and WebAssembly calls all integers signed."""
+    if array.dtype.name in ("float16", "bfloat16"):
+        return array.view(np.uint16).item()
+    return array.item() if array.dtype.kind == "f" else array.astype(f"int{max(32, 8 * array.itemsize)}").item()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_schedule_computes_the_same_in_webassembly(webassembly, tmp_path_factory, data: st.DataObject) -> None:
+    """And is translated for the others without a complaint of LLVM's, which would end the process."""
+    drawn = data.draw(graphs(sized=True))
+    schedule = data.draw(schedules(drawn.outputs, primitives=CPU_PRIMITIVES))
+    sizes = data.draw(some_sizes(drawn)) if drawn.sizes else {}
+    lowered = lower(schedule, [*drawn.inputs, *drawn.outputs])
+    note(f"{drawn!r}\n{schedule.to_python()}")
+    folder = tmp_path_factory.mktemp("drawn")
+    for target in ("aarch64-linux-gnu", "riscv64-linux-gnu+v", "wasm32-wasi,-simd128", "wasm32-wasi"):
+        kernel = build_program(lowered, target_for(target))
+        fs.save_library(folder / "drawn.o", {"drawn": kernel}, header=False)
+    machine = webassembly((folder / "drawn.o").read_bytes())
+    feeds, outputs = drawn.feeds(0, sizes), [garbage(tensor, sizes) for tensor in drawn.outputs]
+    arrays = [*map(np.ascontiguousarray, feeds.values()), *outputs]
+    at = {number: machine.put(array) for number, array in enumerate(arrays)}
+    passed = []
+    for what in c_arguments(kernel.signature):
+        if isinstance(what, SizeVar):
+            passed.append(sizes[what])
+        else:
+            passed.append(number_for_c(arrays[what]) if kernel.params[what].by_value else at[what])
+    assert machine.call("drawn", *passed) == 0
+    for number, output in enumerate(outputs, len(feeds)):
+        memory = machine.memory.read(machine.store, at[number], at[number] + output.nbytes)
+        output[...] = np.frombuffer(bytes(memory), output.dtype).reshape(output.shape)
+    drawn.check(outputs, feeds)

@@ -18,13 +18,14 @@ import flashsched as fs
 from flashsched import te
 from flashsched.codegen.ahead import library
 from flashsched.codegen.ahead.record import Record, records_in
+from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.signature import Param, Signature
 from flashsched.errors import KernelError, LibraryError, WorkspaceError
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang", "ld"))), reason="needs a linker")
 
 
-def product() -> fs.codegen.kernel.Kernel:
+def product() -> Kernel:
     A, B = te.placeholder((8, 5), name="A"), te.placeholder((5, 6), name="B")
     k = te.reduce_axis((0, 5), name="k")
     C = te.compute((8, 6), lambda i, j: te.sum(A[i, k] * B[k, j], axis=k), name="C")
@@ -33,7 +34,7 @@ def product() -> fs.codegen.kernel.Kernel:
     return fs.build(s, [A, B, C], name="mm")
 
 
-def windows() -> fs.codegen.kernel.Kernel:
+def windows() -> Kernel:
     """Two outputs of any size, one of them by way of memory of its own; a scalar of bfloat16, and a size passed."""
     n, w, x = te.var("n"), te.var("w"), te.scalar("x", "bfloat16")
     A = te.placeholder((n,), "bfloat16", name="A")
@@ -53,6 +54,7 @@ def test_a_kernel_comes_back_as_it_was_saved(saved: Path) -> None:
     loaded = fs.load_library(saved)
     a, b = np.random.rand(8, 5).astype("float32"), np.random.rand(5, 6).astype("float32")
     assert repr(loaded.mm) == repr(product())
+    assert loaded.mm.target.vector_bits == product().target.vector_bits
     assert np.array_equal(loaded["mm"](a, b), product()(a, b))
     c = np.empty((8, 6), "float32")
     assert loaded.mm(a, b, c) is c
@@ -257,7 +259,7 @@ def test_a_record_survives_its_file() -> None:
         Param("B", (te.max(n - 2, 0), (m + 15) // 16, n % 4, te.min(n, m)), "bool", True, (1, n * m, 5, 2)),
     )
     signature = Signature(params, (n, m), (n - 2, m * 3 - n), ((1, m),), True)
-    record = Record("f", "f__flashsched", signature, "a-b-c", "cpu", ("avx",), "set", "1.2.3")
+    record = Record("f", "f__flashsched", signature, "a-b-c", "cpu", ("avx",), 256, "set", "1.2.3")
     [back] = records_in(b"junk" + record.to_bytes() + b"junk")
     assert str(back) == str(record)
     assert json.loads(record.to_bytes().split(b" ", 5)[-1].rstrip(b"\0"))["passed"] == [[1, "m"]]

@@ -12,13 +12,14 @@ import pytest
 import flashsched as fs
 from flashsched import te
 from flashsched.codegen.ahead import linker
+from flashsched.codegen.kernel import Kernel
 from flashsched.errors import LibraryError
 from flashsched.te.dtypes import numpy_dtype
 
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
-def product(m: int = 37, n: int = 50, k: int = 29, target: str = "cpu") -> fs.codegen.kernel.Kernel:
+def product(m: int = 37, n: int = 50, k: int = 29, target: str = "cpu") -> Kernel:
     """A parallel, vectorized product of matrices."""
     A, B = te.placeholder((m, k), name="A"), te.placeholder((k, n), name="B")
     r = te.reduce_axis((0, k), name="k")
@@ -32,7 +33,7 @@ def product(m: int = 37, n: int = 50, k: int = 29, target: str = "cpu") -> fs.co
     return fs.build(s, [A, B, C], target=target, name="mm")
 
 
-def scaled(target: str = "cpu") -> fs.codegen.kernel.Kernel:
+def scaled(target: str = "cpu") -> Kernel:
     """alpha exp(A B) for any number of rows and columns, the product in memory of its own; n is passed."""
     n, m, alpha = te.var("n"), te.var("m"), te.scalar("alpha")
     A, B = te.placeholder((n, 8), name="A"), te.placeholder((8, m), name="B")
@@ -156,8 +157,13 @@ def test_a_dimension_that_would_be_below_0(tmp_path: Path, run_c) -> None:
 
 KINDS = {
     "float64": "double", "float32": "float", "float16": "uint16_t", "bfloat16": "uint16_t", "int64": "int64_t",
-    "int32": "int32_t", "int16": "int16_t", "int8": "int8_t", "uint8": "uint8_t", "bool": "uint8_t",
+    "int32": "int32_t", "int16": "int16_t", "int8": "int8_t", "uint64": "uint64_t", "uint32": "uint32_t",
+    "uint16": "uint16_t", "uint8": "uint8_t", "bool": "uint8_t",
 }  # fmt: skip
+
+
+def test_each_dtype_has_a_type_in_c() -> None:
+    assert set(KINDS) == set(te.dtypes.DTYPES)
 
 
 @pytest.mark.parametrize("dtype", KINDS)
@@ -166,18 +172,19 @@ def test_numbers_and_arrays_of_each_dtype(tmp_path: Path, run_c, dtype: str) -> 
     x, A, y = te.scalar("x", dtype), te.placeholder((4,), dtype, name="A"), te.scalar("y", dtype)
     C = te.compute((4,), lambda i: te.select(A[i] != x, A[i], y), name="C")
     fs.build(te.create_schedule(C), [x, A, y, C], name="chosen").save(tmp_path / "chosen.o")
-    values = [0, 1, 1, 0] if dtype == "bool" else [1, 2, 3, 200] if dtype == "uint8" else [-1, 2, -3, 100]
-    data = np.array(values).astype(numpy_dtype(dtype))
+    values = [0, 1, 1, 0] if dtype == "bool" else [1, 2, 3, -100] if dtype.startswith("uint") else [-1, 2, -3, 100]
+    data = np.array(values).astype(numpy_dtype(dtype))  # -100 is a large number where there is no sign
     wanted = np.where(data != data[2], data, data[3])
-    bits = KINDS[dtype] == "uint16_t"
+    bits = dtype in ("float16", "bfloat16")
     raw = (data.view(np.uint16) if bits else data.astype(np.uint8) if dtype == "bool" else data).tolist()
     want = (wanted.view(np.uint16) if bits else wanted.astype(np.uint8) if dtype == "bool" else wanted).tolist()
     kind = KINDS[dtype]
+    suffix = "u" if kind[0] == "u" else ""
     text = f"""
     #include "chosen.h"
     int main(void) {{
-      const {kind} a[4] = {{{", ".join(map(str, raw))}}};
-      const {kind} want[4] = {{{", ".join(map(str, want))}}};
+      const {kind} a[4] = {{{", ".join(f"{number}{suffix}" for number in raw)}}};
+      const {kind} want[4] = {{{", ".join(f"{number}{suffix}" for number in want)}}};
       {kind} c[4];
       int i;
       if (chosen(a[2], a, a[3], c) != FLASHSCHED_DONE) return 1;
