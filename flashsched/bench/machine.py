@@ -55,13 +55,19 @@ class Machine:
     def limit(self, case: Case) -> Limit:
         """The limit of *case*: its arithmetic at the FMA peak, or its arrays through the memory that holds them.
 
-        Arrays stay, from call to call, in the first level that is larger than they are together.
+        Arrays stay where they are from call to call: as much as fits in the first level, of the rest as much as the
+        second has room for beyond that, and so on. No replacement could do better than that, and most do worse.
         """
         arithmetic = Limit(case.flops / self.flops[case.dtype], "arithmetic")
-        level = next((name for name, size in sorted(self.caches.items()) if case.bytes < size), "dram")
-        rates = [self.bandwidth[name] for name in (level, f"{level}_copy") if name in self.bandwidth]
-        traffic = Limit(case.bytes / max(rates), level) if rates else Limit(0.0, level)
-        return max(arithmetic, traffic, key=lambda limit: limit.seconds)
+        seconds, held, binding = 0.0, 0, "dram"
+        for level, size in [*sorted(self.caches.items()), ("dram", case.bytes)]:
+            rates = [rate for name, rate in self.bandwidth.items() if name.removesuffix("_copy") == level]
+            if rates and size > held:
+                seconds += (min(size, case.bytes) - held) / max(rates)
+                held, binding = min(size, case.bytes), level
+            if held == case.bytes:
+                break
+        return max(arithmetic, Limit(seconds, binding), key=lambda limit: limit.seconds)
 
     def text(self) -> str:
         """One line: processor, threads, limits."""

@@ -26,7 +26,7 @@ _OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--vs", metavar="NAME,...", help="The other libraries.  [default: all that are installed]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="For each of them.  [default: all cores]")
 @click.option("--rounds", type=click.IntRange(min=3), default=11, metavar="N", help="Samples of each, taken in turns.")
-@click.option("--save", type=_NEW, metavar="FILE", help="Keep the results, as JSON.")
+@click.option("--save", type=_NEW, metavar="FILE", help="Keep the results, as JSON, after each case.")
 @click.option("--from", "source", type=_OLD, metavar="FILE",
               help="Show results that were kept; measure nothing.")  # fmt: skip
 @click.option("--page", type=_OLD, metavar="FILE",
@@ -77,9 +77,7 @@ def bench(
             raise CommandError(f"error: {page} has no line <!-- bench: FILE -->", 2)
         say(f"{page}: {count} table{'s' * (count != 1)}")
         return
-    results = Results.read(source) if source else _measured(cases, group, vs, threads, rounds, quiet)
-    if save is not None:
-        save.write_text(results.to_json() + "\n", encoding="utf-8")
+    results = Results.read(source) if source else _measured(cases, group, vs, threads, rounds, save, quiet)
     if as_json:
         tell(results.to_json())
     else:
@@ -98,7 +96,13 @@ def _listed() -> str:
 
 
 def _measured(
-    cases: tuple[str, ...], group: str, vs: str | None, threads: int | None, rounds: int, quiet: bool
+    cases: tuple[str, ...],
+    group: str,
+    vs: str | None,
+    threads: int | None,
+    rounds: int,
+    save: Path | None,
+    quiet: bool,
 ) -> Results:
     from flashsched.bench.cases import find_cases
     from flashsched.bench.machine import describe
@@ -115,10 +119,13 @@ def _measured(
     used = threads or num_threads()
     machine = describe(probe_host(), measure(), used, peers)
     done: list[CaseResult] = []
+    results = Results(done, machine, datetime.now(UTC).isoformat(timespec="seconds"))
     for number, result in enumerate(run_cases(chosen, peers, used, rounds), 1):
         done.append(result)
+        if save is not None:  # after each case, so that a run that is stopped leaves what it found
+            save.write_text(results.to_json() + "\n", encoding="utf-8")
         if not quiet:
             ours = result.seconds.get("flashsched")
             ratio = f"{result.ratio(result.best):.2f}x of {result.best}" if ours and result.best else "not compared"
             say(f"[{number}/{len(chosen)}] {result.case.name}: {ratio}")
-    return Results(done, machine, datetime.now(UTC).isoformat(timespec="seconds"))
+    return results

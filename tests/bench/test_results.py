@@ -54,8 +54,13 @@ def test_a_limit_is_the_peak_or_the_memory_that_holds_the_arrays() -> None:
     assert MACHINE.limit(PRODUCT) == Limit(2 * 512**3 / 100e9, "arithmetic")
     assert MACHINE.limit(Case("d", "matmul", (512, 512, 512), "float64")).seconds == 2 * 512**3 / 50e9
     assert MACHINE.limit(Case("r", "relu", (64, 32))) == Limit(2**14 / 400e9, "l1")
-    assert MACHINE.limit(Case("r", "relu", (64, 64))) == Limit(2**15 / 100e9, "l2")  # fills l1, and so does not fit
-    assert MACHINE.limit(ROWS) == Limit(2**25 / 10e9, "dram")
+    assert MACHINE.limit(Case("r", "relu", (64, 64))) == Limit(2**15 / 400e9, "l1")  # fills it
+    beyond = MACHINE.limit(Case("r", "relu", (128, 64)))
+    assert beyond == Limit(2**15 / 400e9 + 2**15 / 100e9, "l2")
+    far = MACHINE.limit(Case("r", "relu", (4096, 2048)))
+    whole = 2**15 / 400e9 + (2**20 - 2**15) / 100e9 + (2**25 - 2**20) / 50e9 + 2**25 / 10e9
+    assert (far.seconds, far.binding) == (pytest.approx(whole), "dram")
+    assert MACHINE.limit(ROWS).binding == "l3"
     assert Machine("x", 1, 1, flops={"float32": 1e9}).limit(ROWS).binding == "arithmetic"
 
 
@@ -124,7 +129,7 @@ Some CPU, one thread, FMA peak 100 GFLOP/s, memory 10 GB/s
 case               unit     flashsched  of limit  by          best other  ratio  numpy  torch
 -----------------  -------  ----------  --------  ----------  ----------  -----  -----  -----
 matmul-512         GFLOP/s  67.1        67%       arithmetic  torch       0.75x  67.1   134.2
-softmax-4096x1024  GB/s     -                     dram        numpy       -      4.2    -
+softmax-4096x1024  GB/s     -                     l3          numpy       -      4.2    -
 
 softmax-4096x1024: flashsched: no such operator
 softmax-4096x1024: torch: its process ended with -11

@@ -1,31 +1,68 @@
-"""flashsched: the kernel that `fs.matmul` and its like run, from a tuning log or of the template's first choice."""
+"""flashsched: the kernels that `fs.matmul` and its like run, from a tuning log or of the templates' first choice.
+
+A product's second factor is tried as it is, and packed ahead, as the libraries that take it for a constant do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from flashsched.bench.peers.peer import Peer, Way, Work, empty
+import numpy as np
+
+from flashsched.bench.computations import Array
+from flashsched.bench.peers.peer import Peer, Way, Work, aligned, empty
 
 __all__ = ["FLASHSCHED"]
 
 
 def _ways(work: Work) -> Iterator[Way]:
-    from flashsched.errors import TuneError
-    from flashsched.functions import kernel_for
     from flashsched.ops import OPERATORS
 
     case = work.case
     if case.op not in OPERATORS:
         return
-    try:
-        kernel = kernel_for(case.op, case.shape, case.dtype, tuple(sorted(case.options.items())))
-    except TuneError as error:
-        raise TuneError(f"{case.op} does not take this case: {error.reason}") from error
-    out = empty(case.out_shape, case.dtype)
-    yield Way("kernel(a, b, out)", lambda: kernel(*work.inputs, out), lambda: out)
-    filled = empty(case.out_shape, case.dtype)
-    bound = kernel.bound(*work.inputs, filled)
-    yield Way("kernel.bound(a, b, out)", lambda: bound(1), lambda: filled)
+    turned = {f"transpose_{'ab'[index]}": True for index in case.transposed}
+    inputs = [work.contiguous(index) for index in range(len(work.inputs))]
+    yield from _kernel(work, case.op, case.shape, {**case.options, **turned}, inputs)
+    if case.op == "matmul":
+        options = {**case.options, **{name: True for name in turned if name == "transpose_a"}}
+        for width in _widths(work):
+            panels = _panels(work.inputs[1], width)
+            yield from _kernel(
+                work, "packed_matmul", (*case.shape, width), options, [inputs[0], panels, *inputs[2:]],
+                f", B in panels of {width}",
+            )  # fmt: skip
+
+
+def _kernel(
+    work: Work, op: str, shape: tuple[int, ...], options: dict[str, Any], inputs: list[Array], how: str = ""
+) -> Iterator[Way]:
+    from flashsched.functions import kernel_for
+
+    kernel = kernel_for(op, shape, work.case.dtype, tuple(sorted(options.items())))
+    out = empty(work.case.out_shape, work.case.dtype)
+    yield Way(f"kernel(a, b, out){how}", lambda: kernel(*inputs, out), lambda: out)
+
+
+def _widths(work: Work) -> list[int]:
+    """Columns of a panel to try: what the template would take, and two or four vectors."""
+    from flashsched.hw import devices
+    from flashsched.ops.gemm_plan import register_tile, vector_shape
+
+    spec = devices["cpu"]
+    m, n, _ = work.case.shape
+    lanes, _ = vector_shape(spec, work.case.dtype)
+    _, vectors = register_tile(m, n, spec, work.case.dtype, work.threads)
+    return sorted({lanes * count for count in (vectors, 2, 4) if count})
+
+
+def _panels(b: Array, width: int) -> Array:
+    """*b* as `packed_matmul` takes it: [N / width rounded up, K, width], zeros beyond the last column."""
+    depth, columns = b.shape
+    padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
+    padded[:, :columns] = b
+    return aligned(padded.reshape(depth, -1, width).swapaxes(0, 1))
 
 
 FLASHSCHED = Peer("flashsched", "flashsched", "flashsched", "flashsched", _ways)
