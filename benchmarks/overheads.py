@@ -42,12 +42,26 @@ def counter(parallel: bool) -> float:
     return 1e6 * statistics.median(run(200) / 200 for _ in range(15))
 
 
+def calls() -> None:
+    """Print microseconds of a kernel call by the number of arrays, of which the last is the output."""
+    print("a call with so many arrays         f(*arrays)  without output  f.bind(...)()  in Python")
+    for count in (2, 4, 8, 16):
+        given = [te.placeholder((3, 4), name=f"x{n}") for n in range(count - 1)]
+        y = te.compute(
+            (3, 4), lambda i, j, given=given: sum((x[i, j] for x in given), te.const(0, "float32")), name="y"
+        )
+        kernel = fs.build(te.create_schedule(y), [*given, y])
+        arrays = [np.ones((3, 4), np.float32) for _ in range(count)]
+        inputs, bound, caller = arrays[:-1], kernel.bind(*arrays), kernel.caller
+        each = (lambda: kernel(*arrays), lambda: kernel(*inputs), bound, lambda: caller(*arrays))  # noqa: B023
+        print(f"{count:18}" + "".join(f"{micros(call, 1000):15.2f}" for call in each) + " us")
+    a, b = np.ones((64, 64), np.float32), np.ones((64, 64), np.float32)
+    ours, theirs = micros(lambda: fs.matmul(a, b), 1000), micros(lambda: np.matmul(a, b), 1000)
+    print(f"fs.matmul on 64 x 64           {ours:8.2f} us, and np.matmul {theirs:.2f} us")
+
+
 def main() -> None:
-    a = np.ones((3, 4), np.float32)
-    x = te.placeholder((3, 4), name="x")
-    y = te.compute((3, 4), lambda i, j: x[i, j] + 1, name="y")
-    kernel, out = fs.build(te.create_schedule(y), [x, y]), np.empty((3, 4), np.float32)
-    print(f"a kernel call from Python      {micros(lambda: kernel(a, out), 1000):8.2f} us")
+    calls()
     one, two = counter(False), counter(True)
     print(f"two turns on one thread        {one:8.2f} us")
     print(f"two turns on two threads       {two:8.2f} us, so fork-join costs {two - one / 2:.2f} us")
