@@ -107,6 +107,7 @@ def conv2d(
     groups: int = 1,
     dilation: int = 1,
     layout: str = "NCHW",
+    algorithm: str = "auto",
     out: Any = None,
 ) -> Array:
     """Filter a batch of images by a bank of square kernels.
@@ -120,15 +121,19 @@ def conv2d(
         groups: parts that channels are divided into, each filtered by its own kernels.
         dilation: distance between the elements of a window.
         layout: ``"NCHW"`` or ``"NHWC"``, of the images.
+        algorithm: ``"direct"``, ``"winograd2"`` or ``"winograd4"``, the last two for windows of 3 x 3 with stride,
+            groups and dilation 1. ``"winograd2"`` errs no more than the direct sum, and ``"auto"`` takes it where it
+            should be faster; ``"winograd4"`` is faster still, and errs some 8 times as much.
         out: the array to fill; a fresh one by default.
 
     Raises:
         KernelError: the arrays do not fit together, or there is no such layout.
+        TuneError: the algorithm is not for such a convolution.
     """
     shapes = {"NCHW": "(N, C, H, W) and (O, C / groups, KH, KH)", "NHWC": "(N, H, W, C) and (KH, KH, C / groups, O)"}
     if layout not in shapes:
         raise KernelError(f"conv2d takes layout 'NCHW' or 'NHWC', not {layout!r}")
-    seen = (layout, dilation, groups, stride, padding)
+    seen = (layout, algorithm, dilation, groups, stride, padding)
     done = again("conv2d", seen, (x, w) if bias is None else (x, w, bias), out)
     if done is not None:
         return done
@@ -141,11 +146,17 @@ def conv2d(
             f"conv2d takes shapes {shapes[layout]} in layout {layout}, and got {a.shape} and {b.shape} "
             f"with groups={groups}"
         )
+    if algorithm == "auto":
+        from flashsched.ops.conv2d import best_algorithm
+
+        ways = {"stride": stride, "groups": groups, "dilation": dilation, "layout": layout, "dtype": str(a.dtype)}
+        algorithm = best_algorithm(image, kernel[0], kernel[2], padding, **ways)
     arrays = [a, b]
     options: list[tuple[str, Any]] = [("dilation", dilation), ("groups", groups), ("layout", layout)]
     if bias is not None:
         arrays += as_arrays("conv2d", bias=bias)
         options.insert(0, ("bias", True))
+    options.insert(0, ("algorithm", algorithm))
     return _run("conv2d", (*image, kernel[0], kernel[2], stride, padding), tuple(options), arrays, out, seen)
 
 

@@ -117,6 +117,10 @@ def test_conv2d():
     assert fs.conv2d(x, normal(3, 4, 1, 1)).shape == (2, 3, 11, 10)  # padding is 1 unless told
     there = fs.conv2d(x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0), bias, 2, 1, 2, 2, layout="NHWC")
     np.testing.assert_allclose(there.transpose(0, 3, 1, 2), expected, rtol=1e-4, atol=1e-5)
+    x, w = normal(1, 16, 12, 20), normal(16, 16, 3, 3)
+    expected = fs.ops.conv2d.reference(x, w, stride=1, padding=1)
+    for algorithm in ("auto", "direct", "winograd2", "winograd4"):
+        np.testing.assert_allclose(fs.conv2d(x, w, algorithm=algorithm), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_other_arrays_than_numpys():

@@ -19,6 +19,7 @@ from math import ceil, prod
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gemm_plan import second_level, vector_shape
 from flashsched.ops.operator import KnobsLike
+from flashsched.ops.winograd_cpu import is_winograd, winograd_cpu
 from flashsched.schedule import Loop, Schedule
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
@@ -39,6 +40,10 @@ _PADS = ("rows", "root", "inline")
 def conv2d_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
     """Schedule a convolution with or without an epilogue; *args* are the image, the weights, and last the output."""
     out = args[-1]
+    if is_winograd(out):
+        if prod(out.known_shape) * args[0].known_shape[1]:
+            winograd_cpu(s, args, knobs, spec)
+        return
     sums = sum_of(out)
     op = computed(sums)
     axes = axes_of(op)

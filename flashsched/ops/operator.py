@@ -58,6 +58,8 @@ class Operator:
         shape: the shape used where none is given; the parameters of *define* name its parts.
         dtypes: the element types that it takes.
         reference: ``reference(*inputs, **options)``, the same in NumPy; without it the default nest is the reference.
+        rounding: ``rounding(options)``, by how many times an algorithm that the options choose rounds worse than the
+            sums in its graph do by themselves; 1 by default.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Operator:
         shape: Sequence[int],
         dtypes: Sequence[str] = ("float32", "float64"),
         reference: Callable[..., Any] | None = None,
+        rounding: Callable[[Mapping[str, Any]], float] | None = None,
     ) -> None:
         self.name = name
         self.define = define
         self.shape = tuple(shape)
         self.dtypes = tuple(dtypes)
         self.reference = reference
+        self.rounding = rounding
         self.templates: dict[str, Template] = {}
         self.__doc__ = define.__doc__
 

@@ -129,9 +129,11 @@ def _tolerance(task: Task, output: Array) -> Array | float:
     sums = [op for op in graph([out]) if isinstance(op, ComputeOp) and op.reduce_axis]
     if not sums:
         return np.asarray(tolerance + _ROUNDINGS * _eps(out.dtype) * scale)
+    rounding = task.operator.rounding
+    slack = _SLACK * (1.0 if rounding is None else rounding(task.options))
     for op in sums:
         length = math.prod(axis.extent for axis in op.reduce_axis)
-        tolerance = tolerance + _SLACK * _eps(op.output(0).dtype) * math.sqrt(max(length, 1)) * scale
+        tolerance = tolerance + slack * _eps(op.output(0).dtype) * math.sqrt(max(length, 1)) * scale
     return np.asarray(tolerance)
 
 
