@@ -169,7 +169,7 @@ def _by_columns(s: Schedule, out: Tensor, sums: Tensor, filters: int, knobs: Kno
     knobs.require(needed <= registers, f"{sizes} need {needed} of {registers} registers")
     unrolled = knobs.choice("unroll_window", ("none", "kw", "all"), default="all" if short else "none")
     panels = axes["o"].count // filters * ceil(filters / channels)
-    rows, order = _blocks(batch, panels, height, knobs, spec)
+    rows, order = _blocks(batch, panels, height, knobs, spec, whole=batch * panels >= 4 * spec.units)
     threads = knobs.choice("threads", (False, True), default=spec.units > 1 and _work(sums) >= FOR_THREADS)
     pad = "inline" if short and _stride(op) == 1 else "rows" if short or order == "rows outside" else "root"
     pad_how = knobs.choice("pad", _PADS, default=pad)
@@ -216,17 +216,20 @@ def _work(sums: Tensor) -> int:
     return prod(axis.count for axis in (*op.axis, *op.reduce_axis))
 
 
-def _blocks(batch: int, panels: int, height: int, knobs: KnobsLike, spec: DeviceSpec) -> tuple[int, str]:
+def _blocks(
+    batch: int, panels: int, height: int, knobs: KnobsLike, spec: DeviceSpec, whole: bool = False
+) -> tuple[int, str]:
     """How many rows a thread takes at a time, and whether it goes through all *panels* of channels for them.
 
     If there are enough rows, it does: what it needs of the image is then near for all panels. Else each thread takes
-    panels, and a panel goes through all rows while its weights are near.
+    panels, and a panel goes through all rows while its weights are near; so it does if the *whole* image of a panel's
+    channels is small.
     """
     options = sorted({*(n for n in (1, 2, 4, 7, 8, 14, 16, 28) if n < height), height})
     even = [n for n in options if height % n == 0 and (batch * height // n) % spec.units == 0]
     enough = [n for n in even if batch * height // n >= 4 * spec.units]
-    rows_outside = bool(enough) or panels < spec.units
-    best = max(enough) if enough else max(even or options[:1]) if panels < spec.units else height
+    rows_outside = not whole and (bool(enough) or panels < spec.units)
+    best = height if whole else max(enough) if enough else max(even or options[:1]) if panels < spec.units else height
     rows = knobs.choice("block_h", options, default=best)
     orders = "rows outside", "channels outside"
     return rows, knobs.choice("order", orders, default=orders[0 if rows_outside else 1])
