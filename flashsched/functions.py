@@ -149,7 +149,13 @@ def conv2d(
     if algorithm == "auto":
         from flashsched.ops.conv2d import best_algorithm
 
-        ways = {"stride": stride, "groups": groups, "dilation": dilation, "layout": layout, "dtype": str(a.dtype)}
+        ways: dict[str, Any] = {
+            "stride": stride,
+            "groups": groups,
+            "dilation": dilation,
+            "layout": layout,
+            "dtype": str(a.dtype),
+        }
         algorithm = best_algorithm(image, kernel[0], kernel[2], padding, **ways)
     arrays = [a, b]
     options: list[tuple[str, Any]] = [("dilation", dilation), ("groups", groups), ("layout", layout)]
