@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flashsched.codegen.arrays import Array, borrow, element_strides, overlaps_itself, pointer
+from flashsched.codegen.arrays import Array, borrow, element_strides, fresh_array, overlaps_itself, pointer
 from flashsched.codegen.signature import (
     Fit,
     Param,
@@ -179,7 +179,7 @@ class Caller:
         fresh = []
         for param, (shape, dtype, _) in zip(self.params[self.inputs :], fit.slots[self.inputs :], strict=True):
             if param.strides is None:
-                fresh.append(np.empty(shape, dtype))
+                fresh.append(fresh_array(shape, dtype))
             else:
                 raise self.refusal(
                     f"output {param.name!r} has strides {param.strides}, and a fresh array would be contiguous",

@@ -17,6 +17,7 @@ from flashsched.codegen.emit_intrinsic import call_intrinsic, write_call
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations, may_lack_memory
+from flashsched.codegen.emit_streams import past_the_caches
 from flashsched.codegen.externs import extern_calls, open_sizes, symbol
 from flashsched.codegen.link import linked
 from flashsched.codegen.target import Target
@@ -240,6 +241,9 @@ class _Statements:
     def _loop(self, loop: For) -> None:
         if loop.turns is not None and loop.turns <= 0:
             return
+        if loop.notes.get("nontemporal") and not self.state.streaming:
+            with past_the_caches(self.state):
+                return self._loop(loop)
         if loop.kind is LoopKind.TENSORIZE:
             call_intrinsic(loop, self.state, self.expressions, self.write)
         elif loop.kind is LoopKind.VECTORIZE and self.state.lanes is None:
@@ -341,11 +345,8 @@ class _Statements:
             self._lanes(loop, literal(turns - left, "i64"), left, (turns - left, turns - 1))
 
     def _lanes(self, loop: For, base: Value, count: int, within: tuple[float, float]) -> None:
-        if count == 1:
-            with self.state.bound(loop.var, base, within):
-                self.write(loop.body)
-            return
-        with self.state.in_lanes(Lanes(loop.var, count, base), *within):
+        lanes, state = Lanes(loop.var, count, base), self.state
+        with state.in_lanes(lanes, *within) if count > 1 else state.bound(loop.var, base, within):
             self.write(loop.body)
 
     def _width(self, loop: For) -> int:
@@ -372,7 +373,7 @@ class _Statements:
         writer = _Statements(inner, name, lacking)
         begin, end = Value("%begin", "i64"), Value("%end", "i64")
         inner.code.comment(f"for {loop.var.name} in range({loop.extent}), the turns from begin to end")
-        with writer.storage.hoisted(heap_allocations(loop.body)):
+        with writer.storage.hoisted(heap_allocations(loop.body)), past_the_caches(inner, self.state.streaming):
             writer._counted(loop.var, begin, end, True, self._within(loop), lambda: writer.write(loop.body))
         module = self.code.module
         unpack, context = Code(module), self.code.stack(8 * (len(inner.captured) + 1), "context")

@@ -16,6 +16,7 @@ from flashsched.codegen.emit_affine import Affine, in_bounds
 from flashsched.codegen.emit_code import Value, clean_name, literal, vector_type
 from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
 from flashsched.codegen.emit_state import Lanes, State
+from flashsched.codegen.emit_streams import stream
 from flashsched.codegen.emit_turned import turned
 from flashsched.schedule.ir import Buffer, Load, Prefetch, Store
 from flashsched.te import dtypes
@@ -373,6 +374,9 @@ class Memory:
             code.module.declare(name, "void", [of, "ptr", f"<{width} x i1>"])
             args = f"{of} {whole.text}, ptr align {alignment} {pointer.text}, <{width} x i1> <{mask}>"
             code.line(f"call void @{name}({args})")
+            return
+        if self._state.streaming and value.lanes > 1 and not self._state.slot(buffer).private:
+            stream(self._state.code, value, pointer, alignment)
             return
         self._state.code.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {alignment}")
 

@@ -56,6 +56,7 @@ class State:
         lanes: the vectorized loop that the code is in.
         mask: the lanes that are active, where not all are.
         captured: what was taken from *outer*: a buffer or a variable, and its parameter.
+        streaming: stores of vectors go past the caches.
     """
 
     code: Code
@@ -67,6 +68,7 @@ class State:
     lanes: Lanes | None = None
     mask: Value | None = None
     captured: dict[Buffer | Var, str] = field(default_factory=dict)
+    streaming: bool = False
 
     def variable(self, var: Var) -> Value:
         """The value of a loop's variable; that of a vectorized loop is a vector.

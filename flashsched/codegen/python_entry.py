@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flashsched.codegen.arrays import fresh_array
 from flashsched.codegen.repeat import repeater
 from flashsched.codegen.signature import CONTIGUOUS, Param, flags_of
 from flashsched.te.dtypes import bits, numpy_dtype
@@ -209,7 +210,7 @@ def _describe(into: _Param, param: Param, sizes: Sequence[Var]) -> tuple[Any, ..
     dtype = numpy_dtype(param.dtype)
     wanted = [size if isinstance(size, int) else -1 - _place(size, sizes) for size in param.shape]
     dimensions = (ctypes.c_int64 * max(len(wanted), 1))(*wanted)
-    fresh = functools.partial(np.empty, numbers(param.shape, param.name), dtype) if not sizes else None
+    fresh = functools.partial(fresh_array, numbers(param.shape, param.name), dtype) if not sizes else None
     into.dtype, into.dimensions, into.fresh = id(dtype), ctypes.addressof(dimensions), id(fresh)
     into.rank, into.flags, into.itemsize = len(wanted), flags_of(param), dtype.itemsize
     into.float_bits = bits(param.dtype) if param.by_value and param.dtype in ("float32", "float64") else 0

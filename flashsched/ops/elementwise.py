@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from flashsched.hw import DeviceSpec
 from flashsched.ops.elementwise_gpu import elementwise_gpu
 from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike, Operator, register
-from flashsched.ops.rows import FOR_THREADS
+from flashsched.ops.rows import run_rows
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -32,8 +31,7 @@ def elementwise_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Dev
     outer, inner = s[out].split(whole, factor=lanes * vectors * chunk, tail="cut")
     _, vector = s[out].split(inner, factor=lanes * vectors)
     s[out].vectorize(vector)
-    if knobs.choice("threads", (False, True), default=math.prod(out.known_shape) >= FOR_THREADS):
-        s[out].parallel(outer)
+    run_rows(s, args, outer, knobs, spec)
 
 
 def _define_add(rows: int, cols: int, dtype: str = "float32") -> list[Tensor]:

@@ -13,7 +13,7 @@ from flashsched.errors import TuneError
 from flashsched.hw import DeviceSpec
 from flashsched.ops.matmul import activate
 from flashsched.ops.operator import KnobsLike, Operator, register
-from flashsched.ops.rows import FOR_THREADS, row_width, vectorize_row, wide_float
+from flashsched.ops.rows import row_width, run_rows, vectorize_row, wide_float
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -82,6 +82,5 @@ def gelu_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec
         return  # nothing to compute: the plain nest will do
     width, _ = row_width(knobs, spec, wide_float(out.dtype), columns)
     row, _ = s[out].op.axis
-    if knobs.choice("threads", (False, True), default=rows * columns >= FOR_THREADS):
-        s[out].parallel(row)
+    run_rows(s, args, row, knobs, spec)
     vectorize_row(s, out, width)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.operator import KnobsLike, Operator, register
-from flashsched.ops.rows import FOR_THREADS, combine_in_lanes, row_width, vectorize_row, wide_float
+from flashsched.ops.rows import combine_in_lanes, row_width, run_rows, vectorize_row, wide_float
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -90,8 +90,7 @@ def norm_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec
     computed = [tensor for tensor in out.op.inputs if tensor not in args]
     width, lanes = row_width(knobs, spec, computed[-1].dtype, columns)
     row, _ = s[out].op.axis
-    if knobs.choice("threads", (False, True), default=rows * columns >= FOR_THREADS):
-        s[out].parallel(row)
+    run_rows(s, args, row, knobs, spec)
     vectorize_row(s, out, width)
     at = s[out], row
     for stage in reversed(s.stages[:-1]):  # scale, spread, mean, total: each after those that read it

@@ -6,15 +6,19 @@ are then combined in a tree of ever fewer lanes. All of it happens while a row i
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.schedule.views import StageView
+from flashsched.te import dtypes
 from flashsched.te.tensor import Axis, Tensor
 
-__all__ = ["FOR_THREADS", "combine_in_lanes", "largest", "row_width", "vectorize_row", "wide_float"]
+__all__ = ["FOR_THREADS", "combine_in_lanes", "largest", "row_width", "run_rows", "vectorize_row", "wide_float"]
 
 FOR_THREADS = 32768
 """Elements that are worth waking threads for, a few microseconds each time."""
@@ -40,6 +44,20 @@ def row_width(knobs: KnobsLike, spec: DeviceSpec, dtype: str, columns: int) -> t
     while width > max(columns, 1):
         width //= 2
     return width, lanes
+
+
+def run_rows(s: Schedule, args: Sequence[Tensor], loop: Axis | Loop, knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """Run *loop*, over parts of the output, by threads where there is much to do, past the caches where they overflow.
+
+    *args* are the inputs, then the output: what is read once and written once.
+    """
+    out = args[-1]
+    if knobs.choice("threads", (False, True), default=math.prod(out.known_shape) >= FOR_THREADS):
+        s[out].parallel(loop)
+    moved = sum(math.prod(tensor.known_shape) * dtypes.bits(tensor.dtype) // 8 for tensor in args)
+    caches = max((level.size_bytes for level in spec.memory[:-1]), default=0)
+    if knobs.choice("past_caches", (False, True), default=moved >= caches > 0):
+        s[out].pragma(loop, "nontemporal")
 
 
 def combine_in_lanes(s: Schedule, sums: Tensor, at: tuple[StageView, Axis | Loop], width: int, lanes: int) -> None:

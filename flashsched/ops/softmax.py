@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.operator import KnobsLike, Operator, register
-from flashsched.ops.rows import FOR_THREADS, combine_in_lanes, largest, row_width, vectorize_row, wide_float
+from flashsched.ops.rows import combine_in_lanes, largest, row_width, run_rows, vectorize_row, wide_float
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -59,8 +59,7 @@ def softmax_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
         return  # nothing to compute: the plain nest will do
     width, lanes = row_width(knobs, spec, power.dtype, columns)
     row, _ = s[out].op.axis
-    if knobs.choice("threads", (False, True), default=rows * columns >= FOR_THREADS):
-        s[out].parallel(row)
+    run_rows(s, args, row, knobs, spec)
     vectorize_row(s, out, width)
     at = s[out], row
     s[share].compute_at(*at)

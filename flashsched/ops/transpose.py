@@ -11,7 +11,7 @@ from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike, Operator, register
-from flashsched.ops.rows import FOR_THREADS
+from flashsched.ops.rows import run_rows
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -56,8 +56,7 @@ def transpose_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Devic
     s[out].reorder(*blocks, *tiles, j_in, i_in)
     s[out].unroll(j_in)
     s[out].vectorize(i_in)
-    if knobs.choice("threads", (False, True), default=out.known_shape[0] * out.known_shape[1] >= FOR_THREADS):
-        s[out].parallel(s[out].fuse(*blocks))
+    run_rows(s, args, s[out].fuse(*blocks), knobs, spec)
     tile = s.cache_read(x, "local", [out])
     s[tile].compute_at(s[out], tiles[1])
     row, column = s[tile].op.axis

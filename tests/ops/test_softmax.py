@@ -76,3 +76,12 @@ def test_refusals():
         Task("softmax", (4, 4), "int8")
     with pytest.raises(TuneError, match=r"softmax takes a shape of 2 numbers \(rows,cols\)"):
         Task("softmax", (4,))
+
+
+def test_what_overflows_the_caches_is_stored_past_them():
+    spec = devices["cpu"]
+    most = max(level.size_bytes for level in spec.memory[:-1])
+    small = Task("softmax", (64, 1024)).candidate(FirstKnobs(), spec)
+    large = Task("softmax", (most // 8192 + 1, 1024)).candidate(FirstKnobs(), spec)
+    assert "nontemporal" not in str(small.schedule)
+    assert "nontemporal" in str(large.schedule)

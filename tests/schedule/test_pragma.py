@@ -208,3 +208,72 @@ def test_two_texts_with_one_function() -> None:
     s[c].pragma("i", "import_llvm", CUBE + "; the same, but another text")
     with pytest.raises(LoweringError, match=r"defines 'cube', which import_llvm sha256:\w+ defines too"):
         fs.build(s)
+
+
+# -- stores past the caches
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n=st.sampled_from([1, 5, 16, 40, 67]),
+    rows=st.sampled_from([1, 3, 8]),
+    at=st.sampled_from(["i", "j.o", "j.i"]),
+    tail=st.sampled_from(["guard", "cut", "mask"]),
+    parallel=st.booleans(),
+    dtype=st.sampled_from(["float32", "float64", "float16", "int8"]),
+)
+def test_stores_past_the_caches_mean_the_same(n, rows, at, tail, parallel, dtype) -> None:
+    a = te.placeholder((rows, n), dtype, name="A")
+    b = te.compute((rows, n), lambda i, j: a[i, j] + 1, name="B")
+    c = te.compute((rows, n), lambda i, j: b[i, j] * 2, name="C")
+    s = te.create_schedule(c)
+    s[c].split("j", factor=16, tail=tail)
+    s[c].vectorize("j.i")
+    s[b].compute_at(s[c], "i")
+    if parallel:
+        s[c].parallel("i")
+    s[c].pragma(at, "nontemporal")
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+@pytest.mark.parametrize("offset", range(17))
+def test_stores_past_the_caches_fill_arrays_that_begin_anywhere(offset: int) -> None:
+    s, c = program(1000)
+    s[c].split("i", factor=64, tail="cut")
+    s[c].vectorize("i.i")
+    s[c].pragma("i.o", "nontemporal")
+    f = fs.build(s)
+    room = np.zeros(1000 + 32, np.float32)
+    a = np.arange(1000, dtype=np.float32)
+    f(a, room[offset : offset + 1000])
+    np.testing.assert_array_equal(room[offset : offset + 1000], a + 1)
+    assert not room[:offset].any()
+    assert not room[offset + 1000 :].any()
+
+
+def test_only_what_the_caller_gets_goes_past_the_caches_and_a_fence_follows() -> None:
+    a = te.placeholder((64, 64), name="A")
+    b = te.compute((64, 64), lambda i, j: a[i, j] + 1, name="B")
+    c = te.compute((64, 64), lambda i, j: b[i, j] * 2, name="C")
+    s = te.create_schedule(c)
+    s[b].compute_at(s[c], "i")
+    s[b].vectorize("j")
+    s[c].vectorize("j")
+    s[c].parallel("i")
+    plain = fs.build(s).llvm_ir()
+    s[c].pragma("i", "nontemporal")
+    text = fs.build(s).llvm_ir()
+    assert "nontemporal" not in plain
+    assert "fence" not in plain
+    stores = [line for line in text.split("\n") if "!nontemporal" in line]
+    assert stores
+    assert all("%C" in line or "%at" in line for line in stores)
+    assert len([line for line in text.split("\n") if re.match(r"\s+store <\d+ x float>", line)]) > len(stores)
+    assert text.count("fence seq_cst") == 2  # of the thread's part, and of the whole
+
+
+def test_going_past_the_caches_is_said_without_a_number() -> None:
+    s, c = program()
+    with pytest.raises(ArgumentError, match="pragma 'nontemporal' takes true"):
+        s[c].pragma("i", "nontemporal", False)

@@ -21,6 +21,7 @@ PRAGMAS: Mapping[str, str] = MappingProxyType(
             "write out the loops in it, itself included, that are plain and give at most so many stores"
         ),
         "unroll_explicit": "where false, LLVM writes out its unrolled loops and not lowering; the code is the same",
+        "nontemporal": "whole vectors are stored past the caches, for arrays that are larger than they",
         "parallel_launch_point": "threads start here; every parallel loop does so, and may say it",
         "parallel_barrier_when_finish": "all threads end before what follows; every parallel loop does so",
         "import_llvm": "LLVM text whose functions the kernel may call (te.call_extern)",
@@ -46,6 +47,8 @@ def pragma(state: State, stage: str, loop: str, key: str, value: int | bool | st
     ``auto_unroll_max_step``      int    loops in it, itself too, that are serial, hold no loop that stays one,
                                          and give at most so many stores, are written out, innermost first
     ``unroll_explicit``           bool   false: LLVM writes out the unrolled loops in it, not lowering
+    ``nontemporal``               true   stores of vectors in it, but to memory of the kernel's own, go past the
+                                         caches: for outputs that are larger than these
     ``parallel_launch_point``     true   what every parallel loop does
     ``parallel_barrier_when_finish``  true   what every parallel loop does
     ``import_llvm``               text   its functions become the kernel's own, for `te.call_extern`

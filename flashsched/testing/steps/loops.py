@@ -152,7 +152,14 @@ def _pragma(draw: Draw, schedule: Schedule) -> Arguments:
     if drawn is None:
         return None
     asked = draw(
-        st.sampled_from([("auto_unroll_max_step", 4), ("auto_unroll_max_step", 30), ("unroll_explicit", False)])
+        st.sampled_from(
+            [
+                ("auto_unroll_max_step", 4),
+                ("auto_unroll_max_step", 30),
+                ("unroll_explicit", False),
+                ("nontemporal", True),
+            ]
+        )
     )
     return drawn[0], {**drawn[1], "key": asked[0], "value": asked[1]}
 
