@@ -30,6 +30,11 @@ def accumulator(dtype: str) -> str:
     )
 
 
+def _weights(dtype: str) -> str:
+    """The dtype of the right side: uint8 is multiplied by int8, as instructions have it, anything else by its own."""
+    return "int8" if dtype == "uint8" else dtype
+
+
 def activate(x: te.Expr, activation: str | None) -> te.Expr:
     """*activation* of *x*.
 
@@ -59,10 +64,11 @@ def _define(
 ) -> list[Tensor]:
     """C[M, N] = activation(A[M, K] @ B[K, N] + bias[N]); narrow floats are summed in float32, int8 in int32.
 
+    Of dtype uint8, B is int8.
     *transpose_a* and *transpose_b* take A as [K, M] and B as [N, K].
     """
     a = te.placeholder((K, M) if transpose_a else (M, K), dtype, name="A")
-    b = te.placeholder((N, K) if transpose_b else (K, N), dtype, name="B")
+    b = te.placeholder((N, K) if transpose_b else (K, N), _weights(dtype), name="B")
 
     def left(i: te.Expr, k: te.Expr) -> te.Expr:
         return a[k, i] if transpose_a else a[i, k]
@@ -87,7 +93,7 @@ def _define_packed(
     if W < 1:
         raise TuneError(f"packed_matmul: a panel has from 1 column up, not {W}")
     a = te.placeholder((K, M) if transpose_a else (M, K), dtype, name="A")
-    b = te.placeholder((-(-N // W), K, W), dtype, name="B")
+    b = te.placeholder((-(-N // W), K, W), _weights(dtype), name="B")
 
     def left(i: te.Expr, k: te.Expr) -> te.Expr:
         return a[k, i] if transpose_a else a[i, k]
@@ -109,7 +115,7 @@ def _define_batch(
 ) -> list[Tensor]:
     """C[b] = A[b] @ B[b] for each of B pairs of matrices, as `matmul`."""
     a = te.placeholder((B, K, M) if transpose_a else (B, M, K), dtype, name="A")
-    b = te.placeholder((B, N, K) if transpose_b else (B, K, N), dtype, name="B")
+    b = te.placeholder((B, N, K) if transpose_b else (B, K, N), _weights(dtype), name="B")
 
     def left(p: te.Expr, i: te.Expr, k: te.Expr) -> te.Expr:
         return a[p, k, i] if transpose_a else a[p, i, k]
@@ -181,7 +187,7 @@ def _reference(a: NDArray[Any], b: NDArray[Any], *rest: NDArray[Any], **options:
     return np.asarray(out)
 
 
-_DTYPES = ("float32", "float64", "float16", "bfloat16", "int8")
+_DTYPES = ("float32", "float64", "float16", "bfloat16", "int8", "uint8")
 matmul: Operator = register(Operator("matmul", _define, (512, 512, 512), _DTYPES, _reference))
 packed_matmul: Operator = register(Operator("packed_matmul", _define_packed, (512, 512, 512, 32), _DTYPES))
 packed_matmul.template("cpu")(matmul_cpu)

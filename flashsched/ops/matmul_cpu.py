@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from flashsched.codegen.target import host_target
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gemm_plan import (
     ROWS,
@@ -27,6 +29,7 @@ from flashsched.ops.gemm_plan import (
 )
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
+from flashsched.schedule.intrinsic import find_intrinsic
 from flashsched.schedule.ir import block_loads
 from flashsched.te import dtypes
 from flashsched.te.tensor import Axis, ComputeOp, Tensor
@@ -43,6 +46,20 @@ _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
+class Dot(NamedTuple):
+    """An instruction that sums so many products of narrow numbers in each lane of a vector at once."""
+
+    intrinsic: str
+    products: int
+    lanes: int
+
+
+_DOTS = {
+    ("bfloat16", "bfloat16"): Dot("x86.bf16.dot16", 2, 16),
+    ("uint8", "int8"): Dot("x86.vnni.u8s8x16", 4, 16),
+}
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What was decided: the register tile, the blocks, what is packed, and which loop the threads share."""
@@ -57,6 +74,7 @@ class _Plan:
     by_columns: bool
     parallel: bool
     unrolled: int
+    dot: Dot | None
 
 
 def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
@@ -94,7 +112,7 @@ def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: Knob
         s[sums].reorder(*rows, tile, *s[sums].op.reduce_axis, inner)
         s[sums].vectorize(inner)
         batch, depth, sums = (split, *batch), -(-depth // split), out
-    plan = _decide(batch, m, n, depth, fused, packed, turned, b, sums.dtype, knobs, spec)
+    plan = _decide(batch, m, n, depth, fused, packed, turned, a, b, sums.dtype, knobs, spec)
     _blocked(s, a, b, out, sums, depth, plan)
 
 
@@ -106,6 +124,7 @@ def _decide(
     fused: bool,
     packed: bool,
     turned: bool,
+    a: Tensor,
     b: Tensor,
     dtype: str,
     knobs: KnobsLike,
@@ -134,14 +153,17 @@ def _decide(
         f"a tile of {rows} rows by {vectors} vectors needs {rows * vectors + vectors + 1} of {registers} registers",
     )
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
+    dot = None if packed else _dot(a, b, spec)
+    if dot is not None and not knobs.choice("dot", (False, True), default=True):
+        dot = None
     large_b = n * depth >= 256 * 256
-    packs_b = (m >= _STREAMED and large_b) or turned
+    packs_b = (m >= _STREAMED and large_b) or turned or dot is not None
     longest = panel_depth(width, spec, dtype)
     if not packs_b and not packed and n * depth * size > second_level(spec):
         longest = max(8, m)  # so few rows of B at a time are read along, each in long runs
     parts = 1 if fused else knobs.choice("parts_k", _PARTS, default=depth_parts(depth, longest))
     knobs.require(parts <= max(1, depth), f"{depth} products can't be summed in {parts} parts")
-    part = -(-depth // parts)
+    part = _part(depth, parts)
     blocks = row_blocks(row_tiles, rows, part, spec, dtype)
     best = "columns" if m * part * size < last_level(spec) // 8 and column_tiles >= even else "rows"
     by_columns = knobs.choice("outside", ("rows", "columns"), default=best) == "columns"
@@ -153,9 +175,23 @@ def _decide(
         blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
     meets = depth * size % _PAGE == 0 and rows > 4
     pack_a = knobs.choice("pack_a", (False, True), default=column_tiles > 2 and (m * depth >= 256 * 256 or meets))
-    pack_b = not packed and knobs.choice("pack_b", (False, True), default=packs_b)
+    pack_b = not packed and (dot is not None or knobs.choice("pack_b", (False, True), default=packs_b))
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
-    return _Plan(rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled)
+    return _Plan(rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled, dot)
+
+
+def _part(depth: int, parts: int) -> int:
+    """How deep a part of the reduction is: whole lines of A, where there are several."""
+    part = -(-depth // parts)
+    return part if parts == 1 else -(-part // _LINE) * _LINE
+
+
+def _dot(a: Tensor, b: Tensor, spec: DeviceSpec) -> Dot | None:
+    """The instruction for products of *a* and *b*, if this CPU has it; what others have is not known here."""
+    dot = _DOTS.get((a.dtype, b.dtype))
+    if dot is None or spec.name != "cpu":
+        return None
+    return dot if all(host_target().has(feature) for feature in find_intrinsic(dot.intrinsic).features) else None
 
 
 def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth: int, plan: _Plan) -> None:
@@ -174,7 +210,7 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
     tiles = (*blocks, j_tile, i_tile, i_in, j_in)
     k_outer: Loop | None = None
     if plan.parts > 1:
-        k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=-(-depth // plan.parts), tail="cut")
+        k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=_part(depth, plan.parts), tail="cut")
         if plan.by_columns:
             s[out].reorder(*leading, j_block, k_outer, *tiles[1:], k_inner)
         else:
@@ -192,7 +228,6 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
         outside = outside or shared
     if plan.parallel:
         s[out].parallel(shared)
-    _schedule_tile(s, sums, plan)
     if k_outer is not None:
         _schedule_zeros(s, out, k_outer, plan)
     here = plan.parallel and not leading  # whether what is packed for all blocks is packed by all threads
@@ -202,7 +237,7 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
             s[panel].compute_at(s[out], j_tile)
         elif outside is not None:
             s[panel].compute_at(s[out], outside)
-        _pack_columns(s, panel, turned_b, plan.width, here and not plan.by_columns)
+        _pack_columns(s, panel, turned_b, plan, here and not plan.by_columns)
     if plan.pack_a:
         panel = s.cache_read(a, "global", [sums])
         if not plan.by_columns:
@@ -210,12 +245,21 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
         elif leading:
             s[panel].compute_at(s[out], shared)
         _pack_rows(s, panel, turned_a, plan.rows, here and plan.by_columns)
+    _schedule_tile(s, sums, plan)
 
 
 def _schedule_tile(s: Schedule, tile: Tensor, plan: _Plan) -> None:
     """The sums of one register tile: for each k, a row of B times each element of a column of A."""
     row, column = s[tile].op.axis[-2:]
     (k,) = s[tile].op.reduce_axis
+    if plan.dot is not None:
+        k_outer, k_inner = s[tile].split(k, factor=plan.dot.products, tail="cut")
+        vector, lane = s[tile].split(column, factor=plan.dot.lanes)
+        s[tile].reorder(k_outer, row, vector, lane, k_inner)
+        s[tile].unroll(row)
+        s[tile].unroll(vector)
+        s[tile].tensorize(lane, plan.dot.intrinsic, tail="cut")
+        return
     if plan.unrolled > 1:
         k_outer, k_inner = s[tile].split(k, factor=plan.unrolled, tail="cut")
         s[tile].reorder(k_outer, k_inner, row, column)
@@ -236,8 +280,9 @@ def _schedule_zeros(s: Schedule, out: Tensor, k_outer: Loop, plan: _Plan) -> Non
         s[zeros].parallel(row)
 
 
-def _pack_columns(s: Schedule, panel: Tensor, turned: bool, width: int, parallel: bool) -> None:
-    """B as panels of a tile's width, one row of a panel after another."""
+def _pack_columns(s: Schedule, panel: Tensor, turned: bool, plan: _Plan, parallel: bool) -> None:
+    """B as panels of a tile's width, one row of a panel after another, or as many as an instruction sums at once."""
+    width, deep = plan.width, plan.dot.products if plan.dot else 1
     *leading, k, j = _rows_first(s, panel, turned)
     outer, inner = s[panel].split(j, factor=width, tail="cut")
     s[panel].reorder(*leading, outer, k, inner)
@@ -245,10 +290,14 @@ def _pack_columns(s: Schedule, panel: Tensor, turned: bool, width: int, parallel
         k_block, k_inner = s[panel].split(k, factor=_LINE, tail="cut")
         s[panel].reorder(*leading, outer, k_block, inner, k_inner)
         s[panel].vectorize(k_inner)
-        s[panel].transform_layout(lambda *at: (*at[:-2], at[-2] // width, at[-1], at[-2] % width))
+        s[panel].transform_layout(
+            lambda *at: (*at[:-2], at[-2] // width, at[-1] // deep, at[-2] % width, at[-1] % deep)
+        )
     else:
         s[panel].vectorize(inner)
-        s[panel].transform_layout(lambda *at: (*at[:-2], at[-1] // width, at[-2], at[-1] % width))
+        s[panel].transform_layout(
+            lambda *at: (*at[:-2], at[-1] // width, at[-2] // deep, at[-1] % width, at[-2] % deep)
+        )
     if parallel:
         s[panel].parallel(outer)
 

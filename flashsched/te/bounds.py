@@ -155,6 +155,18 @@ def _common(form: Linear, divisor: int) -> tuple[int, Linear]:
     return common, Linear(terms, form.constant // common)
 
 
+def _steps(form: Linear, divisor: int, ranges: Ranges) -> tuple[int, Linear, Linear] | None:
+    """``form = step * coarse + fine`` with ``0 <= fine < step`` and a *step* above 1 that divides *divisor*."""
+    for step in sorted({gcd(divisor, factor) for _, factor in form.terms.values()}, reverse=True):
+        if step == 1:
+            break
+        coarse, fine = _split(form, step)
+        low, high = fine.bounds(ranges)
+        if low >= 0 and high < step:
+            return step, coarse, fine
+    return None
+
+
 def _quotient(form: Linear, divisor: int, ranges: Ranges) -> Linear:
     if divisor == 1:
         return form
@@ -165,6 +177,8 @@ def _quotient(form: Linear, divisor: int, ranges: Ranges) -> Linear:
     common, part = _common(rest, divisor)
     if common > 1:  # (c * x + k) // (c * d) = (x + k // c) // d
         return whole + _quotient(part, divisor // common, ranges)
+    if (found := _steps(rest, divisor, ranges)) is not None:  # (c * x + r) // (c * d) = x // d
+        return whole + _quotient(found[1], divisor // found[0], ranges)
     if len(rest.terms) == 1 and rest.constant == 0:
         ((atom, factor),) = rest.terms.values()
         if factor == 1 and isinstance(atom, Binary) and atom.op == "//" and _divisor(atom) > 0:
@@ -182,6 +196,8 @@ def _remainder(form: Linear, divisor: int, ranges: Ranges) -> Linear:
     common, part = _common(rest, divisor)
     if common > 1:  # (c * x + k) % (c * d) = c * ((x + k // c) % d) + k % c
         return _remainder(part, divisor // common, ranges).times(common) + Linear({}, rest.constant % common)
+    if (found := _steps(rest, divisor, ranges)) is not None:  # (c * x + r) % (c * d) = c * (x % d) + r
+        return _remainder(found[1], divisor // found[0], ranges).times(found[0]) + found[2]
     if len(rest.terms) == 1 and rest.constant == 0:
         ((atom, factor),) = rest.terms.values()
         if factor == 1 and isinstance(atom, Binary) and atom.op == "%" and not (_divisor(atom) or 1) % divisor:

@@ -393,3 +393,25 @@ def test_structural_key_tells_alike_from_different() -> None:
     ]
     for a, b in itertools.combinations(different, 2):
         assert structural_key(a) != structural_key(b)
+
+
+@given(
+    factors=st.lists(st.integers(-8, 8), min_size=1, max_size=3),
+    constant=st.integers(-20, 20),
+    divisor=st.integers(1, 24),
+    extents=st.lists(st.integers(1, 6), min_size=3, max_size=3),
+)
+@example(factors=[2, 1], constant=0, divisor=16, extents=[6, 2, 1])
+@example(factors=[-4, 1], constant=5, divisor=8, extents=[6, 2, 1])
+def test_quotients_and_remainders_of_steps(factors: list[int], constant: int, divisor: int, extents: list[int]) -> None:
+    """A digit below a common step goes out of a quotient, and stays as it is in a remainder."""
+    variables = [Var(f"v{n}") for n in range(len(factors))]
+    ranges = {var: (0.0, float(extent - 1)) for var, extent in zip(variables, extents, strict=False)}
+    value: Expr = const(constant, "int64")
+    for var, factor in zip(variables, factors, strict=True):
+        value = value + var * factor
+    quotient, remainder = simplify(value // divisor, ranges), simplify(value % divisor, ranges)
+    for point in itertools.product(*(range(extent) for extent in extents[: len(factors)])):
+        env = dict(zip(variables, point, strict=True))
+        exact = constant + sum(f * x for f, x in zip(factors, point, strict=True))
+        assert (value_of(quotient, env), value_of(remainder, env)) == (exact // divisor, exact % divisor)
