@@ -151,7 +151,7 @@ def _product(
     product = te.compute(shape, _named(sums, len(shape)), name="C" if plain else "AB")
     if plain:
         return [a, b, product]
-    v = te.placeholder(shape[-1:], dtype, name="bias")
+    v = te.placeholder(shape[-1:], _weights(dtype), name="bias")
     if activation is not None and not wide.startswith("float"):
         raise TuneError(f"matmul: activation {activation!r} needs a float dtype, not {dtype}")
 

@@ -112,11 +112,12 @@ def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: Knob
         s[sums].reorder(*rows, tile, *s[sums].op.reduce_axis, inner)
         s[sums].vectorize(inner)
         batch, depth, sums = (split, *batch), -(-depth // split), out
-    plan = _decide(batch, m, n, depth, fused, packed, turned, a, b, sums.dtype, knobs, spec)
+    plan = _decide(s, batch, m, n, depth, fused, packed, turned, a, b, sums, knobs, spec)
     _blocked(s, a, b, out, sums, depth, plan)
 
 
 def _decide(
+    s: Schedule,
     batch: tuple[int, ...],
     m: int,
     n: int,
@@ -126,10 +127,11 @@ def _decide(
     turned: bool,
     a: Tensor,
     b: Tensor,
-    dtype: str,
+    sums: Tensor,
     knobs: KnobsLike,
     spec: DeviceSpec,
 ) -> _Plan:
+    dtype = sums.dtype
     lanes, registers = vector_shape(spec, dtype)
     size = dtypes.bits(dtype) // 8
     threads = spec.units
@@ -153,7 +155,9 @@ def _decide(
         f"a tile of {rows} rows by {vectors} vectors needs {rows * vectors + vectors + 1} of {registers} registers",
     )
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
-    dot = None if packed else _dot(a, b, spec)
+    dot = None if packed or _turned(s, sums, a) else _dot(a, b, spec)
+    if dot is not None and (n < dot.lanes or depth < dot.products or m == 0):
+        dot = None  # no whole step of it
     if dot is not None and not knobs.choice("dot", (False, True), default=True):
         dot = None
     large_b = n * depth >= 256 * 256

@@ -26,7 +26,7 @@ SIZES = st.sampled_from([0, 1, 2, 3, 7, 13, 16, 17, 31, 32, 33, 40, 61, 64, 67, 
 @example(shape=(1, 1, 1), dtype="bfloat16", bias=False, activation=None, turned=(True, False), seed=1)
 @example(shape=(0, 16, 16), dtype="int8", bias=True, activation=None, turned=(False, True), seed=2)
 def test_any_knobs_compute_what_numpy_computes(assert_right, shape, dtype, bias, activation, turned, seed):
-    assume(activation is None or dtype != "int8")
+    assume(activation is None or not dtype.endswith("int8"))
     options = {"bias": bias, "activation": activation, "transpose_a": turned[0], "transpose_b": turned[1]}
     assert_right(Task("matmul", shape, dtype, **options), seed)
 
