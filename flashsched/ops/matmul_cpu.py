@@ -156,7 +156,7 @@ def _decide(
     )
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
     dot = None if packed or _turned(s, sums, a) else _dot(a, b, spec)
-    if dot is not None and (n < dot.lanes or depth < dot.products or m == 0):
+    if dot is not None and (n < dot.lanes or depth < dot.products or 0 in (m, matrices)):
         dot = None  # no whole step of it
     if dot is not None and not knobs.choice("dot", (False, True), default=True):
         dot = None
