@@ -101,17 +101,18 @@ def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: Knob
         _along_the_sum(s, a, b, out, sums, knobs, spec)
         return
     tiles = math.prod(batch) * -(-m // ROWS[-1]) * -(-n // (2 * lanes))
-    scarce = tiles < spec.units and depth >= 4096 and not fused
+    scarce = tiles < spec.units and depth >= 4096 and depth % spec.units == 0 and not fused
     split = knobs.choice("split_k", (1, spec.units), default=spec.units if scarce else 1) if spec.units > 1 else 1
     if split > 1:
-        knobs.require(depth >= split and not fused, f"{depth} products can't be summed by {split} threads apart")
+        even = depth > 0 and depth % split == 0 and not fused
+        knobs.require(even, f"{depth} products can't be shared out evenly among {split} threads")
         k_part, _ = s[sums].split(sums.op.reduce_axis[0], nparts=split)
         out = s.rfactor(sums, k_part)
         *rows, column = s[sums].op.axis
         tile, inner = s[sums].split(column, factor=lanes, tail="cut")
         s[sums].reorder(*rows, tile, *s[sums].op.reduce_axis, inner)
         s[sums].vectorize(inner)
-        batch, depth, sums = (split, *batch), -(-depth // split), out
+        batch, depth, sums = (split, *batch), depth // split, out
     plan = _decide(s, batch, m, n, depth, fused, packed, turned, a, b, sums, knobs, spec)
     _blocked(s, a, b, out, sums, depth, plan)
 
