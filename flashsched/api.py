@@ -25,8 +25,9 @@ from flashsched.errors import (
     ScheduleError,
     TuneError,
 )
-from flashsched.functions import add, conv2d, matmul, relu
+from flashsched.functions import add, conv2d, relu
 from flashsched.hw import DeviceSpec, Prediction, devices
+from flashsched.matmul_functions import Packed, matmul, prepack
 from flashsched.nn_functions import attention, gelu, layernorm, max, mean, rmsnorm, softmax, sum, transpose
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
@@ -53,6 +54,7 @@ __all__ = [
     "LoweringError",
     "NoRecordError",
     "Operator",
+    "Packed",
     "Prediction",
     "Progress",
     "Result",
@@ -78,6 +80,7 @@ __all__ = [
     "mean",
     "num_threads",
     "operator",
+    "prepack",
     "primitive",
     "read_log",
     "relu",

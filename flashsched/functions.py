@@ -1,4 +1,4 @@
-"""The NumPy-like face: ``fs.matmul(a, b)`` and its like, on arrays.
+"""The NumPy-like face: ``fs.add(x, y)``, ``fs.conv2d(x, w)`` and their like, on arrays.
 
 A function uses the best record that the logs hold for its shapes, else the schedule that the templates choose with no
 tuning. Logs are looked for in ``./tuning_logs``, in ``$FLASHSCHED_LOGS`` (a folder or several) and in the user's data
@@ -34,10 +34,9 @@ __all__ = [
     "conv2d",
     "kernel_for",
     "log_files",
-    "matmul",
     "relu",
+    "remember",
 ]
-__all__ += ["remember"]
 
 Array = NDArray[Any]
 Options = tuple[tuple[str, Any], ...]
@@ -45,36 +44,6 @@ Options = tuple[tuple[str, Any], ...]
 _kernels: dict[tuple[Any, ...], Kernel] = {}
 _remembered: dict[tuple[Any, ...], Kernel] = {}
 _lock = threading.Lock()
-
-
-def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out: Any = None) -> Array:
-    """``activation(a @ b + bias)`` in one kernel.
-
-    Args:
-        a: shape (M, K).
-        b: shape (K, N), of a's dtype.
-        bias: shape (N,), or None.
-        activation: None, ``"relu"``, ``"gelu"`` (tanh form) or ``"silu"``.
-        out: the array to fill, shape (M, N); a fresh one by default.
-
-    Raises:
-        KernelError: the arrays do not fit together.
-    """
-    done = again("matmul", activation, (a, b) if bias is None else (a, b, bias), out)
-    if done is not None:
-        return done
-    x, y = as_arrays("matmul", a=a, b=b)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
-        raise KernelError(f"matmul takes shapes (M, K) and (K, N), and got {x.shape} and {y.shape}")
-    arrays = [x, y]
-    options: list[tuple[str, Any]] = [("activation", activation)]
-    if bias is not None:
-        (v,) = as_arrays("matmul", bias=bias)
-        if v.shape != (y.shape[1],):
-            raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {y.shape[1]} columns")
-        arrays.append(v)
-        options.append(("bias", True))
-    return _run("matmul", (x.shape[0], y.shape[1], x.shape[1]), tuple(options), arrays, out, activation)
 
 
 def add(x: Any, y: Any, out: Any = None) -> Array:

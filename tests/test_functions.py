@@ -50,6 +50,67 @@ def test_matmul_of_int8_gives_int32():
 
 
 @pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((7,), (7, 5)), ((4, 7), (7,)), ((7,), (7,)), ((2, 3, 7), (7, 5)), ((2, 3, 7), (7,)), ((6, 3, 7), (6, 7, 5)),
+        ((2, 1, 3, 7), (4, 7, 5)), ((7,), (4, 7, 5)), ((0, 3, 7), (0, 7, 5)), ((1, 3, 7), (4, 7, 5)),
+    ],
+)  # fmt: skip
+def test_matmul_has_the_shapes_of_numpy(left, right):
+    a, b = normal(*left), normal(*right)
+    expected = a @ b
+    found = fs.matmul(a, b)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    out = np.empty(expected.shape, "float32")
+    assert fs.matmul(a, b, out=out) is out
+    np.testing.assert_array_equal(out, found)
+
+
+@pytest.mark.parametrize(("turn_a", "turn_b"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_a_transposed_matrix_is_read_as_it_lies(turn_a, turn_b, batch):
+    a = normal(*batch, 40, 33).swapaxes(-1, -2) if turn_a else normal(*batch, 33, 40)
+    b = normal(*batch, 20, 40).swapaxes(-1, -2) if turn_b else normal(*batch, 40, 20)
+    for _ in range(2):
+        np.testing.assert_allclose(fs.matmul(a, b), a @ b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_kernel_is_found_by_how_the_arrays_lie():
+    a, b = normal(33, 33), normal(33, 33)
+    for x, y in ((a, b), (a.T, b), (a, b.T), (a[::-1], b), (a, b), (a.T, b.T)):
+        np.testing.assert_allclose(fs.matmul(x, y), x @ y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8"])
+@pytest.mark.parametrize("shape", [(1, 40, 20), (33, 40, 70), (5, 1, 1), (3, 0, 4), (3, 4, 0)])
+def test_prepack(shape, dtype):
+    m, k, n = shape
+    a, b = (normal(m, k) * 4).astype(dtype), (normal(k, n) * 4).astype(dtype)
+    packed = fs.prepack(b, rows=m)
+    assert packed.shape == (k, n)
+    plain = fs.matmul(a, b)
+    np.testing.assert_allclose(fs.matmul(a, packed), plain, rtol=1e-2 if dtype == "float16" else 1e-5, atol=1e-5)
+    stack = np.stack([a, a])
+    out = np.empty((2, m, n), plain.dtype)
+    assert fs.matmul(stack, packed, out=out) is out
+    np.testing.assert_allclose(out[1], plain, rtol=1e-2 if dtype == "float16" else 1e-5, atol=1e-5)
+
+
+def test_prepack_with_an_epilogue():
+    a, b, bias = normal(9, 40), normal(40, 37), normal(37)
+    found = fs.matmul(a, fs.prepack(b), bias, "relu")
+    np.testing.assert_allclose(found, np.maximum(a @ b + bias, 0), rtol=1e-5, atol=1e-5)
+
+
+def test_uint8_times_int8_gives_int32():
+    a, b = RNG.integers(0, 256, (35, 70), "uint8"), RNG.integers(-128, 128, (70, 36), "int8")
+    out = fs.matmul(a, b)
+    assert out.dtype == np.int32
+    np.testing.assert_array_equal(out, a.astype(np.int32) @ b)
+
+
+@pytest.mark.parametrize(
     ("activation", "function"),
     [
         (None, lambda x: x),
@@ -133,7 +194,13 @@ def test_other_arrays_than_numpys():
     ("call", "says"),
     [
         (lambda: fs.matmul(normal(3, 4), normal(5, 6)), r"\(M, K\) and \(K, N\), and got \(3, 4\) and \(5, 6\)"),
-        (lambda: fs.matmul(normal(3), normal(3, 6)), r"got \(3,\) and \(3, 6\)"),
+        (lambda: fs.matmul(normal(4), normal(3, 6)), r"got \(4,\) and \(3, 6\)"),
+        (lambda: fs.matmul(np.array(2, "float32"), normal(3, 6)), r"got \(\) and \(3, 6\)"),
+        (lambda: fs.matmul(normal(2, 3, 4), normal(3, 4, 5)), r"got \(2, 3, 4\) and \(3, 4, 5\)"),
+        (lambda: fs.matmul(normal(2, 3, 4), normal(2, 4, 5), normal(5)), "bias and activation for one right side"),
+        (lambda: fs.matmul(normal(2, 3, 4), normal(4, 5), out=normal(6, 5)), r"out has shape \(6, 5\), and the result"),
+        (lambda: fs.matmul(normal(3, 5), fs.prepack(normal(4, 6))), r"got \(3, 5\) and \(4, 6\)"),
+        (lambda: fs.prepack(normal(3)), r"prepack takes a matrix \(K, N\), and got shape \(3,\)"),
         (lambda: fs.matmul(normal(3, 4), normal(4, 6, dtype="float64")), "matmul: a is float32 and b is float64"),
         (lambda: fs.matmul(normal(3, 4), normal(4, 6), normal(5)), r"shape \(5,\), and the output has 6 columns"),
         (lambda: fs.matmul([[1.0]], normal(1, 1)), "matmul: a is a list"),

@@ -27,6 +27,7 @@ FLOORS = {
     "testing": 4,  # random graphs and schedules, for tests and fuzzing
     "tune": 5,
     "functions": 6,
+    "matmul_functions": 6,
     "nn_functions": 6,
     "graph": 6,
     "bench": 7,
@@ -40,6 +41,7 @@ NEIGHBOURS = {
     ("cli", "api"),
     ("cli", "bench"),
     ("compat", "api"),
+    ("matmul_functions", "functions"),
     ("nn_functions", "functions"),
 }  # the only imports allowed along a floor
 # The one import that goes up: people write `te.create_schedule`, so te hands it on when it is asked for, and only then.

@@ -1,0 +1,219 @@
+"""``fs.matmul`` on arrays of any rank, and ``fs.prepack`` for a right side that does not change.
+
+The kernels are found as `flashsched.functions` tells.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.errors import KernelError
+from flashsched.functions import again, as_arrays, kernel_for, remember
+from flashsched.ops.gemm_plan import register_tile
+from flashsched.ops.matmul import accumulator
+
+__all__ = ["Packed", "matmul", "prepack"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A matrix in the order in which kernels read it; what `prepack` gives, and `matmul` takes as its right side.
+
+    Attributes:
+        panels: shape (N / W rounded up, K, W): W columns after another, zeros after the last.
+        shape: of the matrix, (K, N).
+    """
+
+    panels: Array
+    shape: tuple[int, int]
+
+    def __repr__(self) -> str:
+        return f"<Packed {self.panels.dtype}{list(self.shape)}, {self.panels.shape[2]} columns a panel>"
+
+
+def prepack(b: Any, rows: int = 256) -> Packed:
+    """*b*, shape (K, N), packed once for many products ``fs.matmul(a, packed)``, such as the weights of a layer.
+
+    The copy is what kernels else make in each call. Later changes of *b* do not reach it.
+
+    Args:
+        b: the matrix.
+        rows: about how many rows the left sides have.
+
+    Raises:
+        KernelError: *b* is no matrix.
+    """
+    from flashsched.hw import devices
+
+    (matrix,) = as_arrays("prepack", b=b)
+    if matrix.ndim != 2:
+        raise KernelError(f"prepack takes a matrix (K, N), and got shape {matrix.shape}")
+    depth, n = matrix.shape
+    spec = devices["cpu"]
+    assert spec.cpu is not None
+    wide = accumulator(str(matrix.dtype))
+    _, vectors = register_tile(rows, n, spec, wide)
+    width = vectors * spec.cpu.lanes(8 * np.dtype(wide).itemsize)
+    count = -(-n // width)
+    padded = np.zeros((depth, count * width), matrix.dtype)
+    padded[:, :n] = matrix
+    return Packed(np.ascontiguousarray(padded.reshape(depth, count, width).swapaxes(0, 1)), (depth, n))
+
+
+def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out: Any = None) -> Array:
+    """``activation(a @ b + bias)`` in one kernel, with shapes as ``numpy.matmul`` has them.
+
+    A transposed matrix (``x.T``) is read as it lies. Narrow floats are summed in float32, and int8 and uint8 (times
+    int8) in int32, which is then the result's dtype.
+
+    Args:
+        a: shape (M, K), (K,), or (..., M, K) for a product for each matrix.
+        b: shape (K, N), (K,), or (..., K, N), of a's dtype; or what `prepack` made of a matrix.
+        bias: shape (N,), or None.
+        activation: None, ``"relu"``, ``"gelu"`` (tanh form) or ``"silu"``.
+        out: the array to fill, of the result's shape; a fresh one by default.
+
+    Raises:
+        KernelError: the arrays do not fit together.
+    """
+    if type(a) is np.ndarray and type(b) is np.ndarray:
+        seen = (activation, a.strides, b.strides)
+        done = again("matmul", seen, (a, b) if bias is None else (a, b, bias), out)
+        if done is not None:
+            return done
+    if isinstance(b, Packed):
+        return _packed(a, b, bias, activation, out)
+    x, y = _operands(a, b)
+    left = x[np.newaxis] if x.ndim == 1 else x
+    right = y[:, np.newaxis] if y.ndim == 1 else y
+    if not x.ndim or not y.ndim or left.shape[-1] != right.shape[-2]:
+        raise KernelError(f"matmul takes shapes (..., M, K) and (..., K, N), and got {x.shape} and {y.shape}")
+    columns = right.shape[-1]
+    vector = _bias(bias, columns)
+    shape = _result_shape(x, y, left, right)
+    if right.ndim == 2:
+        rows = left.reshape(math.prod(left.shape[:-1]), left.shape[-1])
+        made = _matrices(rows, right, vector, activation, _as_matrix(out, shape, (len(rows), columns)))
+    elif vector is None and activation is None:
+        made = _batch(left, right)
+    else:
+        raise KernelError(
+            f"matmul takes bias and activation for one right side (K, N), and got {y.shape}",
+            hint="add them afterwards",
+        )
+    return _given(made, shape, out)
+
+
+def _given(made: Array, shape: tuple[int, ...], out: Any) -> Array:
+    """The result in *out*, if there is one, and else as it was *made*."""
+    if out is None:
+        return made.reshape(shape)
+    if made is out:
+        return made
+    (target,) = as_arrays("matmul", out=out)
+    if target.shape != shape:
+        raise KernelError(f"matmul: out has shape {target.shape}, and the result has {shape}")
+    if not np.may_share_memory(made, target):
+        target[...] = made.reshape(shape)
+    result: Array = out
+    return result
+
+
+def _operands(a: Any, b: Any) -> tuple[Array, Array]:
+    (x,), (y,) = as_arrays("matmul", a=a), as_arrays("matmul", b=b)
+    if x.dtype != y.dtype and (str(x.dtype), str(y.dtype)) != ("uint8", "int8"):
+        raise KernelError(f"matmul: a is {x.dtype} and b is {y.dtype}", hint="cast one of them")
+    return x, y
+
+
+def _bias(bias: Any, columns: int) -> Array | None:
+    if bias is None:
+        return None
+    (v,) = as_arrays("matmul", bias=bias)
+    if v.shape != (columns,):
+        raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {columns} columns")
+    return v
+
+
+def _result_shape(x: Array, y: Array, left: Array, right: Array) -> tuple[int, ...]:
+    try:
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    except ValueError:
+        raise KernelError(f"matmul takes shapes (..., M, K) and (..., K, N), and got {x.shape} and {y.shape}") from None
+    return (*batch, *left.shape[-2:-1][: x.ndim - 1], *right.shape[-1:][: y.ndim - 1])
+
+
+def _as_matrix(out: Any, shape: tuple[int, ...], matrix: tuple[int, int]) -> Any:
+    """*out*, of *shape*, as the *matrix* that a kernel fills, where it can be seen as one."""
+    if out is None or shape == matrix:
+        return out  # which the kernel looks at
+    (target,) = as_arrays("matmul", out=out)
+    if target.shape != shape:
+        raise KernelError(f"matmul: out has shape {target.shape}, and the result has {shape}")
+    return target.reshape(matrix) if target.flags.c_contiguous else None
+
+
+def _turned(x: Array) -> bool:
+    return bool(x.flags.f_contiguous and not x.flags.c_contiguous)
+
+
+def _matrices(x: Array, y: Array, bias: Array | None, activation: str | None, out: Any) -> Array:
+    options: dict[str, Any] = {"activation": activation} if activation else {}
+    inputs = [x.T if _turned(x) else x, y.T if _turned(y) else y]
+    if _turned(x):
+        options["transpose_a"] = True
+    if _turned(y):
+        options["transpose_b"] = True
+    if bias is not None:
+        options["bias"] = True
+        inputs.append(bias)
+    kernel = kernel_for("matmul", (x.shape[0], y.shape[1], x.shape[1]), str(x.dtype), tuple(sorted(options.items())))
+    result: Array = kernel(*inputs) if out is None else kernel(*inputs, out)
+    if "transpose_a" not in options and "transpose_b" not in options and (out is None or type(out) is np.ndarray):
+        remember(kernel, "matmul", (activation, x.strides, y.strides), inputs, out)
+    return result
+
+
+def _batch(left: Array, right: Array) -> Array:
+    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    options: dict[str, Any] = {}
+    inputs = []
+    for name, x in (("transpose_a", left), ("transpose_b", right)):
+        turned = x.ndim > 2 and not x.flags.c_contiguous and x.swapaxes(-1, -2).flags.c_contiguous
+        if turned:
+            options[name] = True
+            x = x.swapaxes(-1, -2)
+        inputs.append(np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(math.prod(batch), *x.shape[-2:]))
+    sizes = (math.prod(batch), left.shape[-2], right.shape[-1], left.shape[-1])
+    kernel = kernel_for("batch_matmul", sizes, str(left.dtype), tuple(sorted(options.items())))
+    made: Array = kernel(*inputs)
+    return made
+
+
+def _packed(a: Any, b: Packed, bias: Any, activation: str | None, out: Any) -> Array:
+    x, _ = _operands(a, b.panels)
+    if not x.ndim or x.shape[-1] != b.shape[0]:
+        raise KernelError(f"matmul takes shapes (..., M, K) and (K, N), and got {x.shape} and {b.shape}")
+    columns = b.shape[1]
+    vector = _bias(bias, columns)
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    options: dict[str, Any] = {"activation": activation} if activation else {}
+    inputs = [rows.T if _turned(rows) else rows, b.panels]
+    if _turned(rows):
+        options["transpose_a"] = True
+    if vector is not None:
+        options["bias"] = True
+        inputs.append(vector)
+    sizes = (rows.shape[0], columns, b.shape[0], b.panels.shape[2])
+    kernel = kernel_for("packed_matmul", sizes, str(x.dtype), tuple(sorted(options.items())))
+    shape = (*x.shape[:-1], columns)
+    target = _as_matrix(out, shape, (len(rows), columns))
+    made: Array = kernel(*inputs) if target is None else kernel(*inputs, target)
+    return _given(made, shape, out)
