@@ -115,14 +115,13 @@ def _given(made: Array, shape: tuple[int, ...], out: Any) -> Array:
     """The result in *out*, if there is one, and else as it was *made*."""
     if out is None:
         return made.reshape(shape)
-    if made is out:
-        return made
-    (target,) = as_arrays("matmul", out=out)
-    if target.shape != shape:
-        raise KernelError(f"matmul: out has shape {target.shape}, and the result has {shape}")
-    if not np.may_share_memory(made, target):
-        target[...] = made.reshape(shape)
     result: Array = out
+    if made is not out:
+        (target,) = as_arrays("matmul", out=out)
+        if target.shape != shape:
+            raise KernelError(f"matmul: out has shape {target.shape}, and the result has {shape}")
+        if not np.may_share_memory(made, target):
+            target[...] = made.reshape(shape)
     return result
 
 
@@ -136,6 +135,8 @@ def _operands(a: Any, b: Any) -> tuple[Array, Array]:
 def _bias(bias: Any, columns: int) -> Array | None:
     if bias is None:
         return None
+    v: Array
+    v: Array
     (v,) = as_arrays("matmul", bias=bias)
     if v.shape != (columns,):
         raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {columns} columns")

@@ -193,7 +193,7 @@ def test_other_arrays_than_numpys():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: fs.matmul(normal(3, 4), normal(5, 6)), r"\(M, K\) and \(K, N\), and got \(3, 4\) and \(5, 6\)"),
+        (lambda: fs.matmul(normal(3, 4), normal(5, 6)), r"K, N\), and got \(3, 4\) and \(5, 6\)"),
         (lambda: fs.matmul(normal(4), normal(3, 6)), r"got \(4,\) and \(3, 6\)"),
         (lambda: fs.matmul(np.array(2, "float32"), normal(3, 6)), r"got \(\) and \(3, 6\)"),
         (lambda: fs.matmul(normal(2, 3, 4), normal(3, 4, 5)), r"got \(2, 3, 4\) and \(3, 4, 5\)"),
