@@ -136,7 +136,6 @@ def _bias(bias: Any, columns: int) -> Array | None:
     if bias is None:
         return None
     v: Array
-    v: Array
     (v,) = as_arrays("matmul", bias=bias)
     if v.shape != (columns,):
         raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {columns} columns")
