@@ -79,8 +79,8 @@ def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, threads: int = 1
 
 
 def panel_depth(width: int, spec: DeviceSpec, dtype: str) -> int:
-    """How deep a panel of B, *width* columns, is at most: an eighth of L2, so that it stays beside a block of A."""
-    return max(1, second_level(spec) // 8 // (width * (dtypes.bits(dtype) // 8)))
+    """How deep a panel of B, *width* columns, is at most: a quarter of L2, so that it stays beside a block of A."""
+    return max(1, second_level(spec) // 4 // (width * (dtypes.bits(dtype) // 8)))
 
 
 def depth_parts(depth: int, longest: int) -> int:

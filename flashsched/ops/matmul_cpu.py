@@ -41,6 +41,7 @@ _FOR_THREADS = 96**3  # multiplications that are worth waking threads for, a few
 _FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
 _STREAMED = 48  # rows of A from which B is worth packing
 _LINE = 16  # elements of A that lie together in its packed form: a cache line of float32
+_ROWS_ALONG = 8  # rows of B that are packed at once, along all panels: as many pages are open
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -291,6 +292,7 @@ def _pack_columns(s: Schedule, panel: Tensor, turned: bool, plan: _Plan, paralle
     *leading, k, j = _rows_first(s, panel, turned)
     outer, inner = s[panel].split(j, factor=width, tail="cut")
     s[panel].reorder(*leading, outer, k, inner)
+    shared = outer
     if turned:  # along k, as it lies
         k_block, k_inner = s[panel].split(k, factor=_LINE, tail="cut")
         s[panel].reorder(*leading, outer, k_block, inner, k_inner)
@@ -298,13 +300,15 @@ def _pack_columns(s: Schedule, panel: Tensor, turned: bool, plan: _Plan, paralle
         s[panel].transform_layout(
             lambda *at: (*at[:-2], at[-2] // width, at[-1] // deep, at[-2] % width, at[-1] % deep)
         )
-    else:
+    else:  # a few rows at a time, along all panels
+        shared, k_inner = s[panel].split(k, factor=_ROWS_ALONG)
+        s[panel].reorder(*leading, shared, outer, k_inner, inner)
         s[panel].vectorize(inner)
         s[panel].transform_layout(
             lambda *at: (*at[:-2], at[-1] // width, at[-2] // deep, at[-1] % width, at[-2] % deep)
         )
     if parallel:
-        s[panel].parallel(outer)
+        s[panel].parallel(shared)
 
 
 def _pack_rows(s: Schedule, panel: Tensor, turned: bool, rows: int, parallel: bool) -> None:
