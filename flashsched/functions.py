@@ -34,6 +34,7 @@ __all__ = [
     "conv2d",
     "kernel_for",
     "log_files",
+    "on_clear",
     "relu",
     "remember",
 ]
@@ -43,6 +44,7 @@ Options = tuple[tuple[str, Any], ...]
 
 _kernels: dict[tuple[Any, ...], Kernel] = {}
 _remembered: dict[tuple[Any, ...], Kernel] = {}
+_more: list[dict[tuple[Any, ...], Any]] = []
 _lock = threading.Lock()
 
 
@@ -236,10 +238,16 @@ def kernel_for(op: str, shape: tuple[int, ...], dtype: str, options: Options = (
     return found
 
 
+def on_clear(kernels: dict[tuple[Any, ...], Any]) -> dict[tuple[Any, ...], Any]:
+    """*kernels*, which `clear_kernels` is to forget too."""
+    _more.append(kernels)
+    return kernels
+
+
 def clear_kernels() -> None:
     """Forget all kernels, so that the logs are looked at again."""
-    _kernels.clear()
-    _remembered.clear()
+    for kernels in (_kernels, _remembered, *_more):
+        kernels.clear()
     log_files.cache_clear()
 
 

@@ -82,6 +82,22 @@ def test_a_kernel_is_found_by_how_the_arrays_lie():
         np.testing.assert_allclose(fs.matmul(x, y), x @ y, rtol=1e-5, atol=1e-5)
 
 
+def test_a_kernel_that_is_remembered_refuses_nothing_by_itself():
+    a, b = normal(12, 9), normal(9, 10)
+    fs.matmul(a, b)
+    for dtype in ("float64", "float32", "float16"):
+        x, y = a.astype(dtype), b.astype(dtype)
+        found = fs.matmul(x, y, out=np.empty((12, 10), dtype))
+        np.testing.assert_allclose(found, (x.astype("float64") @ y.astype("float64")), rtol=1e-2, atol=1e-2)
+    with pytest.raises(KernelError, match="a is float32 and b is float64"):
+        fs.matmul(a, b.astype("float64"))
+    with pytest.raises(KernelError, match=r"C.* has shape \(10, 12\)"):
+        fs.matmul(a, b, out=np.empty((10, 12), "float32"))
+    np.testing.assert_allclose(fs.matmul(a, b, normal(10) * 0), a @ b, rtol=1e-5, atol=1e-5)
+    fs.functions.clear_kernels()
+    np.testing.assert_allclose(fs.matmul(a, b), a @ b, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8"])
 @pytest.mark.parametrize("shape", [(1, 40, 20), (33, 40, 70), (5, 1, 1), (3, 0, 4), (3, 4, 0)])
 def test_prepack(shape, dtype):

@@ -99,6 +99,14 @@ class Kernel:
         """The CPU it was compiled for."""
         return self.module.target
 
+    def or_else(self, otherwise: Callable[..., Any]) -> Callable[..., Any] | None:
+        """A function that runs the kernel on arrays as it takes them, and calls *otherwise* for any other arguments.
+
+        So a function of many shapes finds out whether this is the kernel by calling it. None where no call of the
+        kernel is plain machine code (see `flashsched doctor`).
+        """
+        return function_for(self.caller, otherwise)
+
     def bind(self, *args: Any) -> BoundKernel:
         """The kernel together with *args*, which are looked at now and never again.
 

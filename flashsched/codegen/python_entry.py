@@ -139,8 +139,11 @@ def _misread() -> str | None:
     return None
 
 
-def function_for(caller: Caller) -> Callable[..., Any] | None:
-    """A function that calls what *caller* calls, and leaves to it what is not plain; None where nothing would be."""
+def function_for(caller: Caller, otherwise: Callable[..., Any] | None = None) -> Callable[..., Any] | None:
+    """A function that calls what *caller* calls, and leaves to it what is not plain; None where nothing would be.
+
+    What is not plain goes to *otherwise*, with the same arguments, if that is given.
+    """
     if not _is_plain(caller) or reason() is not None:
         return None
     sizes = caller.scalars
@@ -152,7 +155,7 @@ def function_for(caller: Caller) -> Callable[..., Any] | None:
     table = _Table(
         caller.module.address(caller.name),
         _repeat(caller),
-        id(caller),
+        id(caller if otherwise is None else otherwise),
         ctypes.addressof(params),
         ctypes.addressof(flat),
         len(params),
@@ -161,7 +164,7 @@ def function_for(caller: Caller) -> Callable[..., Any] | None:
         len(pairs),
         caller.brief,
     )
-    return _function("fs_call", caller.name, _FASTCALL, table, (caller, params, kept, flat))
+    return _function("fs_call", caller.name, _FASTCALL, table, (caller, otherwise, params, kept, flat))
 
 
 def bound_function_for(
