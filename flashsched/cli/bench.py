@@ -111,13 +111,13 @@ def _measured(
     from flashsched.bench.rounds import run_cases
     from flashsched.codegen.probe import measure
     from flashsched.codegen.threads import num_threads
-    from flashsched.hw import probe_host
+    from flashsched.hw import used_host
 
     with usage():
         chosen = find_cases(cases, group)
         peers = find_peers([name.strip() for name in vs.split(",") if name.strip()] if vs else [])
     used = threads or num_threads()
-    machine = describe(probe_host(), measure(), used, peers)
+    machine = describe(used_host(), measure(), used, peers)
     done: list[CaseResult] = []
     results = Results(done, machine, datetime.now(UTC).isoformat(timespec="seconds"))
     for number, result in enumerate(run_cases(chosen, peers, used, rounds), 1):

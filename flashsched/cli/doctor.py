@@ -118,9 +118,9 @@ def _missing() -> dict[str, str]:
 
 def _processor() -> dict[str, Any]:
     from flashsched.codegen.target import host_target
-    from flashsched.hw import probe_host
+    from flashsched.hw import used_host
 
-    host, target = probe_host(), host_target()
+    host, target = used_host(), host_target()
     return {
         "model": host.model,
         "cores": host.cores,
@@ -147,9 +147,8 @@ def _measured(again: bool) -> dict[str, Any]:
 
     if again:
         found = probe.measure()
-        if os.environ.get("FLASHSCHED_TARGET", "").strip() in ("", "native"):
-            with contextlib.suppress(OSError):
-                save_measured(found)
+        with contextlib.suppress(OSError):
+            save_measured(found)
     else:
         found = probe.measured()
     document: dict[str, Any] = json.loads(found.to_json())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 from flashsched.codegen import threads
 from flashsched.codegen.jit import CompiledModule, compile_module
 from flashsched.codegen.target import Target, host_target
-from flashsched.hw.host import Measured, host_fingerprint, load_measured, save_measured
-from flashsched.hw.host_probe import Host, probe_host
+from flashsched.hw.host import Measured, host_fingerprint, load_measured, save_measured, used_host
+from flashsched.hw.host_probe import Host
 
 __all__ = ["measure", "measured"]
 
@@ -39,10 +38,8 @@ _DTYPES = {"float32": "float", "float64": "double"}
 def measured() -> Measured:
     """This machine's figures: those saved before, or measured now and saved where that is possible.
 
-    Under ``FLASHSCHED_TARGET`` they are those of the lesser CPU that it names, and not saved.
+    Under ``FLASHSCHED_TARGET`` they are those of the lesser CPU that it names, and saved as such.
     """
-    if os.environ.get("FLASHSCHED_TARGET", "").strip() not in ("", "native"):
-        return measure()
     known = load_measured()
     if known is None:
         known = measure()
@@ -58,7 +55,7 @@ def measure() -> Measured:
     loop over a working set that fits half of the level (twice the last cache, for ``dram``); ``dram_copy`` counts the
     bytes read and the bytes written. Figures are the best of several samples; "all" is one thread a core.
     """
-    host, target = probe_host(), host_target()
+    host, target = used_host(), host_target()
     before = threads.num_threads()
     threads.set_num_threads(host.cores)
     try:

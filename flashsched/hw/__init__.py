@@ -7,7 +7,15 @@ describes this machine, ``registry.py`` finds devices by name; ``work.py`` is th
 
 from __future__ import annotations
 
-from flashsched.hw.host import Measured, host_fingerprint, host_spec, load_measured, measured_path, save_measured
+from flashsched.hw.host import (
+    Measured,
+    host_fingerprint,
+    host_spec,
+    load_measured,
+    measured_path,
+    save_measured,
+    used_host,
+)
 from flashsched.hw.host_probe import Host, probe_host
 from flashsched.hw.predict import MODELS, has_model, model_for, predict
 from flashsched.hw.registry import Devices, devices
@@ -39,4 +47,5 @@ __all__ = [
     "probe_host",
     "roofline_s",
     "save_measured",
+    "used_host",
 ]

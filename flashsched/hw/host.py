@@ -16,10 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flashsched.errors import DeviceError
-from flashsched.hw.host_probe import Host, probe_host
+from flashsched.hw.host_probe import VECTOR_FLAGS, Host, probe_host, widest_vectors
 from flashsched.hw.spec import CpuUnit, DeviceSpec, MemoryLevel, Source
 
-__all__ = ["Measured", "host_fingerprint", "host_spec", "load_measured", "measured_path", "save_measured"]
+__all__ = [
+    "Measured",
+    "host_fingerprint",
+    "host_spec",
+    "load_measured",
+    "measured_path",
+    "save_measured",
+    "used_host",
+]
 
 _SCHEMA = "flashsched.measured/1"
 
@@ -93,9 +101,26 @@ class Measured:
         return made
 
 
+def used_host() -> Host:
+    """This machine as code uses it: under ``FLASHSCHED_TARGET`` with the vectors of the lesser CPU that it names.
+
+    What is planned for it and measured on it follows. Its ``model`` tells, so that figures of the two are kept apart.
+
+    Raises:
+        DeviceError: LLVM has no such CPU, or this machine lacks an instruction set that it has.
+    """
+    host, name = probe_host(), os.environ.get("FLASHSCHED_TARGET", "").strip()
+    if name in ("", "native"):
+        return host
+    from flashsched.codegen.target import host_target  # only the code generator knows what a CPU of that name has
+
+    isa, bits = widest_vectors(filter(host_target().has, VECTOR_FLAGS))
+    return dataclasses.replace(host, model=f"{host.model} as {name}", isa=isa, vector_bits=bits)
+
+
 def host_fingerprint(host: Host | None = None) -> str:
     """Twelve hex digits of what the measured figures depend on: processor, cores given to us, caches, vector width."""
-    host = probe_host() if host is None else host
+    host = used_host() if host is None else host
     text = repr((host.model, host.cores, host.isa, host.vector_bits, sorted(host.caches.items())))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -135,7 +160,7 @@ def host_spec(measured: Measured | None = None, host: Host | None = None) -> Dev
     An estimate is clock x lanes x ``2`` FMA ports x 2 for arithmetic, and vector loads per clock for caches. It errs
     low where the clock that the system states is a base clock, as it is on virtual machines.
     """
-    host = probe_host() if host is None else host
+    host = used_host() if host is None else host
     clock, ports = _clock_and_ports(host, measured)
     peaks: dict[str, float] = {}
     sources = {"units": _told(host.cores_source), "clock_hz": _told(host.clock_source)}
@@ -178,7 +203,7 @@ def host_spec(measured: Measured | None = None, host: Host | None = None) -> Dev
         | level_sources
         | {
             "launch_s": Source("fork and join of spinning threads, measured on a 2-core AVX-512 machine", "estimated"),
-            "cpu": Source("vector width from the processor's flags; the rest as cores since 2015 have", "estimated"),
+            "cpu": Source("vector width from the instruction sets; the rest as cores since 2015 have", "estimated"),
         },
     )
 

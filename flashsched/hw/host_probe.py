@@ -16,7 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Host", "probe_host"]
+__all__ = ["VECTOR_FLAGS", "Host", "probe_host", "widest_vectors"]
+
+_VECTORS = (
+    ("avx512", "avx512f", 512),
+    ("avx2", "avx2", 256),
+    ("avx", "avx", 256),
+    ("sse2", "sse2", 128),
+    ("sve", "sve", 128),  # at least; code for longer vectors asks the machine
+    ("neon", "asimd", 128),
+    ("neon", "neon", 128),
+)
+
+VECTOR_FLAGS = tuple(flag for _, flag, _ in _VECTORS)
+"""What systems, NumPy and LLVM call the extensions that say how wide vectors are, the widest first."""
 
 _DEFAULT_CLOCK = 2.5e9
 _DEFAULT_CACHES = {"l1": (32 * 1024, False), "l2": (512 * 1024, False), "l3": (8 * 1024**2, True)}
@@ -51,7 +64,7 @@ class Host:
 def probe_host() -> Host:
     """This machine, asked once per process."""
     facts = _cpuinfo()
-    isa, bits = _vectors(facts.get("flags", facts.get("Features", "")).split())
+    isa, bits = widest_vectors(facts.get("flags", facts.get("Features", "")).split())
     cores, cores_source = _cores()
     caches, caches_source = _caches(cores)
     clock, clock_source = _clock(facts)
@@ -126,18 +139,10 @@ def _number(text: str) -> float:
     return value if math.isfinite(value) and value > 0 else 0.0
 
 
-def _vectors(flags: Iterable[str]) -> tuple[str, int]:
+def widest_vectors(flags: Iterable[str]) -> tuple[str, int]:
     """The widest vector extension and its bits: from the processor's flags, else NumPy's, else the machine's name."""
     found = {flag.lower() for flag in flags} or _numpy_features()
-    for isa, flag, bits in (
-        ("avx512", "avx512f", 512),
-        ("avx2", "avx2", 256),
-        ("avx", "avx", 256),
-        ("sse2", "sse2", 128),
-        ("sve", "sve", 128),  # at least; code for longer vectors asks the machine
-        ("neon", "asimd", 128),
-        ("neon", "neon", 128),
-    ):
+    for isa, flag, bits in _VECTORS:
         if flag in found:
             return isa, bits
     machine = platform.machine().lower()

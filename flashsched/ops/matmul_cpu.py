@@ -44,6 +44,7 @@ _LINE = 16  # elements of A that lie together in its packed form: a cache line o
 _ROWS_ALONG = 8  # rows of B that are packed at once, along all panels: as many pages are open
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
+_DOT_ROWS = (1, 2, 3, 4, 6, 8)
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -342,9 +343,11 @@ def _along_the_sum(
     lanes, registers = vector_shape(spec, sums.dtype)
     n = out.known_shape[-1]
     columns = knobs.choice("dots_n", (1, 2, 4), default=min(4, n))
-    rows = knobs.choice("dots_m", (1, 2, 3, 4, 6, 8), default=8 if columns == 1 else 4)
+    most = (registers - columns) // (columns + 1)  # sums and a vector of each row, beside a vector of each column
+    few = [rows for rows in _DOT_ROWS if rows <= (8 if columns == 1 else 4)]
+    rows = knobs.choice("dots_m", _DOT_ROWS, default=max(rows for rows in few if rows <= most))
     knobs.require(
-        rows * columns + rows + columns <= registers,
+        rows <= most,
         f"{rows} by {columns} sums need {rows * columns + rows + columns} of {registers} registers",
     )
     if not _turned(s, sums, b) and n > 1:

@@ -6,7 +6,7 @@ import pytest
 
 from flashsched.codegen import probe, threads
 from flashsched.codegen.target import host_target
-from flashsched.hw import host
+from flashsched.hw import devices, host, probe_host
 from flashsched.hw.host import Measured, host_fingerprint, host_spec
 
 
@@ -47,15 +47,24 @@ def test_they_make_a_device(figures: Measured) -> None:
 
 def test_they_are_measured_once(figures: Measured, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(host, "measured_path", lambda *_: tmp_path / "measured.json")
-    monkeypatch.delenv("FLASHSCHED_TARGET", raising=False)
     calls = []
     monkeypatch.setattr(probe, "measure", lambda: calls.append(1) or figures)
     for _ in range(3):
         probe.measured.cache_clear()
         assert probe.measured() == figures
     assert len(calls) == 1
+    probe.measured.cache_clear()
+
+
+@pytest.mark.skipif(probe_host().isa != "avx512", reason="needs AVX-512")
+def test_those_of_a_lesser_cpu_are_kept_apart(figures: Measured, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(host, "measured_path", lambda of: tmp_path / of)
     monkeypatch.setenv("FLASHSCHED_TARGET", "x86-64-v3")
-    probe.measured.cache_clear()
-    assert probe.measured() == figures
-    assert len(calls) == 2
-    probe.measured.cache_clear()
+    lesser = probe.measure()
+    assert lesser.fingerprint == host_fingerprint() != figures.fingerprint
+    for found in (figures, lesser):
+        host.save_measured(found)
+    assert host.load_measured() == lesser
+    assert devices["cpu"].peak("float32") == lesser.fma_flops_all["float32"]
+    monkeypatch.delenv("FLASHSCHED_TARGET")
+    assert host.load_measured() == figures

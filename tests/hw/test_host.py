@@ -131,6 +131,22 @@ def test_the_fingerprint_follows_what_the_figures_depend_on() -> None:
         assert host_fingerprint(host()) != host_fingerprint(host(**change))
 
 
+@pytest.mark.skipif(probe_host().isa not in ("avx2", "avx512"), reason="needs AVX2")
+@pytest.mark.parametrize(("name", "isa", "bits"), [("x86-64-v2", "sse2", 128), ("x86-64-v3", "avx2", 256)])
+def test_a_lesser_cpu_is_a_device_of_its_own(name: str, isa: str, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLASHSCHED_TARGET", raising=False)
+    own = host_fingerprint()
+    monkeypatch.setenv("FLASHSCHED_TARGET", name)
+    spec = devices["cpu"]
+    assert spec.cpu is not None
+    assert (spec.architecture, spec.cpu.vector_bits, spec.cpu.vector_registers) == (isa, bits, 16)
+    assert spec.title == f"{probe_host().model} as {name}"
+    assert host_fingerprint() != own
+    monkeypatch.setenv("FLASHSCHED_TARGET", "x86-64-v33")
+    with pytest.raises(DeviceError, match="LLVM has no CPU of that name"):
+        devices["cpu"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"schema": "flashsched.measured/9"}', '{"schema": "flashsched.measured/1", "speed": 3}'],
@@ -213,7 +229,7 @@ def test_cache_sizes_are_read(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(("flags", "isa"), [("fpu avx512f avx2", "avx512"), ("avx2 avx", "avx2"), ("asimd", "neon")])
 def test_the_widest_vectors_are_found(flags: str, isa: str) -> None:
-    assert host_probe._vectors(flags.split())[0] == isa
+    assert host_probe.widest_vectors(flags.split())[0] == isa
 
 
 def test_numpy_stands_in_for_flags() -> None:
