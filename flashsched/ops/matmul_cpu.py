@@ -23,9 +23,11 @@ from flashsched.ops.gemm_plan import (
     panel_depth,
     register_tile,
     row_blocks,
+    rows_that_fit,
     second_level,
     tile_fits,
     vector_shape,
+    vectors_of_panel,
 )
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
@@ -144,14 +146,15 @@ def _decide(
     best_rows, best_vectors = register_tile(m, n, spec, dtype, even)
     if packed:
         width = b.known_shape[-1]
-        vectors = max(1, width // lanes)
+        vectors = 1 if width % lanes else vectors_of_panel(width // lanes, m, registers)
+        width = width if width % lanes else vectors * lanes
     else:
         vectors = knobs.choice("tile_n", VECTORS, default=best_vectors)
         width = vectors * lanes
     rows = knobs.choice(
         "tile_m",
         ROWS,
-        default=best_rows if tile_fits(best_rows, vectors, registers) else registers // (vectors + 1) - 1,
+        default=best_rows if tile_fits(best_rows, vectors, registers) else rows_that_fit(vectors, m, registers),
     )
     knobs.require(
         tile_fits(rows, vectors, registers),

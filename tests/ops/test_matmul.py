@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from flashsched.errors import TuneError
+from flashsched.hw import host_spec, probe_host
 from flashsched.ops import matmul
+from flashsched.ops.gemm_plan import register_tile
 from flashsched.ops.matmul import ACTIVATIONS, accumulator
+from flashsched.tune.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 3, 7, 13, 16, 17, 31, 32, 33, 40, 61, 64, 67, 128])
@@ -64,6 +69,33 @@ def test_the_default_knobs_are_feasible_and_right(assert_right, shape, dtype):
     assert assert_right(Task("matmul", shape, dtype, transpose_a=True, transpose_b=True))
     assert assert_right(Task("batch_matmul", (3, *shape), dtype))
     assert assert_right(Task("packed_matmul", (*shape, 32), dtype))
+
+
+@pytest.mark.parametrize("shape", [(1, 700, 9), (40, 1030, 33)])
+def test_panels_too_wide_for_the_registers_are_read_in_tiles(assert_right, shape):
+    assert assert_right(Task("packed_matmul", (*shape, 1024), "float64"))
+
+
+def machine(isa, bits):
+    """This machine with other vectors, of which AVX-512 and Arm have 32, and others 16."""
+    return host_spec(None, dataclasses.replace(probe_host(), isa=isa, vector_bits=bits))
+
+
+@pytest.mark.parametrize(
+    ("isa", "bits", "size", "tile"),
+    [
+        ("avx2", 256, 512, (6, 2)), ("avx2", 256, 768, (4, 3)), ("sse2", 128, 512, (6, 2)),
+        ("avx512", 512, 1024, (6, 4)),
+    ],
+)  # fmt: skip
+def test_register_tiles_fill_the_registers_that_a_cpu_has(isa, bits, size, tile):
+    assert register_tile(size, size, machine(isa, bits), "float32", threads=2) == tile
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_few_columns_fit_the_registers_that_a_cpu_has(n):
+    candidate = Task("matmul", (300, n, 70)).candidate(FirstKnobs(), machine("avx2", 256))  # it may be Infeasible
+    assert any(step.primitive == "rfactor" for step in candidate.trace)
 
 
 @pytest.mark.parametrize(
