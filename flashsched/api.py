@@ -25,10 +25,24 @@ from flashsched.errors import (
     ScheduleError,
     TuneError,
 )
-from flashsched.functions import add, conv2d, relu
+from flashsched.functions import (
+    Packed,
+    add,
+    attention,
+    conv2d,
+    gelu,
+    layernorm,
+    matmul,
+    max,
+    mean,
+    prepack,
+    relu,
+    rmsnorm,
+    softmax,
+    sum,
+    transpose,
+)
 from flashsched.hw import DeviceSpec, Prediction, devices
-from flashsched.matmul_functions import Packed, matmul, prepack
-from flashsched.nn_functions import attention, gelu, layernorm, max, mean, rmsnorm, softmax, sum, transpose
 from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic

@@ -27,8 +27,6 @@ FLOORS = {
     "testing": 4,  # random graphs and schedules, for tests and fuzzing
     "tune": 5,
     "functions": 6,
-    "matmul_functions": 6,
-    "nn_functions": 6,
     "graph": 6,
     "bench": 7,
     "api": 7,
@@ -41,8 +39,6 @@ NEIGHBOURS = {
     ("cli", "api"),
     ("cli", "bench"),
     ("compat", "api"),
-    ("matmul_functions", "functions"),
-    ("nn_functions", "functions"),
 }  # the only imports allowed along a floor
 # The two imports that go up, each at need only: people write `te.create_schedule`, so te hands it on; and what a CPU
 # has that FLASHSCHED_TARGET names, the code generator alone can tell.

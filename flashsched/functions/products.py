@@ -1,6 +1,6 @@
 """``fs.matmul`` on arrays of any rank, and ``fs.prepack`` for a right side that does not change.
 
-The kernels are found as `flashsched.functions` tells.
+The kernels are found as `flashsched.functions.kernels` tells.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.errors import KernelError
-from flashsched.functions import as_arrays, kernel_for, on_clear
+from flashsched.functions.kernels import as_arrays, kernel_for, on_clear
 from flashsched.ops.gemm_plan import register_tile
 from flashsched.ops.matmul import accumulator
 

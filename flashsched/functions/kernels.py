@@ -1,4 +1,4 @@
-"""The NumPy-like face: ``fs.add(x, y)``, ``fs.conv2d(x, w)`` and their like, on arrays.
+"""Which kernel a function on arrays calls, and how it is found again in next to no time.
 
 A function uses the best record that the logs hold for its shapes, else the schedule that the templates choose with no
 tuning. Logs are looked for in ``./tuning_logs``, in ``$FLASHSCHED_LOGS`` (a folder or several) and in the user's data
@@ -13,7 +13,6 @@ import os
 import threading
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +25,16 @@ if TYPE_CHECKING:
     from flashsched.codegen.kernel import Kernel
 
 __all__ = [
+    "Array",
     "Options",
-    "add",
     "again",
     "as_arrays",
     "clear_kernels",
-    "conv2d",
     "kernel_for",
     "log_files",
     "on_clear",
-    "relu",
     "remember",
+    "run",
 ]
 
 Array = NDArray[Any]
@@ -46,95 +44,6 @@ _kernels: dict[tuple[Any, ...], Kernel] = {}
 _remembered: dict[tuple[Any, ...], Kernel] = {}
 _more: list[dict[tuple[Any, ...], Any]] = []
 _lock = threading.Lock()
-
-
-def add(x: Any, y: Any, out: Any = None) -> Array:
-    """``x + y`` of two arrays of one shape.
-
-    Raises:
-        KernelError: the shapes or dtypes differ.
-    """
-    done = again("add", (), (x, y), out)
-    if done is not None:
-        return done
-    a, b = as_arrays("add", x=x, y=y)
-    if a.shape != b.shape:
-        raise KernelError(f"add takes two arrays of one shape, and got {a.shape} and {b.shape}")
-    return _by_rows("add", [a, b], out)
-
-
-def relu(x: Any, out: Any = None) -> Array:
-    """``max(x, 0)``; NaN stays NaN."""
-    done = again("relu", (), (x,), out)
-    return _by_rows("relu", list(as_arrays("relu", x=x)), out) if done is None else done
-
-
-def conv2d(
-    x: Any,
-    w: Any,
-    bias: Any = None,
-    stride: int = 1,
-    padding: int = 1,
-    groups: int = 1,
-    dilation: int = 1,
-    layout: str = "NCHW",
-    algorithm: str = "auto",
-    out: Any = None,
-) -> Array:
-    """Filter a batch of images by a bank of square kernels.
-
-    Args:
-        x: shape (N, C, H, W); with layout NHWC (N, H, W, C).
-        w: shape (O, C / groups, KH, KH); with layout NHWC (KH, KH, C / groups, O).
-        bias: shape (O,), or None.
-        stride: step between windows.
-        padding: zeros added on each side.
-        groups: parts that channels are divided into, each filtered by its own kernels.
-        dilation: distance between the elements of a window.
-        layout: ``"NCHW"`` or ``"NHWC"``, of the images.
-        algorithm: ``"direct"``, ``"winograd2"`` or ``"winograd4"``, the last two for windows of 3 x 3 with stride,
-            groups and dilation 1. ``"winograd2"`` errs no more than the direct sum, and ``"auto"`` takes it where it
-            should be faster; ``"winograd4"`` is faster still, and errs some 8 times as much.
-        out: the array to fill; a fresh one by default.
-
-    Raises:
-        KernelError: the arrays do not fit together, or there is no such layout.
-        TuneError: the algorithm is not for such a convolution.
-    """
-    shapes = {"NCHW": "(N, C, H, W) and (O, C / groups, KH, KH)", "NHWC": "(N, H, W, C) and (KH, KH, C / groups, O)"}
-    if layout not in shapes:
-        raise KernelError(f"conv2d takes layout 'NCHW' or 'NHWC', not {layout!r}")
-    seen = (layout, algorithm, dilation, groups, stride, padding)
-    done = again("conv2d", seen, (x, w) if bias is None else (x, w, bias), out)
-    if done is not None:
-        return done
-    a, b = as_arrays("conv2d", x=x, w=w)
-    image, kernel = a.shape, b.shape
-    if layout == "NHWC" and a.ndim == b.ndim == 4:
-        image, kernel = tuple(image[at] for at in (0, 3, 1, 2)), tuple(kernel[at] for at in (3, 2, 0, 1))
-    if a.ndim != 4 or b.ndim != 4 or kernel[2] != kernel[3] or image[1] != kernel[1] * groups:
-        raise KernelError(
-            f"conv2d takes shapes {shapes[layout]} in layout {layout}, and got {a.shape} and {b.shape} "
-            f"with groups={groups}"
-        )
-    if algorithm == "auto":
-        from flashsched.ops.conv2d import best_algorithm
-
-        ways: dict[str, Any] = {
-            "stride": stride,
-            "groups": groups,
-            "dilation": dilation,
-            "layout": layout,
-            "dtype": str(a.dtype),
-        }
-        algorithm = best_algorithm(image, kernel[0], kernel[2], padding, **ways)
-    arrays = [a, b]
-    options: list[tuple[str, Any]] = [("dilation", dilation), ("groups", groups), ("layout", layout)]
-    if bias is not None:
-        arrays += as_arrays("conv2d", bias=bias)
-        options.insert(0, ("bias", True))
-    options.insert(0, ("algorithm", algorithm))
-    return _run("conv2d", (*image, kernel[0], kernel[2], stride, padding), tuple(options), arrays, out, seen)
 
 
 def as_arrays(function: str, **given: Any) -> tuple[Array, ...]:
@@ -158,24 +67,6 @@ def as_arrays(function: str, **given: Any) -> tuple[Array, ...]:
                 f"{function}: {first} is {arrays[0].dtype} and {name} is {array.dtype}", hint="cast one of them"
             )
     return tuple(arrays)
-
-
-def _by_rows(op: str, arrays: list[Array], out: Any) -> Array:
-    shape = arrays[0].shape
-    rows = (prod(shape[:-1]), shape[-1]) if shape else (1, 1)
-    if rows == shape and (out is None or (isinstance(out, np.ndarray) and out.shape == shape)):
-        return _run(op, rows, (), arrays, out)
-    flat = [array.reshape(rows) for array in arrays]
-    if out is None:
-        return _run(op, rows, (), flat, None).reshape(shape)
-    (target,) = as_arrays(op, out=out)
-    if target.shape != shape:
-        raise KernelError(f"{op}: out has shape {target.shape}, and the result has {shape}")
-    view = target.reshape(rows)
-    _run(op, rows, (), flat, view)
-    if not np.may_share_memory(view, target):  # its rows do not lie evenly apart: that was a copy
-        target[...] = view.reshape(shape)
-    return target
 
 
 def again(op: str, seen: Hashable, inputs: tuple[Any, ...], out: Any = None) -> Array | None:
@@ -211,9 +102,7 @@ def _key(op: str, seen: Hashable, inputs: Sequence[Array], out: Array | None) ->
     return (op, seen, *parts) if out is None else (op, seen, *parts, "out")
 
 
-def _run(
-    op: str, shape: tuple[int, ...], options: Options, inputs: list[Array], out: Any, seen: Hashable = ()
-) -> Array:
+def run(op: str, shape: tuple[int, ...], options: Options, inputs: list[Array], out: Any, seen: Hashable = ()) -> Array:
     """Run the kernel for *inputs*, and remember it by *seen* for the next call."""
     kernel = kernel_for(op, shape, str(inputs[0].dtype), options)
     result: Array = kernel(*inputs) if out is None else kernel(*inputs, out)

@@ -1,6 +1,6 @@
 """More of the NumPy-like face: softmax, normalization, attention and their like, on arrays of any rank.
 
-They find their kernels as `flashsched.functions` does. An array of more than two dimensions is seen as rows.
+They find their kernels as `flashsched.functions.kernels` tells. An array of more than two dimensions is seen as rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.errors import KernelError
-from flashsched.functions import Options, again, as_arrays, kernel_for, remember
+from flashsched.functions.kernels import Options, again, as_arrays, kernel_for, remember
 
 __all__ = ["attention", "gelu", "layernorm", "max", "mean", "rmsnorm", "softmax", "sum", "transpose"]
 

@@ -12,6 +12,7 @@ import pytest
 import flashsched as fs
 from flashsched import functions
 from flashsched.errors import KernelError
+from flashsched.functions import kernels
 from flashsched.tune.log import LogWarning
 
 RNG = np.random.default_rng(0)
@@ -253,7 +254,7 @@ def test_what_the_operator_does_not_take(call, says):
 
 def test_a_shape_is_compiled_once(monkeypatch):
     made = []
-    monkeypatch.setattr(functions, "_make", lambda *args, make=functions._make: made.append(args) or make(*args))
+    monkeypatch.setattr(kernels, "_make", lambda *args, make=kernels._make: made.append(args) or make(*args))
     for _ in range(3):
         fs.relu(normal(4, 5))
     fs.relu(normal(5, 4))
@@ -376,6 +377,6 @@ def test_a_second_call_is_only_the_kernels(name, monkeypatch):
     expected = call(x, None)
     if name == "softmax over columns":  # it needs copies
         return
-    monkeypatch.setattr(functions, "as_arrays", None)
-    monkeypatch.setattr("flashsched.nn_functions.as_arrays", None)
+    for module in ("convolution", "elementwise", "nn", "products"):
+        monkeypatch.setattr(f"flashsched.functions.{module}.as_arrays", None)
     np.testing.assert_array_equal(call(x, None), expected)
