@@ -9,7 +9,7 @@ which covers 0..n with calls of *task*, each over a piece of the range, and retu
 range on the caller's thread when there is one thread, one turn, no worker to be had, or when the pool is busy, be it
 with another thread's job or with the one that this call comes from. So it never waits for what waits for it.
 
-Workers never run Python, start at the first parallel kernel, spin for 50 µs after a job and then sleep.
+Workers never run Python, start at the first parallel kernel, spin for a millisecond after a job and then sleep.
 ``FLASHSCHED_NUM_THREADS`` says how many threads run a kernel, the caller's among them.
 """
 

@@ -6,6 +6,7 @@ The kernels are found as `flashsched.functions.kernels` tells.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ __all__ = ["Packed", "matmul", "prepack"]
 Array = NDArray[Any]
 
 _calls: dict[tuple[Any, ...], Any] = on_clear({})
-"""By the shapes of two arrays, the kernel that takes them as they lie; for any other arrays it calls `_product`."""
+"""The kernel for two arrays of these shapes as they lie, and what follows; for any others it calls `_product`."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,13 @@ def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out:
     Raises:
         KernelError: the arrays do not fit together.
     """
-    if bias is None and activation is None:
-        try:
-            call = _calls[a.shape, b.shape]
-        except (AttributeError, KeyError, TypeError):
-            pass
-        else:
-            result: Array = call(a, b) if out is None else call(a, b, out)
-            return result
-    return _product(a, b, out, bias, activation)
+    try:
+        call = _calls[a.shape, b.shape, activation, bias is None]
+    except (AttributeError, KeyError, TypeError):
+        return _product(a, b, out, bias, activation)
+    inputs = (a, b) if bias is None else (a, b, bias)
+    result: Array = call(*inputs) if out is None else call(*inputs, out)
+    return result
 
 
 def _product(a: Any, b: Any, out: Any = None, bias: Any = None, activation: str | None = None) -> Array:
@@ -186,10 +185,19 @@ def _matrices(x: Array, y: Array, bias: Array | None, activation: str | None, ou
         options["bias"] = True
         inputs.append(bias)
     kernel = kernel_for("matmul", (x.shape[0], y.shape[1], x.shape[1]), str(x.dtype), tuple(sorted(options.items())))
-    if not options and (call := kernel.or_else(_product)) is not None:
-        _calls[x.shape, y.shape] = call
+    if "transpose_a" not in options and "transpose_b" not in options:
+        call = kernel.or_else(_general(bias is not None, activation))
+        if call is not None:
+            _calls[x.shape, y.shape, activation, bias is None] = call
     result: Array = kernel(*inputs) if out is None else kernel(*inputs, out)
     return result
+
+
+def _general(biased: bool, activation: str | None) -> Callable[..., Array]:
+    """`_product` with the arguments of a kernel: a, b, the bias if it is *biased*, and perhaps the output."""
+    if biased:
+        return lambda a, b, bias, out=None: _product(a, b, out, bias, activation)
+    return lambda a, b, out=None: _product(a, b, out, None, activation)
 
 
 def _batch(left: Array, right: Array) -> Array:
