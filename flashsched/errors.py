@@ -246,6 +246,9 @@ def user_line() -> str:
         depth += 1
 
 
+_ONE_SLIP = 0.9  # so alike are a word and the same with a letter too many or too few; no other is meant then
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A closing clause that names the known spellings nearest to *name*, or all of them if none is near.
 
@@ -256,4 +259,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near and difflib.SequenceMatcher(None, name, near[0]).ratio() > _ONE_SLIP:
+        near = near[:1]
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

@@ -12,4 +12,4 @@ s.cache_write(C, "locale")
 #   |     C(i=i, j=j):
 #   |       C[i, j] = A[i, j] + 1.0
 #   at misspelt_scope.py:7
-#   hint: did you mean local or global?
+#   hint: did you mean local?

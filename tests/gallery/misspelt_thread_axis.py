@@ -12,4 +12,4 @@ s[C].bind("i", "threadidx.x")
 #   |     C(i=i, j=j):
 #   |       C[i, j] = A[i, j] + 1.0
 #   at misspelt_thread_axis.py:7
-#   hint: did you mean threadIdx.x or threadIdx.z or threadIdx.y?
+#   hint: did you mean threadIdx.x?
