@@ -222,7 +222,7 @@ def _is_cooperative(state: State, block: Block) -> bool:
 def _is_shared(state: State, name: str, outermost: For) -> bool:
     """Whether the stage *name* writes memory that lies outside of the thread loop *outermost*: one for all threads."""
     return all(
-        buffer.scope == "shared" or (buffer.scope == "global" and _outlives(state, buffer, outermost))
+        buffer.scope == "shared" or (buffer.scope == "global" and _outlives(state, buffer, outermost, certainly=True))
         for buffer in state.stages[name].buffers
     )
 
@@ -236,9 +236,13 @@ def _is_own(state: State, block: Block, loop: For) -> bool:
     return not any(buffer in together or _outlives(state, buffer, loop) for buffer in stage.buffers)
 
 
-def _outlives(state: State, buffer: Buffer, loop: For) -> bool:
-    """Whether *buffer* is the caller's, or is used outside of *loop* too."""
-    if any(stage.output and buffer in stage.buffers for stage in state.stages.values()):
+def _outlives(state: State, buffer: Buffer, loop: For, certainly: bool = False) -> bool:
+    """Whether *buffer* is the caller's, or is used outside of *loop* too.
+
+    Of a stage that computes several outputs the caller may see some only; those are his, *certainly*, where it is one.
+    """
+    outputs = (stage for stage in state.stages.values() if stage.output and buffer in stage.buffers)
+    if any(len(stage.buffers) == 1 or not certainly for stage in outputs):
         return True
     path = path_to_loop(state.body, loop)
     beside = (inner for node, way in pairwise(path) for inner in sub_stmts(node) if inner is not way)

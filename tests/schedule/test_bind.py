@@ -159,3 +159,17 @@ def test_a_reduction_across_threads_is_a_reduction_of_partial_sums() -> None:
     s[part].bind(s[part].op.axis[0], te.thread_axis((0, 4), "threadIdx.x"))
     s[C].bind(s[C].op.axis[0], te.thread_axis("blockIdx.x"))
     check_meaning(s, compiled=True)
+
+
+def test_an_output_that_nobody_asked_for_is_not_shared_by_threads() -> None:
+    """Found by the fuzzer: of a reduction to pairs only one half is the caller's, and the other each thread's own."""
+    A = te.placeholder((2, 4, 1), "float32", name="A")
+    k = te.reduce_axis((0, 1), name="k")
+    most, least = te.compute((2, 4, 1), lambda h, i, j: te.argmax(A[h, i, j] + k, axis=k), name="C")
+    for wanted in (least, most):
+        s = te.create_schedule(wanted)
+        h, i, j = s[most].op.axis
+        s[most].fuse(h, i)  # from here on, j and k are 0
+        s[most].bind(j, "threadIdx.z")
+        with pytest.raises(DependenceError, match="writes memory that they do not share"):
+            s[most].bind(k, "threadIdx.z")
