@@ -77,8 +77,8 @@ for heads, length, depth in [(1, 1, 8), (2, 37, 16), (3, 128, 64)]:
 """
 
 END = """
-wide = [key for key, kernel in functions._kernels.items() if WIDER in kernel.asm()]
-assert functions._kernels and not wide, f"{WIDER} in the code of {wide}"
+wide = [key for key, kernel in functions.kernels._kernels.items() if WIDER in kernel.asm()]
+assert functions.kernels._kernels and not wide, f"{WIDER} in the code of {wide}"
 """
 
 
