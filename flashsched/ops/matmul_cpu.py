@@ -39,12 +39,13 @@ from flashsched.te.visit import uses
 
 __all__ = ["matmul_cpu", "schedule_product"]
 
-_FOR_THREADS = 96**3  # multiplications that are worth waking threads for, a few microseconds each time
+_FOR_THREADS = 60**3  # multiplications that are worth two threads: 4 µs of one core, a fork and join take 1.3
 _FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
 _STREAMED = 48  # rows of A from which B is worth packing
 _LINE = 16  # elements of A that lie together in its packed form: a cache line of float32
 _ROWS_ALONG = 8  # rows of B that are packed at once, along all panels: as many pages are open
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
+_WAYS = 8  # lines in a set of the first cache
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
 _DOT_ROWS = (1, 2, 3, 4, 6, 8)
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -166,7 +167,7 @@ def _decide(
         dot = None  # no whole step of it
     if dot is not None and not knobs.choice("dot", (False, True), default=True):
         dot = None
-    large_b = n * depth >= 256 * 256
+    large_b = n * depth * size > 2 * second_level(spec) or (n * size % _PAGE == 0 and depth > _ROWS_ALONG)
     packs_b = (m >= _STREAMED and large_b) or turned or dot is not None
     longest = panel_depth(width, spec, dtype)
     if not packs_b and not packed and n * depth * size > second_level(spec):
@@ -183,8 +184,8 @@ def _decide(
     else:
         nearest = -(-blocks // even) * even
         blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
-    meets = depth * size % _PAGE == 0 and rows > 4
-    pack_a = knobs.choice("pack_a", (False, True), default=column_tiles > 2 and (m * depth >= 256 * 256 or meets))
+    meets = depth * size % _PAGE == 0 and rows > _WAYS
+    pack_a = knobs.choice("pack_a", (False, True), default=column_tiles > 2 and (not by_columns or meets))
     pack_b = not packed and (dot is not None or knobs.choice("pack_b", (False, True), default=packs_b))
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
     return _Plan(rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled, dot)

@@ -1,17 +1,20 @@
 """flashsched: the kernels that `fs.matmul` and its like run, from a tuning log or of the templates' first choice.
 
-A product's second factor is tried as it is, and packed ahead, as the libraries that take it for a constant do.
+A product's second factor is tried as it is, and packed ahead, as the libraries that take it for a constant do. A
+convolution is tried as a plain sum and by Winograd's F(2, 3), which errs less than the sum does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from flashsched.bench.computations import Array
 from flashsched.bench.peers.peer import Peer, Way, Work, aligned, empty
+from flashsched.errors import TuneError
 
 __all__ = ["FLASHSCHED"]
 
@@ -25,6 +28,11 @@ def _ways(work: Work) -> Iterator[Way]:
     turned = {f"transpose_{'ab'[index]}": True for index in case.transposed}
     inputs = [work.contiguous(index) for index in range(len(work.inputs))]
     yield from _kernel(work, case.op, case.shape, {**case.options, **turned}, inputs)
+    if case.op == "conv2d":
+        with suppress(TuneError):  # it is not for such a convolution
+            yield from _kernel(
+                work, case.op, case.shape, {**case.options, "algorithm": "winograd2"}, inputs, ", by Winograd's F(2, 3)"
+            )
     if case.op == "matmul":
         options = {**case.options, **{name: True for name in turned if name == "transpose_a"}}
         for width in _widths(work):
