@@ -29,6 +29,7 @@ __all__ = ["measure", "measured"]
 _SAMPLE_S = 3e-3
 _SAMPLES = 7
 _DRAM_SAMPLES = 3
+_SETTLE_SAMPLES = 60
 _MOST_DRAM_BYTES = 1 << 30
 _BITS = {"float": 32, "double": 64}
 _DTYPES = {"float32": "float", "float64": "double"}
@@ -61,6 +62,7 @@ def measure() -> Measured:
     try:
         probe = _Probe(compile_module(_text(target), target), host.cores)
         probe.run("fma_float32", 0, _SAMPLES * 2)  # lets the clock settle
+        probe.run_all("fma_float32", 0, _SETTLE_SAMPLES)  # and new threads come to cores of their own
         peaks = {name: probe.run(f"fma_{name}", 0) for name in _DTYPES}
         peaks_all = {name: probe.run_all(f"fma_{name}", 0) for name in _DTYPES}
         flops = {name: 2.0 * _accumulators(target) * (target.vector_bits // _BITS[t]) for name, t in _DTYPES.items()}
