@@ -114,6 +114,12 @@ def test_narrow_products_are_summed_wide(dtype, wide):
     assert out.dtype == (wide if dtype == "int8" else dtype)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "uint8"])
+@pytest.mark.parametrize("columns", [129, 145])
+def test_a_last_tile_of_one_column_is_too_narrow_for_an_instruction(assert_right, dtype, columns):
+    assert assert_right(Task("matmul", (100, columns, 64), dtype))
+
+
 def test_a_sum_of_int8_goes_beyond_int8(assert_right):
     task = Task("matmul", (8, 8, 512), "int8")
     assert abs(np.asarray(task.inputs(1)[0], np.int64) @ np.asarray(task.inputs(1)[1], np.int64)).max() > 127

@@ -87,7 +87,7 @@ def _plain(stmt: Stmt) -> Stmt:
 
 
 def _one_step(stmt: Stmt, loop: For, part: str) -> For:
-    notes = {"intrinsic": loop.notes["intrinsic"], "part": part}
+    notes = {key: value for key, value in loop.notes.items() if key in ("intrinsic", "tail")} | {"part": part}
     return For(Var(part), Const(1, dtypes.INDEX), stmt, LoopKind.TENSORIZE, MappingProxyType(notes))
 
 
