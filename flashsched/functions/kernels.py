@@ -42,7 +42,7 @@ Options = tuple[tuple[str, Any], ...]
 
 _kernels: dict[tuple[Any, ...], Kernel] = {}
 _remembered: dict[tuple[Any, ...], Kernel] = {}
-_more: list[dict[tuple[Any, ...], Any]] = []
+_more: list[dict[Any, Any]] = []
 _lock = threading.Lock()
 
 
@@ -127,7 +127,7 @@ def kernel_for(op: str, shape: tuple[int, ...], dtype: str, options: Options = (
     return found
 
 
-def on_clear(kernels: dict[tuple[Any, ...], Any]) -> dict[tuple[Any, ...], Any]:
+def on_clear(kernels: dict[Any, Any]) -> dict[Any, Any]:
     """*kernels*, which `clear_kernels` is to forget too."""
     _more.append(kernels)
     return kernels

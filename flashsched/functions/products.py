@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,18 @@ from flashsched.functions.kernels import as_arrays, kernel_for, on_clear
 from flashsched.ops.gemm_plan import register_tile
 from flashsched.ops.matmul import accumulator
 
+if TYPE_CHECKING:
+    from flashsched.codegen.kernel import Kernel
+
 __all__ = ["Packed", "matmul", "prepack"]
 
 Array = NDArray[Any]
 
 _calls: dict[tuple[Any, ...], Any] = on_clear({})
 """The kernel for two arrays of these shapes as they lie, and what follows; for any others it calls `_product`."""
+
+_made: dict[Any, Any] = on_clear({})
+"""What `_call_of` made, by kernel."""
 
 
 @dataclass(frozen=True)
@@ -175,22 +181,33 @@ def _turned(x: Array) -> bool:
 
 
 def _matrices(x: Array, y: Array, bias: Array | None, activation: str | None, out: Any) -> Array:
-    options: dict[str, Any] = {"activation": activation} if activation else {}
-    inputs = [x.T if _turned(x) else x, y.T if _turned(y) else y]
-    if _turned(x):
-        options["transpose_a"] = True
-    if _turned(y):
-        options["transpose_b"] = True
-    if bias is not None:
-        options["bias"] = True
-        inputs.append(bias)
-    kernel = kernel_for("matmul", (x.shape[0], y.shape[1], x.shape[1]), str(x.dtype), tuple(sorted(options.items())))
-    if "transpose_a" not in options and "transpose_b" not in options:
-        call = kernel.or_else(_general(bias is not None, activation))
+    sizes = (x.shape[0], y.shape[1], x.shape[1])
+    options = {"transpose_b": True} if _turned(y) else {}
+    kernel, turned = _kernel("matmul", sizes, x, options, bias, activation)
+    if not turned and not options:
+        call = _call_of(kernel, bias is not None, activation)
         if call is not None:
             _calls[x.shape, y.shape, activation, bias is None] = call
+    inputs = [x.T if turned else x, y.T if options else y, *([] if bias is None else [bias])]
     result: Array = kernel(*inputs) if out is None else kernel(*inputs, out)
     return result
+
+
+def _kernel(
+    op: str, sizes: tuple[int, ...], x: Array, options: dict[str, Any], bias: Array | None, activation: str | None
+) -> tuple[Kernel, bool]:
+    """The kernel for the left side *x*, and whether it takes that transposed."""
+    turned = _turned(x)
+    given = {"activation": activation, "bias": bias is not None, "transpose_a": turned, **options}
+    return kernel_for(op, sizes, str(x.dtype), tuple(sorted((k, v) for k, v in given.items() if v))), turned
+
+
+def _call_of(kernel: Kernel, biased: bool, activation: str | None) -> Callable[..., Array] | None:
+    """What calls *kernel* where it fits, and `_product` elsewhere; made once."""
+    if kernel not in _made:
+        _made[kernel] = kernel.or_else(_general(biased, activation))
+    found: Callable[..., Array] | None = _made[kernel]
+    return found
 
 
 def _general(biased: bool, activation: str | None) -> Callable[..., Array]:
@@ -223,15 +240,8 @@ def _packed(a: Any, b: Packed, bias: Any, activation: str | None, out: Any) -> A
     columns = b.shape[1]
     vector = _bias(bias, columns)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    options: dict[str, Any] = {"activation": activation} if activation else {}
-    inputs = [rows.T if _turned(rows) else rows, b.panels]
-    if _turned(rows):
-        options["transpose_a"] = True
-    if vector is not None:
-        options["bias"] = True
-        inputs.append(vector)
-    sizes = (rows.shape[0], columns, b.shape[0], b.panels.shape[2])
-    kernel = kernel_for("packed_matmul", sizes, str(x.dtype), tuple(sorted(options.items())))
+    kernel, turned = _kernel("packed_matmul", (len(rows), columns, *b.panels.shape[1:]), rows, {}, vector, activation)
+    inputs = [rows.T if turned else rows, b.panels, *([] if vector is None else [vector])]
     shape = (*x.shape[:-1], columns)
     target = _as_matrix(out, shape, (len(rows), columns))
     made: Array = kernel(*inputs) if target is None else kernel(*inputs, target)
