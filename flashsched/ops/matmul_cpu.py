@@ -9,11 +9,12 @@ columns runs its vectors along the reduction; one with hardly any elements gives
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from flashsched.codegen.target import host_target
 from flashsched.hw import DeviceSpec
+from flashsched.ops.gemm_packing import LINE, ROWS_ALONG, pack_columns, pack_rows
 from flashsched.ops.gemm_plan import (
     ROWS,
     VECTORS,
@@ -34,7 +35,7 @@ from flashsched.schedule import Loop, Schedule
 from flashsched.schedule.intrinsic import find_intrinsic
 from flashsched.schedule.ir import block_loads
 from flashsched.te import dtypes
-from flashsched.te.tensor import Axis, ComputeOp, Tensor
+from flashsched.te.tensor import ComputeOp, Tensor
 from flashsched.te.visit import uses
 
 __all__ = ["matmul_cpu", "schedule_product"]
@@ -42,8 +43,6 @@ __all__ = ["matmul_cpu", "schedule_product"]
 _FOR_THREADS = 60**3  # multiplications that are worth two threads: 4 µs of one core, a fork and join take 1.3
 _FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
 _STREAMED = 48  # rows of A from which B is worth packing
-_LINE = 16  # elements of A that lie together in its packed form: a cache line of float32
-_ROWS_ALONG = 8  # rows of B that are packed at once, along all panels: as many pages are open
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
 _WAYS = 8  # lines in a set of the first cache
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
@@ -63,6 +62,47 @@ _DOTS = {
     ("bfloat16", "bfloat16"): Dot("x86.bf16.dot16", 2, 16),
     ("uint8", "int8"): Dot("x86.vnni.u8s8x16", 4, 16),
 }
+
+
+@dataclass(frozen=True)
+class _Product:
+    """What is to be scheduled: *out*, whose elements are *sums* of products of *a* and *b*, or made of such sums.
+
+    Attributes:
+        batch: how many matrices, an axis each.
+        turned_a, turned_b: whether A lies as (k, i), and B as (j, k).
+    """
+
+    a: Tensor
+    b: Tensor
+    out: Tensor
+    sums: Tensor
+    batch: tuple[int, ...]
+    m: int
+    n: int
+    depth: int
+    turned_a: bool
+    turned_b: bool
+
+    @property
+    def fused(self) -> bool:
+        """Whether something follows the sums."""
+        return self.sums is not self.out
+
+    @property
+    def packed(self) -> bool:
+        """Whether B comes in panels."""
+        return len(self.b.shape) > len(self.out.shape)
+
+    @property
+    def matrices(self) -> int:
+        """How many matrices there are."""
+        return math.prod(self.batch)
+
+    @property
+    def work(self) -> int:
+        """How many multiplications."""
+        return self.matrices * self.m * self.n * self.depth
 
 
 @dataclass(frozen=True)
@@ -93,60 +133,52 @@ def schedule_product(s: Schedule, a: Tensor, b: Tensor, out: Tensor, knobs: Knob
     The last two axes of *out* are the matrix, those before count matrices. Either operand may be transposed.
     """
     assert isinstance(out.op, ComputeOp)
-    fused = out.op.reduction is None
-    sums = _sum_of(out) if fused else out
+    sums = _sum_of(out) if out.op.reduction is None else out
     assert isinstance(sums.op, ComputeOp)
-    batch, (m, n), depth = out.known_shape[:-2], out.known_shape[-2:], sums.op.reduce_axis[0].count
+    turned = (_turned(s, sums, operand) for operand in (a, b))
+    *batch, m, n = out.known_shape
+    p = _Product(a, b, out, sums, tuple(batch), m, n, sums.op.reduce_axis[0].count, *turned)
     lanes, _ = vector_shape(spec, sums.dtype)
-    packed = len(b.shape) > len(out.shape)
-    turned = _turned(s, sums, b)
-    narrow = n * 2 <= lanes or (turned and m <= _FEW_DOTS)
-    few = not packed and narrow and depth >= 4 * lanes
+    narrow = n * 2 <= lanes or (p.turned_b and m <= _FEW_DOTS)
+    few = not p.packed and narrow and p.depth >= 4 * lanes
     if knobs.choice("vectors_along", ("n", "k"), default="k" if few else "n") == "k":
-        _along_the_sum(s, a, b, out, sums, knobs, spec)
+        _along_the_sum(s, p, knobs, spec)
         return
-    tiles = math.prod(batch) * -(-m // ROWS[-1]) * -(-n // (2 * lanes))
-    scarce = tiles < spec.units and depth >= 4096 and depth % spec.units == 0 and not fused
-    split = knobs.choice("split_k", (1, spec.units), default=spec.units if scarce else 1) if spec.units > 1 else 1
-    if split > 1:
-        even = depth > 0 and depth % split == 0 and not fused
-        knobs.require(even, f"{depth} products can't be shared out evenly among {split} threads")
-        k_part, _ = s[sums].split(sums.op.reduce_axis[0], nparts=split)
-        out = s.rfactor(sums, k_part)
-        *rows, column = s[sums].op.axis
-        tile, inner = s[sums].split(column, factor=lanes, tail="cut")
-        s[sums].reorder(*rows, tile, *s[sums].op.reduce_axis, inner)
-        s[sums].vectorize(inner)
-        batch, depth, sums = (split, *batch), depth // split, out
-    plan = _decide(s, batch, m, n, depth, fused, packed, turned, a, b, sums, knobs, spec)
-    _blocked(s, a, b, out, sums, depth, plan)
+    p = _shared_out(s, p, lanes, knobs, spec)
+    _blocked(s, p, _decide(p, knobs, spec))
 
 
-def _decide(
-    s: Schedule,
-    batch: tuple[int, ...],
-    m: int,
-    n: int,
-    depth: int,
-    fused: bool,
-    packed: bool,
-    turned: bool,
-    a: Tensor,
-    b: Tensor,
-    sums: Tensor,
-    knobs: KnobsLike,
-    spec: DeviceSpec,
-) -> _Plan:
-    dtype = sums.dtype
+def _shared_out(s: Schedule, p: _Product, lanes: int, knobs: KnobsLike, spec: DeviceSpec) -> _Product:
+    """The product whose matrices are the threads' parts of the reduction, where that is shared out among them."""
+    if spec.units == 1:
+        return p
+    tiles = p.matrices * -(-p.m // ROWS[-1]) * -(-p.n // (2 * lanes))
+    scarce = tiles < spec.units and p.depth >= 4096 and p.depth % spec.units == 0 and not p.fused
+    split = knobs.choice("split_k", (1, spec.units), default=spec.units if scarce else 1)
+    if split == 1:
+        return p
+    even = p.depth > 0 and p.depth % split == 0 and not p.fused
+    knobs.require(even, f"{p.depth} products can't be shared out evenly among {split} threads")
+    whole = s[p.sums]
+    k_part, _ = whole.split(whole.op.reduce_axis[0], nparts=split)
+    parts = s.rfactor(p.sums, k_part)
+    *rows, column = whole.op.axis
+    tile, inner = whole.split(column, factor=lanes, tail="cut")
+    whole.reorder(*rows, tile, *whole.op.reduce_axis, inner)
+    whole.vectorize(inner)
+    return replace(p, out=parts, sums=parts, batch=(split, *p.batch), depth=p.depth // split)
+
+
+def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
+    m, n, depth, dtype = p.m, p.n, p.depth, p.sums.dtype
     lanes, registers = vector_shape(spec, dtype)
     size = dtypes.bits(dtype) // 8
     threads = spec.units
-    matrices = math.prod(batch)
-    parallel = knobs.choice("threads", (False, True), default=threads > 1 and matrices * m * n * depth >= _FOR_THREADS)
-    even = threads if parallel and matrices < threads else 1
+    parallel = knobs.choice("threads", (False, True), default=threads > 1 and p.work >= _FOR_THREADS)
+    even = threads if parallel and p.matrices < threads else 1
     best_rows, best_vectors = register_tile(m, n, spec, dtype, even)
-    if packed:
-        width = b.known_shape[-1]
+    if p.packed:
+        width = p.b.known_shape[-1]
         vectors = 1 if width % lanes else vectors_of_panel(width // lanes, m, registers)
         width = width if width % lanes else vectors * lanes
     else:
@@ -162,17 +194,17 @@ def _decide(
         f"a tile of {rows} rows by {vectors} vectors needs {rows * vectors + vectors + 1} of {registers} registers",
     )
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
-    dot = None if packed or _turned(s, sums, a) else _dot(a, b, spec)
-    if dot is not None and (n < dot.lanes or depth < dot.products or 0 in (m, matrices)):
+    dot = None if p.packed or p.turned_a else _dot(p.a, p.b, spec)
+    if dot is not None and (n < dot.lanes or depth < dot.products or 0 in (m, p.matrices)):
         dot = None  # no whole step of it
     if dot is not None and not knobs.choice("dot", (False, True), default=True):
         dot = None
-    large_b = n * depth * size > 2 * second_level(spec) or (n * size % _PAGE == 0 and depth > _ROWS_ALONG)
-    packs_b = (m >= _STREAMED and large_b) or turned or dot is not None
+    large_b = n * depth * size > 2 * second_level(spec) or (n * size % _PAGE == 0 and depth > ROWS_ALONG)
+    packs_b = (m >= _STREAMED and large_b) or p.turned_b or dot is not None
     longest = panel_depth(width, spec, dtype)
-    if not packs_b and not packed and n * depth * size > second_level(spec):
+    if not packs_b and not p.packed and n * depth * size > second_level(spec):
         longest = max(8, m)  # so few rows of B at a time are read along, each in long runs
-    parts = 1 if fused else knobs.choice("parts_k", _PARTS, default=depth_parts(depth, longest))
+    parts = 1 if p.fused else knobs.choice("parts_k", _PARTS, default=depth_parts(depth, longest))
     knobs.require(parts <= max(1, depth), f"{depth} products can't be summed in {parts} parts")
     part = _part(depth, parts)
     blocks = row_blocks(row_tiles, rows, part, spec, dtype)
@@ -186,7 +218,7 @@ def _decide(
         blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
     meets = depth * size % _PAGE == 0 and rows > _WAYS
     pack_a = knobs.choice("pack_a", (False, True), default=column_tiles > 2 and (not by_columns or meets))
-    pack_b = not packed and (dot is not None or knobs.choice("pack_b", (False, True), default=packs_b))
+    pack_b = not p.packed and (dot is not None or knobs.choice("pack_b", (False, True), default=packs_b))
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
     return _Plan(rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled, dot)
 
@@ -194,7 +226,7 @@ def _decide(
 def _part(depth: int, parts: int) -> int:
     """How deep a part of the reduction is: whole lines of A, where there are several."""
     part = -(-depth // parts)
-    return part if parts == 1 else -(-part // _LINE) * _LINE
+    return part if parts == 1 else -(-part // LINE) * LINE
 
 
 def _dot(a: Tensor, b: Tensor, spec: DeviceSpec) -> Dot | None:
@@ -205,10 +237,10 @@ def _dot(a: Tensor, b: Tensor, spec: DeviceSpec) -> Dot | None:
     return dot if all(host_target().has(feature) for feature in find_intrinsic(dot.intrinsic).features) else None
 
 
-def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth: int, plan: _Plan) -> None:
+def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     """Blocks of *out* inside its leading axes, tiles inside blocks, the panels that they read packed."""
-    turned_a, turned_b = (_turned(s, sums, operand) for operand in (a, b))
-    if sums is not out:
+    out, sums = p.out, p.sums
+    if p.fused:
         s[sums].set_scope("local")
     elif plan.parts == 1:
         sums = s.cache_write(out, "local")
@@ -221,7 +253,7 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
     tiles = (*blocks, j_tile, i_tile, i_in, j_in)
     k_outer: Loop | None = None
     if plan.parts > 1:
-        k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=_part(depth, plan.parts), tail="cut")
+        k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=_part(p.depth, plan.parts), tail="cut")
         if plan.by_columns:
             s[out].reorder(*leading, j_block, k_outer, *tiles[1:], k_inner)
         else:
@@ -243,19 +275,20 @@ def _blocked(s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, depth
         _schedule_zeros(s, out, k_outer, plan)
     here = plan.parallel and not leading  # whether what is packed for all blocks is packed by all threads
     if plan.pack_b:
-        panel = s.cache_read(b, "global", [sums])
+        panel = s.cache_read(p.b, "global", [sums])
         if plan.by_columns:
             s[panel].compute_at(s[out], j_tile)
         elif outside is not None:
             s[panel].compute_at(s[out], outside)
-        _pack_columns(s, panel, turned_b, plan, here and not plan.by_columns)
+        deep = plan.dot.products if plan.dot else 1
+        pack_columns(s, panel, p.turned_b, plan.width, deep, here and not plan.by_columns)
     if plan.pack_a:
-        panel = s.cache_read(a, "global", [sums])
+        panel = s.cache_read(p.a, "global", [sums])
         if not plan.by_columns:
             s[panel].compute_at(s[out], i_block)
         elif leading:
             s[panel].compute_at(s[out], shared)
-        _pack_rows(s, panel, turned_a, plan.rows, here and plan.by_columns)
+        pack_rows(s, panel, p.turned_a, plan.rows, here and plan.by_columns)
     _schedule_tile(s, sums, plan)
 
 
@@ -291,62 +324,11 @@ def _schedule_zeros(s: Schedule, out: Tensor, k_outer: Loop, plan: _Plan) -> Non
         s[zeros].parallel(row)
 
 
-def _pack_columns(s: Schedule, panel: Tensor, turned: bool, plan: _Plan, parallel: bool) -> None:
-    """B as panels of a tile's width, one row of a panel after another, or as many as an instruction sums at once."""
-    width, deep = plan.width, plan.dot.products if plan.dot else 1
-    *leading, k, j = _rows_first(s, panel, turned)
-    outer, inner = s[panel].split(j, factor=width, tail="cut")
-    s[panel].reorder(*leading, outer, k, inner)
-    shared = outer
-    if turned:  # along k, as it lies
-        k_block, k_inner = s[panel].split(k, factor=_LINE, tail="cut")
-        s[panel].reorder(*leading, outer, k_block, inner, k_inner)
-        s[panel].vectorize(k_inner)
-        s[panel].transform_layout(
-            lambda *at: (*at[:-2], at[-2] // width, at[-1] // deep, at[-2] % width, at[-1] % deep)
-        )
-    else:  # a few rows at a time, along all panels
-        shared, k_inner = s[panel].split(k, factor=_ROWS_ALONG)
-        s[panel].reorder(*leading, shared, outer, k_inner, inner)
-        s[panel].vectorize(inner)
-        s[panel].transform_layout(
-            lambda *at: (*at[:-2], at[-1] // width, at[-2] // deep, at[-1] % width, at[-2] % deep)
-        )
-    if parallel:
-        s[panel].parallel(shared)
-
-
-def _pack_rows(s: Schedule, panel: Tensor, turned: bool, rows: int, parallel: bool) -> None:
-    """A as panels of a tile's rows: a cache line of each row after another; if it is transposed, a column."""
-    *leading, i, k = _rows_first(s, panel, turned)
-    i_outer, i_inner = s[panel].split(i, factor=rows, tail="cut" if turned else None)
-    if turned:
-        s[panel].reorder(*leading, i_outer, k, i_inner)
-        s[panel].vectorize(i_inner)
-        s[panel].transform_layout(lambda *at: (*at[:-2], at[-1] // rows, at[-2], at[-1] % rows))
-    else:
-        k_outer, k_inner = s[panel].split(k, factor=_LINE, tail="cut")
-        s[panel].reorder(*leading, i_outer, k_outer, i_inner, k_inner)
-        s[panel].vectorize(k_inner)
-        s[panel].transform_layout(
-            lambda *at: (*at[:-2], at[-2] // rows, at[-1] // _LINE, at[-2] % rows, at[-1] % _LINE)
-        )
-    if parallel:
-        s[panel].parallel(i_outer)
-
-
-def _rows_first(s: Schedule, panel: Tensor, turned: bool) -> list[Axis]:
-    *leading, first, second = s[panel].op.axis
-    return [*leading, second, first] if turned else [*leading, first, second]
-
-
-def _along_the_sum(
-    s: Schedule, a: Tensor, b: Tensor, out: Tensor, sums: Tensor, knobs: KnobsLike, spec: DeviceSpec
-) -> None:
+def _along_the_sum(s: Schedule, p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> None:
     """Vectors of products along the reduction, a few rows and all columns at a time, summed up at the end."""
+    out, sums = p.out, p.sums
     lanes, registers = vector_shape(spec, sums.dtype)
-    n = out.known_shape[-1]
-    columns = knobs.choice("dots_n", (1, 2, 4), default=min(4, n))
+    columns = knobs.choice("dots_n", (1, 2, 4), default=min(4, p.n))
     most = (registers - columns) // (columns + 1)  # sums and a vector of each row, beside a vector of each column
     few = [rows for rows in _DOT_ROWS if rows <= (8 if columns == 1 else 4)]
     rows = knobs.choice("dots_m", _DOT_ROWS, default=max(rows for rows in few if rows <= most))
@@ -354,12 +336,11 @@ def _along_the_sum(
         rows <= most,
         f"{rows} by {columns} sums need {rows * columns + rows + columns} of {registers} registers",
     )
-    if not _turned(s, sums, b) and n > 1:
-        panel = s.cache_read(b, "global", [sums])
+    if not p.turned_b and p.n > 1:
+        panel = s.cache_read(p.b, "global", [sums])
         s[panel].transform_layout(lambda *at: (*at[:-2], at[-1], at[-2]))
-    if sums is not out:
+    if p.fused:
         s[sums].set_scope("local")
-    work = math.prod(out.known_shape) * s[sums].op.reduce_axis[0].count
     _, k_lane = s[sums].split(s[sums].op.reduce_axis[0], factor=lanes, tail="cut")
     parts = s.rfactor(sums, k_lane, factor_axis=-1)
     *leading, i, j = s[out].op.axis
@@ -367,9 +348,9 @@ def _along_the_sum(
     j_tile, j_in = s[out].split(j, factor=columns, tail="cut")
     s[out].reorder(*leading, i_tile, j_tile, i_in, j_in)
     shared = s[out].fuse(*leading, i_tile)
-    if spec.units > 1 and knobs.choice("threads", (False, True), default=work >= _FOR_THREADS):
+    if spec.units > 1 and knobs.choice("threads", (False, True), default=p.work >= _FOR_THREADS):
         s[out].parallel(shared)
-    if sums is not out:
+    if p.fused:
         s[sums].compute_at(s[out], j_tile)
     s[parts].compute_at(s[out], j_tile)
     s[parts].set_scope("local")
