@@ -15,6 +15,7 @@ from flashsched.codegen.emit_convert import register_type
 from flashsched.codegen.emit_expr import Expressions
 from flashsched.codegen.emit_intrinsic import call_intrinsic, write_call
 from flashsched.codegen.emit_math import known_functions
+from flashsched.codegen.emit_parallel import LACKING, call_in_parallel, function_text
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations, may_lack_memory
 from flashsched.codegen.emit_streams import past_the_caches
@@ -102,14 +103,9 @@ def emit(program: Program, target: Target) -> str:
         writer.write(program.body)
     except RecursionError:
         raise LoweringError(f"program {program.name!r} holds an expression that is nested too deeply") from None
-    module.add(_function(f"void @{name}({', '.join(params)})", "nounwind", state.code))
+    module.add(function_text(f"void @{name}({', '.join(params)})", "nounwind", state.code))
     text = module.text(f"flashsched program {program.name!r}".replace("\n", " "))
     return linked(text, module.imports, target, RESERVED_NAMES) if module.imports else text
-
-
-def _function(head: str, attributes: str, code: Code) -> str:
-    code.line("ret void")
-    return f"define {head} {attributes} {{\n{code.body()}\n}}\n"
 
 
 class _Statements:
@@ -360,49 +356,19 @@ class _Statements:
     # -- parallel loops
 
     def _parallel(self, loop: For) -> None:
-        """The loop's body as a function of its own, which the runtime calls with ranges of turns.
-
-        The runtime passes on one pointer, so a first function unpacks what that points to and calls a second, whose
-        parameters tell LLVM again that the buffers do not overlap.
-        """
+        """The loop's body as a function of its own, which the runtime calls with ranges of turns."""
         extent = self._extent(loop)
         name = f"{self.name}.par{self._outlined}"
         self._outlined += 1
         inner = State(Code(self.code.module), outer=self.state, ranges=dict(self.state.ranges))
-        lacking = "%lacking" if may_lack_memory(loop.body) else None
+        lacking = LACKING if may_lack_memory(loop.body) else None
         writer = _Statements(inner, name, lacking)
         begin, end = Value("%begin", "i64"), Value("%end", "i64")
         inner.code.comment(f"for {loop.var.name} in range({loop.extent}), the turns from begin to end")
         with writer.storage.hoisted(heap_allocations(loop.body)), past_the_caches(inner, self.state.streaming):
             writer._counted(loop.var, begin, end, True, self._within(loop), lambda: writer.write(loop.body))
-        module = self.code.module
-        unpack, context = Code(module), self.code.stack(8 * (len(inner.captured) + 1), "context")
-        params, passed = [], []
-        for number, (what, param) in enumerate(inner.captured.items()):
-            if isinstance(what, Var):
-                kind, notes, outside = "i64", "", self.state.variable(what).text
-            else:
-                slot = self.state.slot(what)
-                kind, notes, outside = "ptr", f" {slot.notes}", slot.pointer
-            place = self.code.make(f"getelementptr i8, ptr {context}, i64 {8 * number}", "ptr")
-            self.code.line(f"store {kind} {outside}, ptr {place.text}, align 8")
-            source = unpack.make(f"getelementptr i8, ptr %context, i64 {8 * number}", "ptr")
-            value = unpack.make(f"load {kind}, ptr {source.text}, align 8", kind)
-            params.append(f"{kind}{notes} {param}")
-            passed.append(f"{kind} {value.text}")
-        if lacking is not None:
-            place = self.code.make(f"getelementptr i8, ptr {context}, i64 {8 * len(params)}", "ptr")
-            self.code.line(f"store ptr {self.lacking}, ptr {place.text}, align 8")
-            source = unpack.make(f"getelementptr i8, ptr %context, i64 {8 * len(params)}", "ptr")
-            passed.append(f"ptr {unpack.make(f'load ptr, ptr {source.text}, align 8', 'ptr').text}")
-            params.append(f"ptr {lacking}")
-        signature = ", ".join([*params, "i64 %begin", "i64 %end"])
-        module.add(_function(f"internal void @{name}.body({signature})", "noinline nounwind", inner.code))
-        unpack.line(f"call void @{name}.body({', '.join([*passed, 'i64 %begin', 'i64 %end'])})")
-        module.add(_function(f"internal void @{name}(ptr %context, i64 %begin, i64 %end)", "nounwind", unpack))
-        module.declare("fs_parallel_for", "void", ["ptr", "ptr", "i64"])
         self.code.comment(f"for {loop.var.name} in range({loop.extent}), in parallel")
-        self.code.line(f"call void @fs_parallel_for(ptr @{name}, ptr {context}, i64 {extent.text})")
+        call_in_parallel(name, self.state, inner, extent, self.lacking if lacking else None)
         if lacking is not None:
             self._stop_if_lacking()
 
