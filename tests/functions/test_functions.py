@@ -22,17 +22,6 @@ def normal(*shape, dtype="float32"):
     return RNG.standard_normal(shape).astype(dtype)
 
 
-@pytest.fixture(autouse=True)
-def no_logs(tmp_path, monkeypatch):
-    """A folder with no logs in it, and kernels of no other test."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLASHSCHED_LOGS", "")
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda *args, **kwargs: str(tmp_path / "data"))
-    fs.functions.clear_kernels()
-    yield tmp_path
-    fs.functions.clear_kernels()
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", ml_dtypes.bfloat16])
 def test_matmul(dtype):
     a, b = normal(33, 40, dtype=dtype), normal(40, 20, dtype=dtype)

@@ -23,17 +23,6 @@ def near(got, want):
     np.testing.assert_allclose(got.astype(np.float64), want, rtol=tolerance, atol=10 * tolerance)
 
 
-@pytest.fixture(autouse=True)
-def no_logs(tmp_path, monkeypatch):
-    """A folder with no logs in it, and kernels of no other test."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLASHSCHED_LOGS", "")
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda *args, **kwargs: str(tmp_path / "data"))
-    fs.functions.clear_kernels()
-    yield tmp_path
-    fs.functions.clear_kernels()
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", ml_dtypes.bfloat16])
 @pytest.mark.parametrize("shape", [(9,), (3, 40), (2, 3, 17), (2, 0, 5)])
 def test_softmax(shape, dtype):
