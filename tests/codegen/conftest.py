@@ -11,6 +11,7 @@ import pytest
 from flashsched.codegen.emit import emit, entry_name
 from flashsched.codegen.emit_storage import may_lack_memory
 from flashsched.codegen.jit import compile_module
+from flashsched.codegen.kernel import Kernel, Param
 from flashsched.codegen.target import Target, host_target
 from flashsched.schedule.ir import Program
 from flashsched.te import dtypes
@@ -37,3 +38,21 @@ def run_nest() -> Run:
         return outputs
 
     return run
+
+
+@pytest.fixture(scope="session")
+def waiting() -> Callable[..., Kernel]:
+    """``waiting(**known)`` makes a kernel that waits until its input is no longer 0."""
+    text = """define void @wait(ptr %a, ptr %b) {
+entry:
+  br label %loop
+loop:
+  %x = load volatile i64, ptr %a
+  %zero = icmp eq i64 %x, 0
+  br i1 %zero, label %loop, label %done
+done:
+  store i64 %x, ptr %b
+  ret void
+}"""
+    params = [Param("a", (1,), "int64"), Param("b", (1,), "int64", True)]
+    return lambda **known: Kernel(compile_module(text, host_target()), params, "wait", **known)

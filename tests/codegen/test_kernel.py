@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array as buffer_array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -340,26 +340,11 @@ def test_a_bound_kernel_lives_without_its_name() -> None:
     assert out.tolist() == [2.0] * 4
 
 
-def test_the_gil_is_released() -> None:
+def test_the_gil_is_released(waiting: Callable[..., Kernel]) -> None:
     """A kernel that waits for Python to write: with the GIL held it would never end."""
     import threading
 
-    module = compile_module(
-        """
-define void @wait(ptr %a, ptr %b) {
-entry:
-  br label %loop
-loop:
-  %x = load volatile i64, ptr %a
-  %zero = icmp eq i64 %x, 0
-  br i1 %zero, label %loop, label %done
-done:
-  store i64 %x, ptr %b
-  ret void
-}""",
-        host_target(),
-    )
-    f = Kernel(module, [Param("a", (1,), "int64"), Param("b", (1,), "int64", True)], "wait")
+    f = waiting()
     a = np.zeros(1, np.int64)
     threading.Timer(0.02, lambda: a.fill(9)).start()
     assert f(a).tolist() == [9]

@@ -413,24 +413,7 @@ def test_threads_call_one_kernel() -> None:
     assert wrong == []
 
 
-def waiting(**known: Any) -> Kernel:
-    """A kernel that waits until its input is no longer 0."""
-    text = """define void @wait(ptr %a, ptr %b) {
-entry:
-  br label %loop
-loop:
-  %x = load volatile i64, ptr %a
-  %zero = icmp eq i64 %x, 0
-  br i1 %zero, label %loop, label %done
-done:
-  store i64 %x, ptr %b
-  ret void
-}"""
-    params = [Param("a", (1,), "int64"), Param("b", (1,), "int64", True)]
-    return Kernel(compile_module(text, host_target()), params, "wait", **known)
-
-
-def test_other_threads_run_meanwhile(slow: list[int]) -> None:
+def test_other_threads_run_meanwhile(slow: list[int], waiting: Callable[..., Kernel]) -> None:
     a, b = np.zeros(1, np.int64), np.zeros(1, np.int64)
     for call in (lambda: waiting()(a, b), waiting().bind(a, b)):
         a[0] = 0
