@@ -128,11 +128,13 @@ def _leaders(state: State) -> Iterator[Stage]:
 
 def _times(state: State, leader: str) -> list[For]:
     """The loops over time, outermost first."""
-    path = find_block(state.body, leader)
-    block = path[-1]
-    assert isinstance(block, Block)
-    (time,) = [item.value for item in block.iters if item.kind is AxisKind.ORDERED]
-    return [node for node in path if isinstance(node, For) and uses(time, node.var)]
+    (time,) = [item.value for item in _block(state, leader).iters if item.kind is AxisKind.ORDERED]
+    return [loop for loop in _loops(state, leader) if uses(time, loop.var)]
+
+
+def _loops(state: State, stage: str) -> list[For]:
+    """The loops around *stage*, outermost first."""
+    return [node for node in find_block(state.body, stage) if isinstance(node, For)]
 
 
 def recurrent(state: State, stage: str) -> bool:
@@ -155,9 +157,10 @@ def require_recurrences(state: State) -> None:
         for loop in times:
             if loop.kind not in (LoopKind.SERIAL, LoopKind.UNROLL):
                 _out_of_order(state, leader.name, loop, loop.kind.value)
+        around = times or _loops(state, leader.name)[:1]  # where time has one step, none of its loops drives it
         for name in _recurrent(state, leader):
             path = find_block(state.body, name)
-            for loop in times:
+            for loop in around:
                 if not any(node is loop for node in path):
                     refuse(
                         state,

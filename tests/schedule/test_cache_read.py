@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.errors import ScheduleError
+from flashsched.errors import DependenceError, ScheduleError
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.programs import argmax, chain, diamond, matmul
 
@@ -117,3 +117,20 @@ def test_cache_read_refuses() -> None:
         s.cache_read("P", "local")
     with pytest.raises(ScheduleError, match=r"'P' does not read 'A'|was inlined"):
         s.cache_read(A, "local", [P])
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_a_state_is_not_copied_for_its_own_next_rows(rows: int) -> None:
+    """Also where there is one next row, and splitting has left no loop that time runs over."""
+    before = te.placeholder((rows,), name="before")
+    first = te.compute((1,), lambda i: 1.0, name="first")
+    later = te.compute((rows,), lambda i: before[i - 1] + 1, name="later")
+    row = te.scan(first, later, before, name="row")
+    out = te.compute((rows,), lambda i: row[i] * 2, name="out")
+    s = te.create_schedule(out)
+    s[row].split(row.op.axis[0], nparts=1)
+    for readers in (None, [later]):
+        with pytest.raises(DependenceError, match="reads rows of 'row' and is needed for the next ones"):
+            s.cache_read(row, "global", readers)
+    s.cache_read(row, "global", [out])
+    check_meaning(s, compiled=True)
