@@ -1,0 +1,227 @@
+"""The few constants of an operator model: what each means, its fitted values, and how far a prediction made with them
+is to be trusted.
+
+A device model has figures of the device (its spec) and constants of the *way* that libraries use such devices: how well
+transfers overlap with arithmetic, how long a kernel takes to start. Those are fitted to measurements and stand in
+``fitted/*.toml``, one file per architecture family, each number with the error of rows that the fit did not see.
+`constants_for` finds the best ones there are for a device and says which tier they are of.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.spec import DeviceSpec
+
+__all__ = [
+    "Constant",
+    "Fitted",
+    "Section",
+    "Tier",
+    "constants_for",
+    "family_of",
+    "fitted_in",
+    "own_constants",
+    "parse_fitted",
+]
+
+Tier = Literal["calibrated", "family", "specs"]
+"""Whose measurements the constants were fitted to: this very device's | other devices' of its architecture family |
+other families' alone, so that of this device nothing but its spec was known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One number of an operator model that no data sheet states.
+
+    *default* is used where nothing was ever fitted; a fit stays between *low* and *high*, outside of which the number
+    would mean nothing. *unit* is a unit or "share", *doc* says in a sentence what is physically meant.
+    """
+
+    default: float
+    low: float
+    high: float
+    unit: str
+    doc: str
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.default <= self.high:
+            raise DeviceError(f"a constant's default is {self.default!r}, outside of {self.low!r} … {self.high!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Values of an operator's constants, and where they are from.
+
+    *error_pct* is the mean absolute error, in percent, over *rows* measurements that the fit did not see (None: never
+    checked against any); *origin* says what it was fitted to.
+    """
+
+    values: Mapping[str, float]
+    tier: Tier = "specs"
+    error_pct: float | None = None
+    rows: int = 0
+    origin: str = "defaults of the model, never checked against a measurement"
+
+    @property
+    def band(self) -> str:
+        """Tier and error as people read them.
+
+        >>> Fitted({}, "family", 8.25, 1200).band
+        '±8 % (family: mean error of 1,200 held-out rows)'
+        """
+        if self.error_pct is None:
+            return f"error unknown ({self.tier}: no measurement to check it against)"
+        digits = 0 if self.error_pct >= 2 else 1
+        return f"±{self.error_pct:.{digits}f} % ({self.tier}: mean error of {self.rows:,} held-out rows)"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of a file of fitted values: those of the whole family, and of single devices.
+
+    ``devices`` holds the values fitted to one device's own rows; ``without`` those fitted to all others of the family.
+    In ``defaults.toml`` the same two tables hold, by family, nothing and the values fitted to all other families.
+    """
+
+    values: Fitted | None = None
+    devices: Mapping[str, Fitted] = field(default_factory=dict)
+    without: Mapping[str, Fitted] = field(default_factory=dict)
+
+
+def family_of(spec: DeviceSpec) -> str:
+    """The architecture family whose fitted values serve *spec*; "" where its file names no architecture.
+
+    >>> from flashsched.hw.registry import devices
+    >>> family_of(devices["a100-sim"]), family_of(devices["tpu-v4-sim"]), family_of(devices["apple-m1-sim"])
+    ('ampere', 'tpu', 'apple')
+    """
+    plain = re.sub(r"[^a-z0-9]+", "", spec.architecture.lower())
+    for family in ("apple", "tpu"):  # one family over all their generations
+        if plain.startswith(family):
+            return family
+    return plain
+
+
+def constants_for(
+    spec: DeviceSpec,
+    section: str,
+    constants: Mapping[str, Constant],
+    *,
+    tier: Tier | None = None,
+    own: Mapping[str, Section] | None = None,
+) -> Fitted:
+    """The best values known of *constants* for *spec*, every one of them within its range.
+
+    *section* is the operation, e.g. "gemm", or "gemm.tensor" for a variant of it. *own* holds a user's own
+    calibration, which is looked at first. With *tier*, the values that this tier would have: "family" never those
+    fitted to the device's own rows, "specs" never those of its family.
+
+    A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured.
+    """
+    family = family_of(spec)
+    name = spec.name
+    shipped = fitted_in(family).get(section, Section())
+    general = fitted_in("defaults").get(section, Section())
+    chain: list[tuple[Tier, Fitted | None]] = [
+        ("calibrated", own.get(section, Section()).devices.get(name) if own else None),
+        ("calibrated", shipped.devices.get(name)),
+        ("family", shipped.without.get(name) or (None if name in shipped.devices else shipped.values)),
+        ("specs", general.without.get(family) or general.values),
+    ]
+    wanted = [found for of, found in chain if found is not None and tier in (None, of)]
+    if tier == "family" and not wanted:  # no other device of its family was ever measured
+        wanted = [found for of, found in chain if found is not None and of == "specs"]
+    return _complete(wanted[0] if wanted else Fitted({}), constants)
+
+
+def _complete(found: Fitted, constants: Mapping[str, Constant]) -> Fitted:
+    """*found* with exactly the names of *constants*: a new one gets its default, one that is gone is dropped."""
+    values = {
+        name: min(max(float(found.values.get(name, one.default)), one.low), one.high) for name, one in constants.items()
+    }
+    return Fitted(values, found.tier, found.error_pct, found.rows, found.origin)
+
+
+@functools.cache
+def fitted_in(family: str) -> Mapping[str, Section]:
+    """The sections of ``fitted/FAMILY.toml``; none where no device of the family was measured."""
+    from importlib import resources
+
+    file = resources.files("flashsched.hw").joinpath("fitted", f"{family}.toml")
+    if not family or not file.is_file():
+        return {}
+    return parse_fitted(file.read_text(encoding="utf-8"), f"fitted/{family}.toml")
+
+
+def parse_fitted(text: str, origin: str) -> Mapping[str, Section]:
+    """Sections by name, from TOML such as::
+
+        ["gemm.tensor"]
+        tier = "family"
+        error_pct = 9.1
+        rows = 3665
+        origin = "ai-dynamo/aiconfigurator (Apache-2.0)"
+        values = { overlap = 4.0, start_us = 2.1 }
+        ["gemm.tensor".devices."a100-sim"]
+        …
+        ["gemm.tensor".without."a100-sim"]
+        …
+
+    Raises:
+        DeviceError: it is not TOML, or a table has other fields; *origin* names it.
+    """
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise DeviceError(f"{origin} is not valid TOML: {problem}") from problem
+    sections: dict[str, Section] = {}
+    for name, table in data.items():
+        if not isinstance(table, dict):
+            continue  # a note at the top of the file
+        inner = {
+            key: {each: _fitted(one, f"{origin}: {name}.{key}.{each}") for each, one in table.get(key, {}).items()}
+            for key in ("devices", "without")
+        }
+        rest = {key: value for key, value in table.items() if key not in inner}
+        whole = _fitted(rest, f"{origin}: {name}") if rest else None
+        sections[name] = Section(whole, inner["devices"], inner["without"])
+    return sections
+
+
+_FIELDS = ("tier", "error_pct", "rows", "origin", "values")
+
+
+def _fitted(table: Any, where: str) -> Fitted:
+    if not isinstance(table, dict) or not isinstance(table.get("values"), dict):
+        raise DeviceError(f"{where}: a table with 'values' is needed", hint="e.g. values = { start_us = 2.1 }")
+    for key in table:
+        if key not in _FIELDS:
+            raise DeviceError(f"{where}: unknown field {key}", hint=did_you_mean(key, _FIELDS))
+    for key, value in table["values"].items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise DeviceError(f"{where}: values.{key} is {value!r}; it must be a number")
+    if table.get("tier", "specs") not in ("calibrated", "family", "specs"):
+        raise DeviceError(f"{where}: tier is {table['tier']!r}; it must be calibrated, family or specs")
+    return Fitted(**table)
+
+
+def own_constants(path: str | Path) -> Mapping[str, Section]:
+    """The sections of a file that ``flashsched calibrate`` wrote.
+
+    Raises:
+        DeviceError: the file cannot be read, or is not such a file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DeviceError(f"cannot read {path}: {problem}") from problem
+    return parse_fitted(text, str(path))

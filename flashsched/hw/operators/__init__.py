@@ -1,0 +1,93 @@
+"""Models of whole operators as vendor libraries run them: no schedule in, the library's time out.
+
+A nest's model (``hw/gpu.py``) says what one schedule takes. A library picks the best of its own kernels for a size; a
+module in this folder predicts the time it reaches, over many sizes at once. Each module is one `OperatorModel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.constants import Constant, Fitted, constants_for
+from flashsched.hw.spec import DeviceSpec
+
+__all__ = ["OPERATORS", "OperatorModel", "Sizes", "estimate", "operator_model", "section_of"]
+
+Sizes = Mapping[str, NDArray[np.int64]]
+"""A column per size, all of one length; besides the operator's own sizes it may hold ``warm``: 1 in rows whose
+operands lay in the last cache already, because the measurement repeats on the same data."""
+
+
+class OperatorModel(Protocol):
+    """What a module in this folder provides.
+
+    Attributes:
+        NAME: the operation, as measurements and people call it.
+        KINDS: kinds of device it is a model for.
+        SIZES: names of the columns it reads (``warm`` apart).
+        CONSTANTS: what is fitted, by name.
+    """
+
+    NAME: str
+    KINDS: tuple[str, ...]
+    SIZES: tuple[str, ...]
+    CONSTANTS: dict[str, Constant]
+
+    def variant(self, spec: DeviceSpec, dtype: str) -> str:
+        """The set of constants that *dtype* has on *spec*, e.g. "tensor" or "plain"; "" where there is one set."""
+
+    def roofline(self, spec: DeviceSpec, dtype: str, sizes: Sizes) -> NDArray[np.float64]:
+        """Seconds, by row, that no kernel beats: peak arithmetic and main-memory bandwidth."""
+
+    def seconds(
+        self, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
+    ) -> NDArray[np.float64]:
+        """Predicted seconds by row, never below `roofline`."""
+
+
+_MODELS: tuple[OperatorModel, ...] = ()
+
+OPERATORS: dict[tuple[str, str], OperatorModel] = {
+    (model.NAME, kind): model for model in _MODELS for kind in model.KINDS
+}
+"""(operation, kind of device) -> its model."""
+
+
+def operator_model(op: str, spec: DeviceSpec) -> OperatorModel:
+    """The model of *op* on devices of *spec*'s kind.
+
+    Raises:
+        DeviceError: there is none; says which operations have one.
+    """
+    found = OPERATORS.get((op, spec.kind))
+    if found is None:
+        known = sorted(name for name, kind in OPERATORS if kind == spec.kind)
+        hint = did_you_mean(op, known) if known else f"no operation has a model on a device of kind '{spec.kind}'"
+        raise DeviceError(f"there is no model of '{op}' on {spec.name}", hint=hint)
+    return found
+
+
+def section_of(model: OperatorModel, spec: DeviceSpec, dtype: str) -> str:
+    """The section of fitted constants that *model* reads for *dtype* on *spec*: "gemm.tensor"."""
+    variant = model.variant(spec, dtype)
+    return f"{model.NAME}.{variant}" if variant else model.NAME
+
+
+def estimate(spec: DeviceSpec, op: str, dtype: str, sizes: Mapping[str, object]) -> tuple[NDArray[np.float64], Fitted]:
+    """Seconds that a vendor's library takes for *op* at each row of *sizes*, and how far to trust them.
+
+    Raises:
+        DeviceError: no model, a size that is missing, or a dtype that the device has no peak for.
+    """
+    model = operator_model(op, spec)
+    columns = {name: np.atleast_1d(np.asarray(value, dtype=np.int64)) for name, value in sizes.items()}
+    missing = [name for name in model.SIZES if name not in columns]
+    if missing:
+        raise DeviceError(f"{op} needs the sizes {', '.join(model.SIZES)}; {', '.join(missing)} is missing")
+    fitted = constants_for(spec, section_of(model, spec, dtype), model.CONSTANTS)
+    return model.seconds(spec, fitted.values, dtype, columns), fitted

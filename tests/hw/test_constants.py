@@ -1,0 +1,113 @@
+"""Fitted constants: found by tier, kept in range, refused when torn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import flashsched.hw.constants as module
+from flashsched.errors import DeviceError
+from flashsched.hw import DeviceSpec, devices
+from flashsched.hw.constants import Constant, Fitted, constants_for, family_of, fitted_in, own_constants, parse_fitted
+
+CONSTANTS = {"start_us": Constant(2.0, 0.5, 20.0, "us", "time of an empty kernel")}
+
+AMPERE = """
+["gemm.tensor"]
+tier = "family"
+error_pct = 9.0
+rows = 100
+values = { start_us = 3.0 }
+["gemm.tensor".devices."a100-sim"]
+tier = "calibrated"
+error_pct = 5.0
+rows = 60
+values = { start_us = 4.0 }
+["gemm.tensor".without."a100-sim"]
+tier = "family"
+values = { start_us = 5.0 }
+"""
+DEFAULTS = """
+["gemm.tensor"]
+values = { start_us = 6.0 }
+["gemm.tensor".without.ampere]
+values = { start_us = 7.0 }
+"""
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"ampere": AMPERE, "defaults": DEFAULTS}
+    monkeypatch.setattr(module, "fitted_in", lambda family: parse_fitted(texts.get(family, ""), family))
+
+
+def start(spec: DeviceSpec, **options: object) -> tuple[float, str]:
+    found = constants_for(spec, "gemm.tensor", CONSTANTS, **options)  # type: ignore[arg-type]
+    return found.values["start_us"], found.tier
+
+
+@pytest.mark.usefixtures("files")
+def test_the_nearest_measurements_win_and_each_tier_can_be_asked_for() -> None:
+    a100 = devices["a100-sim"]
+    assert start(a100) == (4.0, "calibrated")
+    assert start(a100, tier="calibrated") == (4.0, "calibrated")
+    assert start(a100, tier="family") == (5.0, "family")  # of the others alone
+    assert start(a100, tier="specs") == (7.0, "specs")  # of other families alone
+    assert start(devices["v100-sim"]) == (6.0, "specs")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_changed_device_is_of_the_family_and_not_the_one_that_was_measured() -> None:
+    assert start(devices["a100-sim[units=54]"]) == (3.0, "family")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_users_own_calibration_comes_first(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('["gemm.tensor".devices."a100-sim"]\nvalues = { start_us = 90 }\n')
+    own = own_constants(file)
+    assert constants_for(devices["a100-sim"], "gemm.tensor", CONSTANTS, own=own).values == {"start_us": 20.0}  # clipped
+
+
+def test_without_any_measurement_the_defaults_stand_and_the_error_is_called_unknown() -> None:
+    found = constants_for(devices["v100-sim"], "no such operation", CONSTANTS)
+    assert found.values == {"start_us": 2.0}
+    assert "unknown" in found.band
+
+
+def test_every_shipped_file_can_be_read() -> None:
+    folder = Path(module.__file__).parent / "fitted"
+    for file in folder.glob("*.toml"):
+        for name, section in fitted_in(file.stem).items():
+            assert section.values is not None or section.devices or section.without, f"{file}: {name} is empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[gemm", "not valid TOML"),
+        ("[gemm]\nerror_pct = 3", "a table with 'values' is needed"),
+        ("[gemm]\nvalues = { a = 'x' }", "must be a number"),
+        ("[gemm]\nvalues = {}\ntiers = 'family'", "unknown field tiers"),
+        ("[gemm]\nvalues = {}\ntier = 'best'", "must be calibrated, family or specs"),
+    ],
+)
+def test_a_torn_file_is_refused_with_the_reason(text: str, says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        parse_fitted(text, "mine.toml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"cannot read .*none\.toml"):
+        own_constants(tmp_path / "none.toml")
+
+
+def test_a_default_lies_in_its_range() -> None:
+    with pytest.raises(DeviceError, match="outside of"):
+        Constant(9.0, 0.0, 1.0, "share", "…")
+
+
+def test_family_and_band() -> None:
+    assert family_of(devices["h100-sim"]) == "hopper"
+    assert Fitted({}, "calibrated", 1.234, 10).band == "±1.2 % (calibrated: mean error of 10 held-out rows)"
