@@ -111,18 +111,19 @@ __all__ = [
 ]
 
 
-def read_log(log: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+def read_log(log: str | Path | Sequence[str | Path], columns: Sequence[str] = ()) -> pd.DataFrame:
     """The trials of a tuning log (or of several) as a pandas DataFrame, one row a trial.
 
     Columns: trial, op, shape, dtype, device, source, status, time_s (median, NaN where there is none), gflops,
-    share_of_roofline, error, and more; see `flashsched.tune.report.COLUMNS`.
+    share_of_roofline, error, and more; see `flashsched.tune.report.COLUMNS`. *columns* picks some, which spares
+    memory where a log has a million trials.
 
     Raises:
         LogError: there is no such log, or it is of a newer version. Damaged lines are skipped with a warning.
     """
     from flashsched.tune.report import read_log as read
 
-    return read(log)
+    return read(log, columns)
 
 
 def simulate(what: Schedule | Task | Result, device: str, trials: int = 64) -> Prediction:

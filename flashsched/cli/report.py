@@ -39,8 +39,12 @@ def report(logs: tuple[Path, ...], as_json: bool, as_csv: bool, html: Path | Non
     paths = log_paths(logs)
     if html is not None and any(html.resolve() == path.resolve() for path in paths):
         raise CommandError(f"error: --html {html} is one of the logs, and is left alone", USAGE)
-    from flashsched.tune.report import read_log, to_html, to_text
+    from flashsched.tune.report import read_log, summary, to_html
 
+    if not (as_json or as_csv or html):
+        with usage():
+            tell(summary(paths).text())
+        return
     with usage():
         df = read_log(paths)
     if as_json:
@@ -54,8 +58,6 @@ def report(logs: tuple[Path, ...], as_json: bool, as_csv: bool, html: Path | Non
             code = FAILED if error.errno == errno.ENOSPC else USAGE
             raise CommandError(f"error: cannot write {html}: {error.strerror}", code) from None
         say(f"wrote {html}: {len(df)} trials of {len(paths)} log{'s' if len(paths) > 1 else ''}")
-    else:
-        tell(to_text(df))
 
 
 def log_paths(given: tuple[Path, ...]) -> list[Path]:

@@ -21,16 +21,34 @@ import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, NamedTuple, TypeAlias, TypeVar
 
 from ..errors import LogError
 from .durable import FilePath, explained, locked, swap, write_or_undo
+from .glance import Glance, glance
 from .record import DamagedLineError, Record
 
-__all__ = ["DamagedLine", "LogSummary", "LogWarning", "TuningLog", "compact", "merge", "read", "verify"]
+__all__ = [
+    "DamagedLine",
+    "LogSummary",
+    "LogWarning",
+    "TuningLog",
+    "compact",
+    "glances",
+    "glances_at",
+    "merge",
+    "read",
+    "records_at",
+    "verify",
+]
+
+R = TypeVar("R", Record, Glance)
+Skip: TypeAlias = Callable[[bytes], bool] | None
+
+_BUFFER = 1 << 16
 
 MAX_LINE = 16 << 20
 """Bytes of the longest line that is taken for a record."""
@@ -114,7 +132,39 @@ def read(path: FilePath) -> Iterator[Record]:
         LogError: no such file, an unreadable one, or one of a format that this version does not read.
     """
     _require(path)
-    return (line.record for line in _scan_warning(path) if line.record)
+    return (line.record for line in _scan_warning(path, Record.from_json_line) if line.record)
+
+
+def glances(path: FilePath, skip: Skip = None) -> Iterator[tuple[int, Glance]]:
+    """As :func:`read`, a few times as fast: records at a glance, each with its offset in the file.
+
+    Args:
+        path: the log.
+        skip: says of a line that it need not be looked at.
+
+    Raises:
+        LogError: as :func:`read`.
+    """
+    _require(path)
+    return ((line.offset, line.record) for line in _scan_warning(path, glance, skip) if line.record)
+
+
+def glances_at(path: FilePath, offsets: Iterable[int]) -> Iterator[Glance]:
+    """The records at *offsets* that :func:`glances` told, in that order, at a glance."""
+    return _parsed_at(path, offsets, glance)
+
+
+def records_at(path: FilePath, offsets: Iterable[int]) -> Iterator[Record]:
+    """The records at *offsets* that :func:`glances` told, in that order."""
+    return _parsed_at(path, offsets, Record.from_json_line)
+
+
+def _parsed_at(path: FilePath, offsets: Iterable[int], parse: Callable[[bytes], R]) -> Iterator[R]:
+    for line in _lines_at((Path(path), offset) for offset in offsets):
+        try:
+            yield parse(line)
+        except DamagedLineError:
+            raise LogError(f"{os.fspath(path)} was rewritten while it was read", hint="read it again") from None
 
 
 def verify(path: FilePath) -> LogSummary:
@@ -129,7 +179,7 @@ def verify(path: FilePath) -> LogSummary:
     sources: Counter[str] = Counter()
     tasks: set[str] = set()
     ids: set[str] = set()
-    for line in _scan(path):
+    for line in _scan(path, Record.from_json_line):
         if line.record is None:
             summary.damaged.append(DamagedLine(line.number, line.reason))
             continue
@@ -163,7 +213,7 @@ def merge(paths: Iterable[FilePath], out: FilePath) -> LogSummary:
     found: dict[str, tuple[str, bytes, Path, int]] = {}  # by id: when, checksum, where
     with explained("write", target), locked(target, 30.0) as _:
         for path in inputs:
-            for line in _scan_warning(path):
+            for line in _scan_warning(path, glance):
                 if line.record is None:
                     continue
                 name, check = line.record.record_id, line.raw[-10:]
@@ -195,7 +245,7 @@ def compact(path: FilePath, keep: int = 5) -> int:
     best: dict[tuple[str, ...], list[tuple[bool, float, int]]] = {}
     total = 0
     with explained("write", target), locked(target, 30.0) as _:
-        for line in _scan_warning(target):
+        for line in _scan_warning(target, glance):
             record = line.record
             if record is None:
                 continue
@@ -216,24 +266,25 @@ def _require(path: FilePath) -> None:
         raise LogError(f"there is no log at {os.fspath(path)}", hint="flashsched tune WORKLOAD --log FILE makes one")
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple, Generic[R]):
     """A line of a log: *record*, or None and the *reason*; *raw* is without its newline."""
 
     number: int
     offset: int
     raw: bytes
-    record: Record | None
+    record: R | None
     reason: str
 
 
-def _scan(path: FilePath) -> Iterator[_Line]:
-    """Every line of a log but the blank ones."""
-    with explained("read", path), open(path, "rb") as file:
+def _scan(path: FilePath, parse: Callable[[bytes], R], skip: Skip = None) -> Iterator[_Line[R]]:
+    """Every line of a log but the blank ones and those to *skip*, as *parse* reads it."""
+    with explained("read", path), open(path, "rb", buffering=_BUFFER) as file:
         number = offset = 0
         while raw := file.readline(MAX_LINE):
             number, start = number + 1, offset
             offset += len(raw)
+            if skip is not None and len(raw) < MAX_LINE and skip(raw):
+                continue
             whole = raw.endswith(b"\n")
             reason = "" if whole else "torn: the line has no end"
             if not whole and len(raw) == MAX_LINE:
@@ -241,11 +292,11 @@ def _scan(path: FilePath) -> Iterator[_Line]:
                 while (more := file.readline(MAX_LINE)) and not more.endswith(b"\n"):
                     offset += len(more)
                 offset += len(more)
-            record = None
+            record: R | None = None
             if not raw.strip():
                 continue
             try:
-                record = Record.from_json_line(raw)
+                record = parse(raw)
                 reason = ""
             except DamagedLineError as error:
                 reason = reason or error.reason
@@ -254,8 +305,8 @@ def _scan(path: FilePath) -> Iterator[_Line]:
             yield _Line(number, start, raw.rstrip(b"\r\n"), record, reason)
 
 
-def _scan_warning(path: FilePath) -> Iterator[_Line]:
-    for line in _scan(path):
+def _scan_warning(path: FilePath, parse: Callable[[bytes], R], skip: Skip = None) -> Iterator[_Line[R]]:
+    for line in _scan(path, parse, skip):
         if line.record is None:
             warnings.warn(LogWarning(f"{os.fspath(path)}:{line.number}: skipped: {line.reason}"), stacklevel=3)
         yield line

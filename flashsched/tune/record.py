@@ -19,14 +19,25 @@ import re
 import statistics
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import LogError
 
-__all__ = ["SCHEMA", "SOURCES", "STATUSES", "DamagedLineError", "Record", "new_record_id", "utc_now"]
+__all__ = [
+    "SCHEMA",
+    "SOURCES",
+    "STATUSES",
+    "DamagedLineError",
+    "Record",
+    "check_fields",
+    "check_version",
+    "new_record_id",
+    "parsed",
+    "utc_now",
+]
 
 SCHEMA = "flashsched.tuning/1"
 """Name and major version of the log format. A later minor version, ``flashsched.tuning/1.4``, is read as well."""
@@ -40,6 +51,7 @@ SOURCES = ("measured", "simulated")
 
 _MAJOR = 1
 _SUM = re.compile(rb',"sum":"([0-9a-f]{8})"\}$')
+_SUM_BYTES = len(',"sum":"00000000"}')
 
 
 class DamagedLineError(LogError):
@@ -96,7 +108,7 @@ class Record:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_fields(self)
 
     @property
     def median_s(self) -> float:
@@ -134,16 +146,16 @@ class Record:
             LogError: written in a major version of the format that this flashsched does not read.
         """
         raw = (line.encode() if isinstance(line, str) else bytes(line)).strip()
-        found = _SUM.search(raw)
+        found = _SUM.match(raw, max(0, len(raw) - _SUM_BYTES))
         if found and zlib.crc32(raw[: found.start()]) != int(found[1], 16):
             raise DamagedLineError("the checksum does not fit the line", where="")
         try:
-            body = json.loads(raw, parse_constant=_refuse_constant)
+            body = parsed(raw)
         except (ValueError, RecursionError) as error:
             raise DamagedLineError(f"not JSON ({error})", where="") from error
         if not isinstance(body, dict):
             raise DamagedLineError(f"not a JSON object but {type(body).__name__}", where="")
-        _check_version(body.get("schema"))
+        check_version(body.get("schema"))
         if not found:
             raise DamagedLineError("no checksum at the end of the line", where="")
         body.pop("sum")
@@ -164,8 +176,10 @@ _ORDER = (
 )  # fmt: skip
 
 
-def _check_version(schema: object) -> None:
+def check_version(schema: object) -> None:
     """Refuse a line of another format or of another major version of this one."""
+    if schema == SCHEMA:
+        return
     found = re.fullmatch(r"flashsched\.tuning/(\d+)(\.\d+)?", schema) if isinstance(schema, str) else None
     if found is None:
         raise DamagedLineError(f"schema is {schema!r}, not {SCHEMA!r}", where="")
@@ -177,8 +191,8 @@ def _check_version(schema: object) -> None:
         )
 
 
-def _check(record: Any) -> None:
-    """Raise LogError for a field that a log may not hold."""
+def check_fields(record: Any, dicts: Iterable[str] = ("task", "trace", "target", "versions", "extra")) -> None:
+    """Raise LogError for a field that a log may not hold; *dicts* are fields that must be dicts."""
 
     def refuse(reason: str, hint: str | None = None) -> None:
         raise LogError(f"record {record.record_id}: {reason}", hint=hint)
@@ -194,7 +208,7 @@ def _check(record: Any) -> None:
         refuse(f"trial is {record.trial!r}, and must be a whole number from 0")
     if record.error is not None and not isinstance(record.error, str):
         refuse(f"error is {record.error!r}, and must be a text or None")
-    for name in ("task", "trace", "target", "versions", "extra"):
+    for name in dicts:
         if not isinstance(getattr(record, name), dict):
             refuse(f"{name} is {getattr(record, name)!r}, and must be a dict")
     if record.verified is not None and not isinstance(record.verified, dict):
@@ -202,7 +216,7 @@ def _check(record: Any) -> None:
     lacking = [name for name in ("op", "shape", "dtype", "text", "hash") if name not in record.task]
     if lacking:
         refuse(f"task lacks {', '.join(lacking)}")
-    if not isinstance(record.times_s, list) or not all(_is_time(value) for value in record.times_s):
+    if not _are_times(record.times_s):
         refuse(f"times_s is {record.times_s!r}, and must be a list of finite seconds from 0")
     if record.status in ("correct", "unverified") and not record.times_s:
         refuse(f"status {record.status!r} needs a time in times_s")
@@ -217,6 +231,12 @@ def _check(record: Any) -> None:
     taken = sorted({*_FIELDS, "sum"} & set(record.extra))
     if taken:
         refuse(f"extra may not hold {', '.join(taken)}: the format has fields of that name")
+
+
+def _are_times(values: Any) -> bool:
+    if isinstance(values, list) and set(map(type, values)) == {float} and min(values) >= 0 and sum(values) < math.inf:
+        return True  # nearly always, and ten times as fast
+    return isinstance(values, list) and all(_is_time(value) for value in values)
 
 
 def _is_time(value: Any) -> bool:
@@ -241,6 +261,18 @@ def _plain(value: Any) -> Any:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode  # made once: making it takes as long as a short text
+
+
+def parsed(text: bytes) -> Any:
+    """The value that a JSON text spells.
+
+    Raises:
+        ValueError, RecursionError: it is none, or NaN or an infinity stands in it.
+    """
+    return _decode(text.decode())
 
 
 _FIELDS = {entry.name for entry in fields(Record)}

@@ -9,18 +9,34 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from ..errors import LogError, did_you_mean
 from . import report_html
 from .durable import FilePath
 from .figures import figure_text, percent_text, seconds_text, shape_text
-from .log import read
+from .glance import Glance
+from .log import LogWarning, glances
 from .record import Record
 
-__all__ = ["COLUMNS", "SUMMARY_COLUMNS", "frame", "read_log", "seconds_text", "summarize", "to_html", "to_text"]
+__all__ = [
+    "COLUMNS",
+    "SUMMARY_COLUMNS",
+    "Summary",
+    "frame",
+    "read_log",
+    "seconds_text",
+    "summarize",
+    "summary",
+    "to_html",
+    "to_text",
+]
 
 COLUMNS: dict[str, str] = {
     "trial": "int64",
@@ -50,75 +66,158 @@ SUMMARY_COLUMNS = (
 )  # fmt: skip
 
 _GROUP = ["task", "device", "source"]
+_SUMMED = (
+    "op", "shape", "dtype", "device", "source", "task", "status", "time_s", "gflops", "share_of_roofline", "trial",
+    "record_id",
+)  # fmt: skip
 
 
-def read_log(paths: FilePath | Iterable[FilePath]) -> pd.DataFrame:
+def read_log(paths: FilePath | Iterable[FilePath], columns: Sequence[str] = ()) -> pd.DataFrame:
     """The trials of one log or of several, one row each, in the order of the logs; see :data:`COLUMNS`.
 
+    Args:
+        paths: a log or several.
+        columns: those that are wanted, by default all. Of a log with a million trials, ``decisions`` and
+            ``record_id`` take most of the memory.
+
     Raises:
-        LogError: no such log, or one that this version does not read. Damaged lines are skipped with a LogWarning.
+        LogError: no such log, or one that this version does not read, or no such column. Damaged lines are skipped
+            with a LogWarning.
     """
-    several: Iterable[FilePath] = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return frame(_settled([record for path in several for record in read(path)]))
+    for name in columns:
+        if name not in COLUMNS:
+            raise LogError(f"a log has no column {name!r}", hint=did_you_mean(name, COLUMNS))
+    wanted = tuple(columns) or tuple(COLUMNS)
+    rows: dict[str, list[Any]] = {name: [] for name in wanted}
+    columns_of = [(rows[name].append, _CELLS[name]) for name in wanted]
+    for seen in _settled(_several(paths)):
+        for append, cell in columns_of:
+            append(cell(seen))
+    return _frame(rows)
 
 
-def _settled(records: Sequence[Record]) -> list[Record]:
-    """*records* with each finalist once, as it was timed in the end, in the place of its first timing."""
-    finals = {record.extra["retimes"]: record for record in records if "retimes" in record.extra}
-    known = {record.record_id for record in records}
-    return [
-        finals.get(record.record_id, record)
-        for record in records
-        if "retimes" not in record.extra or record.extra["retimes"] not in known
-    ]
+def summary(paths: FilePath | Iterable[FilePath]) -> Summary:
+    """What logs hold in all, in memory that does not grow with them.
+
+    Raises:
+        LogError: as :func:`read_log`.
+    """
+    found = Summary()
+    for seen in _settled(_several(paths)):
+        found.add(*(_CELLS[name](seen) for name in _SUMMED))
+    return found
+
+
+def _several(paths: FilePath | Iterable[FilePath]) -> list[FilePath]:
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def _settled(paths: Sequence[FilePath]) -> Iterator[Glance]:
+    """The trials, with each finalist once, as it was timed in the end, in the place of its first timing.
+
+    Twice through the logs: finalists are few, and known from the first time.
+    """
+    finals: dict[str, Glance] = {}
+    for path in paths:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LogWarning)  # the second time tells them
+            found = (seen for _, seen in glances(path, lambda line: b'"retimes":' not in line))
+            finals |= {seen.extra["retimes"]: seen for seen in found if "retimes" in seen.extra}
+    first: set[str] = set()  # timings that were replaced; what another process appends meanwhile is left alone
+    alone: list[Glance] = []
+    for path in paths:
+        for _, seen in glances(path):
+            if "retimes" not in seen.extra:
+                if seen.record_id in finals:
+                    first.add(seen.record_id)
+                yield finals.get(seen.record_id, seen)
+            elif seen.extra["retimes"] in finals and seen.extra["retimes"] not in first:
+                alone.append(seen)
+    yield from (seen for seen in alone if seen.extra["retimes"] not in first)
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row for each of *records*, with the columns of :func:`read_log`."""
-    rows = [_row(record) for record in records]
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()})
+    seen = [Glance.of(record) for record in records]
+    return _frame({name: [cell(item) for item in seen] for name, cell in _CELLS.items()})
 
 
-def summarize(df: pd.DataFrame) -> pd.DataFrame:
-    """One row for each task, device and source: how many trials, how many valid, and the best of these.
+def _frame(rows: Mapping[str, list[Any]]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(row, dtype=COLUMNS[name]) for name, row in rows.items()})
+
+
+class Summary:
+    """Trials counted for each task, device and source: how many, how many valid, and the best of these.
 
     Valid is ``correct``; for simulated trials ``unverified`` too, as only finalists are verified.
     """
-    rows = []
-    for _, group in df.groupby(_GROUP, sort=False):
-        first = group.iloc[0]
-        valid = _valid(group)
-        best = valid.iloc[int(valid["time_s"].argmin())] if len(valid) else None
-        row = {name: first[name] for name in ("op", "shape", "dtype", "device", "source", "task")}
-        row |= {"trials": len(group), "valid": len(valid), "failed": len(group) - len(valid)}
-        for name in ("time_s", "gflops", "share_of_roofline"):
-            row[name] = math.nan if best is None else best[name]
-        row["best_trial"] = -1 if best is None else int(best["trial"])
-        row["record_id"] = "" if best is None else best["record_id"]
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
-    return table.sort_values(["source", "op", "device"], kind="stable", ignore_index=True)
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.failed: Counter[str] = Counter()
+        """Trials that are not valid, by status."""
+
+    def add(
+        self, op: str, shape: tuple[int, ...], dtype: str, device: str, source: str, task: str, status: str,
+        time_s: float, gflops: float, share_of_roofline: float, trial: int, record_id: str,
+    ) -> None:  # fmt: skip
+        """Count a trial, the columns of :func:`read_log` one by one."""
+        row = self._groups.get((task, device, source))
+        if row is None:
+            row = {"op": op, "shape": shape, "dtype": dtype, "device": device, "source": source, "task": task}
+            row |= {"trials": 0, "valid": 0, "time_s": math.nan, "gflops": math.nan, "share_of_roofline": math.nan}
+            row |= {"best_trial": -1, "record_id": ""}
+            self._groups[task, device, source] = row
+        row["trials"] += 1
+        if not _is_valid(status, source, time_s):
+            self.failed[status] += 1
+            return
+        row["valid"] += 1
+        if not time_s >= row["time_s"]:
+            row |= {"time_s": time_s, "gflops": gflops, "share_of_roofline": share_of_roofline}
+            row |= {"best_trial": trial, "record_id": record_id}
+
+    def table(self) -> pd.DataFrame:
+        """One row for each task, device and source; see :data:`SUMMARY_COLUMNS`."""
+        rows = [{**row, "failed": row["trials"] - row["valid"]} for row in self._groups.values()]
+        table = pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+        return table.sort_values(["source", "op", "device"], kind="stable", ignore_index=True)
+
+    def text(self) -> str:
+        """The table as plain text, and under it what failed and how often."""
+        if not self._groups:
+            return "no trials"
+        head = ("op", "shape", "dtype", "device", "source", "trials", "valid", "best", "GFLOP/s", "of roofline")
+        rows = [
+            (
+                row["op"], shape_text(row["shape"]), row["dtype"], row["device"], row["source"], str(row["trials"]),
+                str(row["valid"]), seconds_text(row["time_s"]), figure_text(row["gflops"]),
+                percent_text(row["share_of_roofline"]),
+            )
+            for row in _records(self.table())
+        ]  # fmt: skip
+        lines = [_aligned(head, rows)]
+        if self.failed:
+            counts = ", ".join(f"{count} {status}" for status, count in self.failed.most_common())
+            lines += ["", f"not valid: {counts}"]
+        return "\n".join(lines)
+
+
+def _summary_of(df: pd.DataFrame) -> Summary:
+    found = Summary()
+    for row in zip(*(df[name] for name in _SUMMED), strict=True):
+        found.add(*row)
+    return found
+
+
+def summarize(df: pd.DataFrame) -> pd.DataFrame:
+    """One row for each task, device and source of the trials in *df*; see `Summary`."""
+    return _summary_of(df).table()
 
 
 def to_text(df: pd.DataFrame) -> str:
     """The summary of *df* as a table of plain text, and under it what failed and how often."""
-    if df.empty:
-        return "no trials"
-    head = ("op", "shape", "dtype", "device", "source", "trials", "valid", "best", "GFLOP/s", "of roofline")
-    rows = [
-        (
-            row["op"], shape_text(row["shape"]), row["dtype"], row["device"], row["source"], str(row["trials"]),
-            str(row["valid"]), seconds_text(row["time_s"]), figure_text(row["gflops"]),
-            percent_text(row["share_of_roofline"]),
-        )
-        for row in _records(summarize(df))
-    ]  # fmt: skip
-    lines = [_aligned(head, rows)]
-    bad = df[~df.index.isin(_valid(df).index)]
-    if len(bad):
-        counts = ", ".join(f"{count} {status}" for status, count in bad["status"].value_counts().items())
-        lines += ["", f"not valid: {counts}"]
-    return "\n".join(lines)
+    return _summary_of(df).text()
 
 
 def to_html(df: pd.DataFrame, title: str = "Tuning report") -> str:
@@ -156,29 +255,40 @@ def to_html(df: pd.DataFrame, title: str = "Tuning report") -> str:
     return report_html.page(title, sections)
 
 
-def _row(record: Record) -> dict[str, Any]:
-    time_s = record.median_s
-    flops = _number(record.task.get("flops"))
-    roofline_s = _number(record.extra.get("roofline_s"))
-    some = time_s > 0
-    return {
-        "trial": record.trial,
-        "op": str(record.task["op"]),
-        "shape": tuple(record.task["shape"]),
-        "dtype": str(record.task["dtype"]),
-        "device": record.device,
-        "source": record.source,
-        "status": record.status,
-        "time_s": time_s,
-        "gflops": flops / time_s / 1e9 if some else math.nan,
-        "share_of_roofline": roofline_s / time_s if some else math.nan,
-        "error": record.error,
-        "task": str(record.task["text"]),
-        "record_id": record.record_id,
-        "started_at": record.started_at,
-        "seed": record.seed,
-        "decisions": dict(record.trace.get("decisions") or {}),
-    }
+def _gflops(seen: Glance) -> float:
+    time_s = seen.median_s
+    return _number(seen.task.get("flops")) / time_s / 1e9 if time_s > 0 else math.nan
+
+
+def _share(seen: Glance) -> float:
+    time_s = seen.median_s
+    return _number(seen.extra.get("roofline_s")) / time_s if time_s > 0 else math.nan
+
+
+_CELLS: dict[str, Callable[[Glance], Any]] = {
+    "trial": lambda seen: seen.trial,
+    "op": lambda seen: str(seen.task["op"]),
+    "shape": lambda seen: tuple(seen.task["shape"]),
+    "dtype": lambda seen: str(seen.task["dtype"]),
+    "device": lambda seen: sys.intern(seen.device),  # thousands of rows share one text
+    "source": lambda seen: sys.intern(seen.source),
+    "status": lambda seen: sys.intern(seen.status),
+    "time_s": lambda seen: seen.median_s,
+    "gflops": _gflops,
+    "share_of_roofline": _share,
+    "error": lambda seen: seen.error,
+    "task": lambda seen: str(seen.task["text"]),
+    "record_id": lambda seen: seen.record_id,
+    "started_at": lambda seen: seen.started_at,
+    "seed": lambda seen: seen.seed,
+    "decisions": lambda seen: seen.decisions,
+}
+"""How a record gives each of the columns."""
+
+
+def _is_valid(status: str, source: str, time_s: float) -> bool:
+    """Whether a trial may be the best."""
+    return (status == "correct" or (status == "unverified" and source == "simulated")) and not math.isnan(time_s)
 
 
 def _valid(df: pd.DataFrame) -> pd.DataFrame:

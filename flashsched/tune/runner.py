@@ -185,7 +185,8 @@ def _measured(outcome: Outcome) -> Trial:
 def _trial_of(found: Any) -> Trial:
     if found.wrong is not None:
         return Trial("wrong", [], found.wrong, found.verified)
-    return Trial("correct", found.times_s, None, found.verified, {"stopped_early": True} if found.stopped_early else {})
+    times_s = [float(f"{time:.7g}") for time in found.times_s]  # more digits are noise, and slow to read from a log
+    return Trial("correct", times_s, None, found.verified, {"stopped_early": True} if found.stopped_early else {})
 
 
 def _failed(outcome: Outcome, phase: str) -> Trial:

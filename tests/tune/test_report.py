@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import tracemalloc
 import xml.etree.ElementTree as ET
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,17 @@ from hypothesis import strategies as st
 from flashsched.errors import LogError
 from flashsched.tune.log import LogWarning, TuningLog
 from flashsched.tune.record import Record
-from flashsched.tune.report import COLUMNS, SUMMARY_COLUMNS, frame, read_log, seconds_text, summarize, to_html, to_text
+from flashsched.tune.report import (
+    COLUMNS,
+    SUMMARY_COLUMNS,
+    frame,
+    read_log,
+    seconds_text,
+    summarize,
+    summary,
+    to_html,
+    to_text,
+)
 
 TASK = {"op": "matmul", "shape": [8, 8, 8], "dtype": "float32", "text": "matmul 8", "hash": "8", "flops": 1024}
 ADD = {"op": "add", "shape": [4, 4], "dtype": "float32", "text": "add 4", "hash": "4"}
@@ -81,6 +93,46 @@ def test_logs_are_read_in_order(tmp_path):
         assert len(read_log(tmp_path / "a")) == 3
     with pytest.raises(LogError, match="there is no log at"):
         read_log(tmp_path / "c")
+
+
+@pytest.fixture
+def settled(tmp_path):
+    """Two logs of a run whose finalists were timed again: one there, one in the other log, one of a lost trial."""
+    again = {"extra": {"retimes": RECORDS[1].record_id}}
+    TuningLog(tmp_path / "a").append(*RECORDS, record(1, time_s=7e-6, **again))
+    other = [record(9, "crash", extra={"retimes": RECORDS[0].record_id}), record(5, extra={"retimes": "lost"})]
+    TuningLog(tmp_path / "b").append(*other)
+    return [tmp_path / "b", tmp_path / "a"]
+
+
+def test_a_finalist_stands_once_as_it_was_timed_in_the_end(settled):
+    table = read_log(settled)
+    assert list(table["trial"]) == [9, 1, 2, 3, 4, 5, 6, 5]
+    assert list(table["status"])[:2] == ["crash", "correct"]
+    assert table["time_s"][1] == 7e-6
+
+
+def test_a_summary_in_passing_is_that_of_the_table(settled):
+    pd.testing.assert_frame_equal(summary(settled).table(), summarize(read_log(settled)))
+    assert summary(settled).text() == to_text(read_log(settled))
+    assert summary([]).text() == "no trials"
+
+
+def test_some_columns(settled):
+    pd.testing.assert_frame_equal(read_log(settled, ("status", "trial")), read_log(settled)[["status", "trial"]])
+    with pytest.raises(LogError, match=r"no column 'time'(.|\n)*time_s"):
+        read_log(settled, ["time"])
+
+
+def test_a_report_of_many_trials_takes_the_memory_of_few(tmp_path):
+    TuningLog(tmp_path / "a").append(*(record(trial, time_s=1 + trial) for trial in range(3000)))
+    summary(tmp_path / "a")  # imports, caches
+    tracemalloc.start()
+    text = summary(tmp_path / "a").text()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert text.split()[-6:-3] == ["3000", "3000", "1.00"]
+    assert peak < 200_000 < (tmp_path / "a").stat().st_size / 4
 
 
 def test_no_trials_still_have_columns():
