@@ -5,6 +5,11 @@ Else a module that the package itself imports would be loaded twice, and its cla
 
 from __future__ import annotations
 
+import signal
+
 import flashsched.te  # noqa: F401
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no child of a test would hear Ctrl-C
 
 collect_ignore_glob = ["tests/gallery/*"]  # programs with mistakes, which tests/test_gallery.py runs

@@ -216,8 +216,8 @@ class Memory:
             lanes = self._lanes()
             if form.lane == 1 and not form.vectors:
                 value = self._vector_load(buffer, form, mask)
-            elif form.lane in (-1, 2) and not form.vectors and mask is None and buffer.strides is None:
-                value = self._strided_load(buffer, form, lanes.width)
+            elif form.lane in (-1, 2) and not form.vectors and (mask is not None or buffer.strides is None):
+                value = self._strided_load(buffer, form, lanes.width, mask)
             elif mask is None and self._turns(buffer, form, lanes.width):
                 value = self._turned_load(buffer, form, lanes.width)
             else:
@@ -249,11 +249,11 @@ class Memory:
         zero = literal(0, value.kind) if value.kind[0] == "i" else Value("zeroinitializer", value.kind)
         return code.phi([(zero, before), (value, inside)])
 
-    def _vector_load(self, buffer: Buffer, form: Affine, mask: Value | None) -> Value:
+    def _vector_load(self, buffer: Buffer, form: Affine, mask: Value | None, shift: int = 0) -> Value:
         lanes = self._lanes().width
         if mask is None:
-            return self._plain(buffer, form, lanes)
-        pointer, alignment = self._pointer(buffer, form)
+            return self._plain(buffer, form, lanes, shift)
+        pointer, alignment = self._pointer(buffer, form, shift)
         code = self._state.code
         kind = memory_type(buffer.dtype, code.module.target)
         of, name = vector_type(kind, lanes), _masked("load", kind, lanes)
@@ -261,14 +261,28 @@ class Memory:
         args = f"ptr align {alignment} {pointer.text}, {mask.type} {mask.text}, {of} zeroinitializer"
         return code.make(f"call {of} @{name}({args})", kind, lanes, clean_name(buffer.name))
 
-    def _strided_load(self, buffer: Buffer, form: Affine, lanes: int) -> Value:
-        """Every second element, or all of them backwards: whole vectors and a shuffle, never past the last one."""
+    def _strided_load(self, buffer: Buffer, form: Affine, lanes: int, mask: Value | None) -> Value:
+        """Every second element, or all of them backwards: whole vectors and a shuffle, never past the last one.
+
+        Under a mask the vectors read the elements of active lanes alone.
+        """
         code = self._state.code
+        active = None if mask is None else code.broadcast(mask, lanes)
         if form.lane == -1:
-            first = self._plain(buffer, form, lanes, shift=1 - lanes)
-            return code.shuffle(first, first, range(lanes - 1, -1, -1))
-        first = self._plain(buffer, form, lanes)
-        last = self._plain(buffer, form, lanes, shift=lanes - 1)
+            backwards = range(lanes - 1, -1, -1)
+            if active is not None:
+                active = code.shuffle(active, active, backwards)
+            first = self._vector_load(buffer, form, active, shift=1 - lanes)
+            return code.shuffle(first, first, backwards)
+        early = late = None
+        if active is not None:  # element n of the first vector is lane n / 2's, if n is even; so of the last one
+            none = code.broadcast(literal(False, "i1"), lanes)
+            early, late = (
+                code.shuffle(active, none, [n // 2 if n % 2 == 0 else lanes for n in range(start, start + lanes)])
+                for start in (0, lanes - 1)
+            )
+        first = self._vector_load(buffer, form, early)
+        last = self._vector_load(buffer, form, late, shift=lanes - 1)
         return code.shuffle(first, last, [2 * n if 2 * n < lanes else 2 * n + 1 for n in range(lanes)])
 
     def _turns(self, buffer: Buffer, form: Affine, lanes: int) -> bool:

@@ -22,10 +22,8 @@ from flashsched.ops.operator import KnobsLike
 from flashsched.ops.winograd_cpu import is_winograd, winograd_cpu
 from flashsched.schedule import Loop, Schedule
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr, Var
-from flashsched.te.simplify import bounds
-from flashsched.te.tensor import Axis, ComputeOp, Operation, Read, Tensor
-from flashsched.te.visit import walk
+from flashsched.te.expr import Expr
+from flashsched.te.tensor import Axis, ComputeOp, Operation, Tensor
 
 __all__ = ["axes_of", "best_tile", "computed", "conv2d_cpu", "sum_of"]
 
@@ -161,7 +159,8 @@ def _by_columns(s: Schedule, out: Tensor, sums: Tensor, filters: int, knobs: Kno
     short = inner["c"].count == 1  # depthwise: the window is all of the sum
 
     best = best_tile(filters, width, _PIXELS[:6], _VECTORS, spec, sums.dtype)
-    vectors = knobs.choice("tile_w", _VECTORS, default=min(2, ceil(width / lanes)) if short else best[1])
+    row = ceil(width / lanes)
+    vectors = knobs.choice("tile_w", _VECTORS, default=ceil(row / ceil(row / _VECTORS[-1])) if short else best[1])
     channels = knobs.choice("tile_o", _PIXELS[:6], default=min(best[0], filters))
     tall = knobs.choice("tile_h", (1, 2, 4), default=2 if channels == 1 else 1)
     sizes = f"{channels} channels by {tall} rows by {vectors} vectors"
@@ -171,7 +170,7 @@ def _by_columns(s: Schedule, out: Tensor, sums: Tensor, filters: int, knobs: Kno
     panels = axes["o"].count // filters * ceil(filters / channels)
     rows, order = _blocks(batch, panels, height, knobs, spec, whole=batch * panels >= 4 * spec.units)
     threads = knobs.choice("threads", (False, True), default=spec.units > 1 and _work(sums) >= FOR_THREADS)
-    pad = "inline" if short and _stride(op) == 1 else "rows" if short or order == "rows outside" else "root"
+    pad = "inline" if short else "rows" if order == "rows outside" else "root"
     pad_how = knobs.choice("pad", _PADS, default=pad)
 
     n, o, h, w = (axes[name] for name in "nohw")
@@ -198,16 +197,6 @@ def _by_columns(s: Schedule, out: Tensor, sums: Tensor, filters: int, knobs: Kno
         s[sums].unroll(inner[name])
     s[sums].vectorize(inner["w"])
     _pad(s, sums, out, pad_how, block, (h_tile, w_tile), lanes, threads)
-
-
-def _stride(op: ComputeOp) -> int:
-    """How many pixels of its image lie between two columns of the output."""
-    axes = axes_of(op)
-    assert op.reduction is not None
-    reads = (node for value in op.reduction.values for node in walk(value) if isinstance(node, Read))
-    read = next(node for node in reads if node.tensor is op.inputs[0])
-    first: dict[Var, tuple[float, float]] = {**dict.fromkeys(axes.values(), (0, 0)), axes["w"]: (1, 1)}
-    return int(bounds(read.indices[op.axis.index(axes["w"])], first)[0])
 
 
 def _work(sums: Tensor) -> int:

@@ -147,6 +147,12 @@ def test_peers_are_found_by_name() -> None:
     assert find_peers([])[:2] == [PEERS["flashsched"], PEERS["numpy"]]
 
 
+def test_onnxruntime_has_a_short_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Peer("onnxruntime", "ONNX Runtime", "numpy", "numpy", lambda work: [])
+    monkeypatch.setitem(PEERS, "onnxruntime", here)
+    assert find_peers(["ort"])[1:] == [here]
+
+
 def test_a_wrong_peer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TuneError, match=r"no peer 'numppy'(.|\n)*numpy"):
         find_peers(["numppy"])

@@ -33,8 +33,12 @@ def test_buffers_lie_where_lowering_puts_them(data: st.DataObject) -> None:
         for memory in nest.memories:
             name = memory.buffer.name
             if not memory.kept and name in lowered and 0 not in memory.shape:
-                assert len(memory.shape) == len(lowered[name])
-                assert all(mine <= real for mine, real in zip(memory.shape, lowered[name], strict=True))
+                real = lowered[name]
+                if memory.buffer.doubled and len(real) > len(memory.shape):
+                    versions, *real = real
+                    assert versions == 2
+                assert len(memory.shape) == len(real)
+                assert all(mine <= its for mine, its in zip(memory.shape, real, strict=True))
 
 
 def test_a_tile_is_as_large_as_what_is_used_of_it() -> None:

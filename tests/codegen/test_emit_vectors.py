@@ -108,6 +108,17 @@ def test_what_the_lanes_share_stays_scalar() -> None:
     assert re.search(r"%Y\.\d+ = load <\d+ x float>,", text)
 
 
+@pytest.mark.parametrize("stride", [-1, 2])
+def test_every_second_element_and_backwards_are_whole_vectors(stride: int) -> None:
+    """Under a mask as well, where they load what the active lanes ask for and nothing else."""
+    x, out, i = Buffer("X", (64,), "float32"), Buffer("out", (32,), "float32"), Var("i")
+    read = Store(out, (i,), Load(x, (i * stride + (31 if stride < 0 else 0),)))
+    for body in (read, If(Compare("<", i, index(21)), read)):
+        text = text_of(Program("f", (x,), (out,), loop(i, 32, body, VECTOR)))
+        assert "gather" not in text
+        assert "shufflevector" in text
+
+
 def test_a_split_index_that_is_whole_again_is_stride_one() -> None:
     x, out, o, i = Buffer("X", (64,), "float32"), Buffer("out", (64,), "float32"), Var("o"), Var("i")
     at = (o * 16 + i) // 4 * 4 + (o * 16 + i) % 4

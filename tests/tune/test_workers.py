@@ -257,11 +257,14 @@ def test_workers_die_with_their_parent(tmp_path, function, number, code):
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert parent.stdout is not None
     with parent, parent.stdout:
-        lines = [line.strip() for line in iter(parent.stdout.readline, b"ready\n")]
-        workers = [child.pid for child in psutil.Process(parent.pid).children()]
-        assert {int(line) for line in lines} <= set(workers)
-        parent.send_signal(number)
-        assert parent.wait(10) == code
+        try:
+            lines = [line.strip() for line in iter(parent.stdout.readline, b"ready\n")]
+            workers = [child.pid for child in psutil.Process(parent.pid).children()]
+            assert {int(line) for line in lines} <= set(workers)
+            parent.send_signal(number)
+            assert parent.wait(10) == code
+        finally:
+            parent.kill()  # which would be waited for where one of these fails
     assert all(gone(pid) for pid in workers)
 
 

@@ -22,6 +22,8 @@ PEERS = {
 }  # fmt: skip
 """The peers by name."""
 
+_SHORT = {"ort": "onnxruntime"}
+
 
 def find_peers(names: Sequence[str]) -> list[Peer]:
     """flashsched, and the peers called *names*; where none are named, all that are installed.
@@ -30,7 +32,8 @@ def find_peers(names: Sequence[str]) -> list[Peer]:
         TuneError: there is no such peer, or it is not installed.
     """
     chosen = [FLASHSCHED]
-    for name in names or [peer.name for peer in PEERS.values() if peer.installed]:
+    for called in names or [peer.name for peer in PEERS.values() if peer.installed]:
+        name = _SHORT.get(called, called)
         if name not in PEERS:
             raise TuneError(f"no peer {name!r}", hint=did_you_mean(name, PEERS))
         if not PEERS[name].installed:
