@@ -47,6 +47,7 @@ from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
 from flashsched.schedule.llvm_texts import remember_llvm
+from flashsched.tune.explain import Explanation, explain
 from flashsched.tune.load import load
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import Progress, Result, tune
@@ -59,6 +60,7 @@ __all__ = [
     "DeviceSpec",
     "ExpressionError",
     "FlashschedError",
+    "Explanation",
     "Infeasible",
     "Intrinsic",
     "KernelError",
@@ -83,6 +85,7 @@ __all__ = [
     "conv2d",
     "create_schedule",
     "devices",
+    "explain",
     "gelu",
     "intrinsic",
     "layernorm",

@@ -1,4 +1,5 @@
-"""``flashsched log``: tuning logs as files: are they whole, put together, cut down."""
+"""``flashsched log``: tuning logs as files: are they whole, put together, cut down. What records say of schedules is
+``log_explain.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flashsched.cli.log_explain import diff, explain
 from flashsched.cli.progress import failures_text
 from flashsched.cli.report import log_paths
 from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, tell, usage
@@ -23,14 +25,20 @@ _LOG = click.Path(path_type=Path)
 
 @click.group(subcommand_metavar="COMMAND ...", no_args_is_help=False)
 def log() -> None:
-    """Check tuning logs, merge them, cut them down.
+    """Check tuning logs, merge them, cut them down, compare them, and explain their best schedules.
 
     \b
     Examples:
       flashsched log verify tuning_logs
       flashsched log merge all.jsonl mine.jsonl yours.jsonl
       flashsched log compact all.jsonl --keep 3
+      flashsched log explain all.jsonl matmul --shape 512,512,512
+      flashsched log diff mine.jsonl yours.jsonl
     """
+
+
+log.add_command(explain)
+log.add_command(diff)
 
 
 @log.command(short_help="Check every line of logs.")

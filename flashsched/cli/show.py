@@ -13,7 +13,7 @@ import click
 from flashsched.cli.run import USAGE, CommandError, say, tell, usage
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
-from flashsched.errors import Infeasible, NoRecordError, ScheduleError
+from flashsched.errors import Infeasible, ScheduleError
 from flashsched.tune.figures import seconds_text
 
 if TYPE_CHECKING:
@@ -100,27 +100,14 @@ def find_candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate
 
 
 def best_of_log(log: Path, task: Task, device: str) -> Record:
-    """The best record of *task* for *device*, as `flashsched.load` chooses it for this machine.
+    """The best record of *task* for *device*, as `flashsched.load` chooses it.
 
     Raises:
         NoRecordError: the log has none.
     """
     from flashsched.tune.load import best_record
-    from flashsched.tune.log import read
 
-    if device == "cpu":
-        return best_record(log, task)
-    fitting = [
-        record
-        for record in read(log)
-        if record.task["hash"] == task.hash and record.device == device and record.status in ("correct", "unverified")
-    ]
-    if not fitting:
-        raise NoRecordError(
-            f"no valid record of {task_title(task)} for {device} in {log}",
-            hint=f"tune it: flashsched tune {task.op} --device {device} --log {log}",
-        )
-    return min(fitting, key=lambda record: (record.status != "correct", record.median_s, record.trial))
+    return best_record(log, task, device)
 
 
 def _each_pass(candidate: Candidate, name: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from flashsched.cli.run import NOTHING_FOUND, CommandError, say, tell, usage
 from flashsched.cli.show import best_of_log
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
+from flashsched.tune.explain_text import bytes_text
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
@@ -110,12 +111,5 @@ def _told(found: Prediction, task: Task, device: str) -> str:
     slowest_first = sorted(found.breakdown.items(), key=lambda item: -item[1])
     lines += [f"    {name:<22}{seconds_text(seconds):>10}" for name, seconds in slowest_first if seconds > 0]
     lines += ["", "  bytes moved"]
-    lines += [f"    {name:<22}{_bytes_text(moved):>10}" for name, moved in found.bytes.items()]
+    lines += [f"    {name:<22}{bytes_text(moved):>10}" for name, moved in found.bytes.items()]
     return "\n".join(lines)
-
-
-def _bytes_text(count: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{figure_text(count / scale)} {unit}"
-    return f"{count:.0f} B"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flashsched.ops import Operator
     from flashsched.tune.task import Task
 
-__all__ = ["Shape", "find_task", "shape_of", "task_title", "workload_options"]
+__all__ = ["Shape", "find_task", "option_words", "shape_of", "task_title", "workload_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,10 +54,7 @@ def workload_options(command: F) -> F:
         activation: str | None,
         **rest: Any,
     ) -> Any:
-        words = dict(map(_pair, options))
-        words |= {"bias": "true"} if bias else {}
-        words |= {"activation": activation} if activation is not None else {}
-        return command(task=find_task(workload, shape, dtype, words), **rest)
+        return command(task=find_task(workload, shape, dtype, option_words(options, bias, activation)), **rest)
 
     decorated: Any = with_task
     for decorate in reversed(
@@ -80,6 +77,13 @@ def workload_options(command: F) -> F:
         decorated = decorate(decorated)
     made: F = decorated
     return made
+
+
+def option_words(options: Sequence[str], bias: bool, activation: str | None) -> dict[str, str]:
+    """The options of a workload as text by name."""
+    words = dict(map(_pair, options))
+    words |= {"bias": "true"} if bias else {}
+    return words | ({"activation": activation} if activation is not None else {})
 
 
 def find_task(

@@ -34,6 +34,7 @@ __all__ = [
     "seconds_text",
     "summarize",
     "summary",
+    "table",
     "to_html",
     "to_text",
 ]
@@ -313,3 +314,8 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(widths[at]) if at < 5 else cell.rjust(widths[at]) for at, cell in enumerate(row)).rstrip()
         for row in [head, *rows]
     )
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """*rows* as a DataFrame; with *columns* it has those, even where there are no rows."""
+    return pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
