@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import flashsched as fs
-from flashsched.tune import cost_model, tuner
+from flashsched.tune import cost_model, pool, tuner
 from flashsched.tune.log import LogWarning, read, verify
 from flashsched.tune.runner import CpuRunner
 
@@ -30,8 +30,8 @@ TASK = fs.Task("matmul", (33, 20, 40))
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few candidates for a batch, and nothing learned: none of this is about either."""
-    monkeypatch.setattr(tuner, "_FIRST_POOL", 8)
-    monkeypatch.setattr(tuner, "_POOL", 6)
+    monkeypatch.setattr(pool, "_FIRST", 8)
+    monkeypatch.setattr(pool, "_FRESH", 6)
     monkeypatch.setattr(cost_model, "_FEWEST", 10_000)
 
 
@@ -39,9 +39,9 @@ TUNE = """
 import os, sys, time
 import flashsched as fs
 from flashsched.testing.programs import pointwise
-from flashsched.tune import cost_model, tuner
+from flashsched.tune import cost_model, pool
 
-tuner._FIRST_POOL, tuner._POOL, cost_model._FEWEST = 8, 6, 10_000  # for the sake of time: nothing is learned
+pool._FIRST, pool._FRESH, cost_model._FEWEST = 8, 6, 10_000  # for the sake of time: nothing is learned
 device, log, trials, seed, resume = sys.argv[1:]
 
 def two_splits(s, args, knobs, spec):

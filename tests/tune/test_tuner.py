@@ -10,7 +10,7 @@ import flashsched as fs
 from flashsched.errors import DeviceError, Infeasible, LogError, TuneError
 from flashsched.hw import devices
 from flashsched.testing import programs
-from flashsched.tune import tuner
+from flashsched.tune import pool, tuner
 from flashsched.tune.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.log import TuningLog, read, verify
 from flashsched.tune.runner import SimulatedRunner, Trial
@@ -37,9 +37,9 @@ CHEAP = Task.from_te(programs.pointwise(33, 40), template={"gpu": two_splits})
 @pytest.fixture(autouse=True)
 def small_pools(monkeypatch):
     """Few candidates for each batch, for the sake of time; what is tested does not depend on how many."""
-    monkeypatch.setattr(tuner, "_FIRST_POOL", 12)
-    monkeypatch.setattr(tuner, "_POOL", 8)
-    monkeypatch.setattr(tuner, "_FRUITLESS", 16)
+    monkeypatch.setattr(pool, "_FIRST", 12)
+    monkeypatch.setattr(pool, "_FRESH", 8)
+    monkeypatch.setattr(pool, "_FRUITLESS", 16)
 
 
 def canonical(record):
@@ -382,7 +382,7 @@ def test_resume_teaches_the_cost_model(scripted, tmp_path, monkeypatch):
     scripted()
     tune(trials=12, log=log)
     models = []
-    monkeypatch.setattr(tuner, "CostModel", lambda seed, make=tuner.CostModel: models.append(make(seed)) or models[-1])
+    monkeypatch.setattr(pool, "CostModel", lambda seed, make=pool.CostModel: models.append(make(seed)) or models[-1])
     tune(trials=12, log=log, resume=True)
     assert len(models[0]) == 12
 

@@ -12,7 +12,7 @@ from flashsched.hw import DeviceSpec, Prediction, Work, predict
 from flashsched.hw.roofline import roofline_s
 from flashsched.schedule.schedule import Schedule
 
-__all__ = ["nest_works", "simulate"]
+__all__ = ["analyse", "nest_works", "simulate"]
 
 _READERS = {"cpu": cpu_work, "gpu": gpu_work}
 
@@ -38,16 +38,26 @@ def simulate(schedule: Schedule, spec: DeviceSpec) -> Prediction:
         Infeasible: a block asks for more than a unit of the device has.
         LoweringError: a loop's length is known at run time only.
     """
+    return analyse(schedule, spec)[1]
+
+
+def analyse(schedule: Schedule, spec: DeviceSpec) -> tuple[list[Work], Prediction]:
+    """Both at once: what `nest_works` and `simulate` say, for one reading of the nests.
+
+    Raises:
+        DeviceError, Infeasible, LoweringError: as `simulate`.
+    """
     read = _read(schedule, spec)
-    parts = [predict(spec, work) for _, work in read]
+    works = [work for _, work in read]
+    parts = [predict(spec, work) for work in works]
     if not parts:
-        return predict(spec, Work(flops={}, dram_read_bytes=0, dram_write_bytes=0))
+        return works, predict(spec, Work(flops={}, dram_read_bytes=0, dram_write_bytes=0))
     flops: dict[str, float] = {}
     for _, work in read:
         for name, number in (work.useful_flops or work.flops).items():
             flops[name] = flops.get(name, 0.0) + number
     moved = _callers_bytes([nest for nest, _ in read])
-    return parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved))
+    return works, parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved))
 
 
 def _read(schedule: Schedule, spec: DeviceSpec) -> list[tuple[Nest, Work]]:

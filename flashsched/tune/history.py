@@ -1,0 +1,171 @@
+"""What a run has tried: its records, the best of them, what it will not try again, and the log that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flashsched.errors import FlashschedError, LogError, ScheduleError
+from flashsched.hw import roofline_s
+from flashsched.schedule import Trace
+from flashsched.tune.candidates import Ranked
+from flashsched.tune.log import TuningLog, read
+from flashsched.tune.record import Record
+from flashsched.tune.result import VALID
+from flashsched.tune.runner import Runner, Trial
+from flashsched.tune.task import Candidate, Task
+from flashsched.tune.versions import versions
+
+__all__ = ["Entry", "History", "canonical_of", "decisions_of"]
+
+_TAUGHT = 100  # records of a resumed log that are replayed, for the cost model to learn from
+_KEPT = 16  # the best so far
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One of the best so far: its time in seconds, its record and its schedule."""
+
+    time_s: float
+    record: Record
+    candidate: Candidate
+
+
+class History:
+    """The trials of one task on one device.
+
+    Args:
+        task: what is tuned.
+        runner: what runs it.
+        seed: written into the records.
+        log: the tuning log that every trial is appended to; None keeps them in memory.
+
+    Attributes:
+        records: all trials, in order.
+        seen: traces that were run or ruled out, with their seconds; None where they failed.
+        best: the best so far, the fastest first.
+        resumed: trials of earlier runs.
+        roofline_s: what no schedule can be faster than, if the device's peaks are right.
+        failed: how many trials ended with which status, of those that are not valid.
+    """
+
+    def __init__(self, task: Task, runner: Runner, seed: int, log: str | Path | None) -> None:
+        self.task, self.runner, self.seed = task, runner, seed
+        self.device = runner.spec.name
+        self.path = None if log is None else Path(log)
+        self._log = None if log is None else TuningLog(log)
+        self.records: list[Record] = []
+        self.seen: dict[str, float | None] = {}
+        self.best: list[Entry] = []
+        self.failed: dict[str, int] = {}
+        self.resumed = 0
+        self.roofline_s = roofline_s(runner.spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True)
+
+    @property
+    def best_s(self) -> float | None:
+        """Seconds of the best so far; None while nothing was valid."""
+        return self.best[0].time_s if self.best else None
+
+    def add(self, item: Ranked, trial: Trial) -> Record:
+        """Remember what became of a candidate, and write it to the log."""
+        record = self.new_record(item.candidate, trial, len(self.records), {"sizes": item.sizes})
+        self.write(record)
+        value = record.median_s if trial.status in VALID else None
+        self.seen[item.canonical] = value
+        self._count(record)
+        if value is not None:
+            self.rank(record, item.candidate)
+        return record
+
+    def new_record(self, candidate: Candidate, trial: Trial, number: int, extra: dict[str, Any]) -> Record:
+        """The record of *trial*; neither written nor counted."""
+        return Record(
+            task=self.task.to_json(),
+            trace={**candidate.trace.to_json(), "decisions": dict(candidate.decisions)},
+            device=self.device,
+            source=self.runner.source,
+            status=trial.status,
+            trial=number,
+            error=trial.error,
+            times_s=list(trial.times_s),
+            verified=trial.verified,
+            target=self.runner.target(),
+            versions=versions(),
+            seed=self.seed,
+            extra={"roofline_s": self.roofline_s, **trial.extra, **extra},
+        )
+
+    def write(self, record: Record) -> None:
+        """Append *record* to the log, if there is one."""
+        if self._log is not None:
+            self._log.append(record)
+
+    def rank(self, record: Record, candidate: Candidate) -> None:
+        """Put *record* among the best, if it is."""
+        self.best.append(Entry(record.median_s, record, candidate))
+        self.best.sort(key=lambda entry: (entry.time_s, entry.record.trial))
+        del self.best[_KEPT:]
+
+    def resume(self) -> Iterator[tuple[Record, float | None, Candidate | None]]:
+        """Take in the trials of the log that are of this task, device and target.
+
+        Yields each with its seconds, None where it failed or was disproved, and for the best and the latest of those
+        that worked the schedule, replayed.
+        """
+        assert self.path is not None
+        if not self.path.exists():
+            return
+        wanted = self.runner.target()
+        disproved = set()  # records that were correct until their final check
+        for record in read(self.path):
+            if record.task["hash"] != self.task.hash or record.device != self.device:
+                continue
+            if any(record.target.get(key) != wanted.get(key) for key in ("cpu", "vector_bits", "spec")):
+                continue
+            if "retimes" not in record.extra:
+                self._count(record)
+            elif record.status not in VALID:
+                disproved.add(record.extra["retimes"])
+        self.resumed = len(self.records)
+        valid = [record for record in self.records if record.status in VALID and record.record_id not in disproved]
+        times = {record.record_id: record.median_s for record in valid}
+        best = sorted(valid, key=lambda record: record.median_s)[:_KEPT]
+        replayed = {record.record_id for record in (*best, *valid[-_TAUGHT:])}
+        for record in self.records:
+            value = times.get(record.record_id)
+            self.seen[canonical_of(record)] = value
+            candidate = self._replayed(record) if record.record_id in replayed else None
+            if candidate is not None:
+                self.rank(record, candidate)
+            yield record, value, candidate
+
+    def _replayed(self, record: Record) -> Candidate | None:
+        """The schedule of *record*; None where an older version made it: it stays known, and is not tried again."""
+        try:
+            return replace(self.task.replay(Trace.from_json(record.trace)), decisions=decisions_of(record))
+        except ScheduleError:
+            return None
+
+    def _count(self, record: Record) -> None:
+        self.records.append(record)
+        if record.status not in VALID:
+            self.failed[record.status] = self.failed.get(record.status, 0) + 1
+
+
+def decisions_of(record: Record) -> dict[str, int]:
+    """Index of the option taken, by knob, as *record* says."""
+    return {str(name): int(index) for name, index in dict(record.trace.get("decisions") or {}).items()}
+
+
+def canonical_of(record: Record) -> str:
+    """The steps of *record* as text; two records of one text are of one schedule.
+
+    Raises:
+        LogError: the record holds no trace.
+    """
+    try:
+        return Trace.from_json(record.trace).canonical()
+    except FlashschedError as error:
+        raise LogError(f"a record of the log holds no trace: {error}") from None
