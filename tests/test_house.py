@@ -48,7 +48,7 @@ UPWARD = {("te/__init__.py", "flashsched.schedule"), ("hw/host.py", "flashsched.
 DOORS = {
     "llvmlite": "codegen/",
     "optuna": "tune/search.py",
-    "sklearn": "tune/cost_model.py",
+    "sklearn": "tune/learners.py",
     "pandas": "tune/report.py",
     "click": "cli/",
     "distributed": "tune/fleet.py",

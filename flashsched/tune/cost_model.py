@@ -2,7 +2,7 @@
 
 What is learned is the logarithm of (measured / prior), from features of the nest, by a forest of randomised trees
 (P. Geurts et al., "Extremely randomized trees", Machine Learning 63, 2006): with few samples it stays close to the
-prior, and the spread of its trees says how sure it is. This is the only door to scikit-learn.
+prior, and the spread of its trees says how sure it is. The forest itself is in ``tune/learners.py``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashsched.tune.learners import Predict, forest
+
 __all__ = ["CostModel"]
 
 _FEWEST = 6  # samples before anything is learned
-_TREES = 48
 _SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
 
 _PRIOR = "log of the prior"  # among the features, so that an error that grows with the size can be learned
@@ -34,7 +35,7 @@ class CostModel:
         self._rows: list[dict[str, float]] = []
         self._errors: list[float] = []
         self._names: list[str] = []
-        self._forest: Any = None
+        self._predict: Predict | None = None
         self._fitted = 0
 
     def __len__(self) -> int:
@@ -56,8 +57,9 @@ class CostModel:
         rows = self._table(
             [{**f, _PRIOR: float(np.log(max(p, _SHORTEST)))} for f, p in zip(features, priors_s, strict=True)]
         )
-        votes = np.stack([tree.predict(rows) for tree in self._forest.estimators_])
-        return prior * np.exp(votes.mean(axis=0)), votes.std(axis=0)
+        assert self._predict is not None
+        error, spread = self._predict(rows)
+        return prior * np.exp(error), spread
 
     def _table(self, rows: Sequence[Mapping[str, float]]) -> NDArray[Any]:
         """*rows* as a matrix; a feature that a row lacks (a decision that was not asked) is -1."""
@@ -66,9 +68,6 @@ class CostModel:
     def _fit(self) -> None:
         if self._fitted == len(self._rows):
             return
-        from sklearn.ensemble import ExtraTreesRegressor
-
-        self._forest = ExtraTreesRegressor(n_estimators=_TREES, min_samples_leaf=2, random_state=self._seed, n_jobs=1)
         self._names = sorted({name for row in self._rows for name in row})
-        self._forest.fit(self._table(self._rows), np.asarray(self._errors))
+        self._predict = forest(self._table(self._rows), np.asarray(self._errors), self._seed)
         self._fitted = len(self._rows)

@@ -18,6 +18,7 @@ __all__ = [
     "Answers",
     "FirstKnobs",
     "FixedKnobs",
+    "HintedKnobs",
     "Knobs",
     "MutatedKnobs",
     "PathKnobs",
@@ -168,6 +169,19 @@ class MutatedKnobs(Answers):
         if name not in self._moved or last == 0:
             return index
         return min(max(index + self._rng.choice((-1, 1)), 0), last) if 0 < index < last else abs(index - 1)
+
+
+class HintedKnobs(Answers):
+    """Answers as *decisions* say, as far as they fit: one beyond its options becomes the last, and what they do not
+    know is drawn at random."""
+
+    def __init__(self, decisions: Mapping[str, int], rng: random.Random) -> None:
+        super().__init__()
+        self._given, self._rng = dict(decisions), rng
+
+    def _pick(self, name: str, options: Sequence[Any], default: int) -> int:
+        last = len(options) - 1
+        return min(max(self._given[name], 0), last) if name in self._given else self._rng.randrange(last + 1)
 
 
 class PathKnobs(Answers):

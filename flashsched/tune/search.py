@@ -1,9 +1,10 @@
-"""The door to Optuna: proposals that learn from what was measured.
+"""The door to Optuna, and what any sampler's proposals go through: proposals that learn from what was measured.
 
 Optuna runs in memory and holds nothing that the tuning log does not: a search is rebuilt from a log with
-:meth:`Proposer.add_known`. How a template asks, and answers that need no model, are in ``tune/knobs.py``.
+:meth:`Proposer.add_known`. How a template asks, and answers that need no model, are in ``tune/knobs.py``; samplers of
+our own are in ``tune/samplers.py``.
 
-What this adds to Optuna's ask and tell:
+What this adds to ask and tell:
 
 - **No repeats.** TPE proposes what it knows again and again (on 490 points, 300 trials gave 145 different ones). A
   proposal that was made before, or is infeasible, is drawn again a bounded number of times; then neighbours of the
@@ -11,10 +12,13 @@ What this adds to Optuna's ask and tell:
   completely, and its end is told.
 - **Questions that depend on answers.** A knob whose options differ in number between candidates is a parameter of its
   own for each number, as Optuna models only parameters that keep their range.
+- **A cost that stays.** What TPE takes for a proposal grows with the trials it knows, so it knows the best and the
+  latest: see :class:`_OptunaSampler` (``benchmarks/search.py`` draws the curve).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,24 +28,37 @@ from typing import Any, Generic, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..errors import Infeasible, TuneError, did_you_mean
 from .knobs import Answers, FixedKnobs, MutatedKnobs, RandomKnobs, Template, every
+from .samplers import Evolution, GaussianSampler, Sampler
 
 __all__ = ["SAMPLERS", "Proposal", "Proposer", "SpaceExhausted"]
 
 T = TypeVar("T")
 
-_ASKS = 3  # draws from Optuna for one proposal
+_ASKS = 3  # draws from the sampler for one proposal
 _DRAWS = 48  # then draws from neighbours of the best and at random
 _WALK = 2_000  # then candidates walked through in order, in all: making one may cost milliseconds
+_REMEMBERED = 240  # trials that TPE goes on with when it is told to forget, half of them the best
+_FORGETS_AT = 480  # trials, failed draws among them, at which it is
 
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+
+def _cmaes(seed: int) -> Sampler:
+    if importlib.util.find_spec("cmaes") is None:
+        raise TuneError("sampler 'cmaes' needs the package cmaes", hint="pip install 'flashsched[search]'")
+    return _OptunaSampler(optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=10), forgets=False)
+
+
+SAMPLERS: dict[str, Callable[[int], Sampler]] = {
+    "tpe": lambda seed: _OptunaSampler(optuna.samplers.TPESampler(seed=seed, multivariate=True)),
+    "random": lambda seed: _OptunaSampler(optuna.samplers.RandomSampler(seed=seed)),
+    "cmaes": _cmaes,
+    "gp": lambda seed: GaussianSampler(seed),
+    "evolutionary": lambda seed: Evolution(seed),
 }
-"""Samplers by name. Those that need more than Optuna itself (GP, CMA-ES) or download code are left out."""
+"""Samplers by name, each made from a seed."""
 
 
 class SpaceExhausted(TuneError):  # noqa: N818  (the end of a search, not a failure)
@@ -55,7 +72,7 @@ class Proposal(Generic[T]):
     decisions: dict[str, int]
     sizes: dict[str, int]
     value: T
-    trial: Trial | None = field(default=None, repr=False, compare=False)
+    answers: Answers | None = field(default=None, repr=False, compare=False)
 
 
 class Proposer:
@@ -74,8 +91,7 @@ class Proposer:
     def __init__(self, seed: int = 0, sampler: str = "tpe") -> None:
         if sampler not in SAMPLERS:
             raise TuneError(f"unknown sampler {sampler!r}", hint=did_you_mean(sampler, SAMPLERS))
-        with _quiet():
-            self._study = optuna.create_study(direction="minimize", sampler=SAMPLERS[sampler](seed % 2**32))
+        self._sampler = SAMPLERS[sampler](seed % 2**32)
         self._rng = random.Random(seed)
         self._seen: set[tuple[tuple[str, int], ...]] = set()
         self._best: list[tuple[float, dict[str, int]]] = []
@@ -92,13 +108,11 @@ class Proposer:
         """
         self._size_known(template)
         for _ in range(_ASKS):
-            with _quiet():
-                trial = self._study.ask()
-            knobs = _TrialKnobs(trial)
+            knobs = self._sampler.draw()
             value = self._try(template, knobs)
             if value is not None:
-                return Proposal(knobs.decisions, knobs.sizes, value[0], trial)
-            self._fail(trial)
+                return Proposal(knobs.decisions, knobs.sizes, value[0], knobs)
+            self._sampler.forget(knobs)
         for turn in range(_DRAWS):
             drawn = self._draw(turn)
             if (value := self._try(template, drawn)) is not None:
@@ -118,14 +132,7 @@ class Proposer:
         """
         self._new(proposal.decisions)
         self._remember(proposal.decisions, value)
-        if proposal.trial is None:
-            self._add(proposal.decisions, proposal.sizes, value)
-            return
-        with _quiet():
-            if value is None:
-                self._study.tell(proposal.trial, state=TrialState.PRUNED)
-            else:
-                self._study.tell(proposal.trial, value)
+        self._sampler.tell(proposal.answers, proposal.decisions, proposal.sizes, value)
 
     def add_known(
         self, decisions: Mapping[str, int], value: float | None, sizes: Mapping[str, int] | None = None
@@ -140,7 +147,7 @@ class Proposer:
             self._unsized.append((dict(decisions), value))
         else:
             self._remember(dict(decisions), value)
-            self._add(decisions, sizes, value)
+            self._sampler.tell(None, decisions, sizes, value)
 
     def _try(self, template: Template[T], knobs: Answers) -> tuple[T] | None:
         """What the template makes of *knobs*; None if they are infeasible or not new."""
@@ -179,32 +186,82 @@ class Proposer:
             except TuneError:
                 continue
             self._remember(decisions, value)
-            self._add(decisions, knobs.sizes, value)
+            self._sampler.tell(None, decisions, knobs.sizes, value)
 
-    def _add(self, decisions: Mapping[str, int], sizes: Mapping[str, int], value: float | None) -> None:
-        names = {name: _parameter(name, size) for name, size in sizes.items() if name in decisions}
-        ranges: dict[str, BaseDistribution] = {names[name]: IntDistribution(0, sizes[name] - 1) for name in names}
-        params = {names[name]: decisions[name] for name in names}
+
+class _OptunaSampler:
+    """A sampler of Optuna's.
+
+    Args:
+        sampler: Optuna's own.
+        forgets: whether it goes on with the best and the latest trials once it has been told of many. One that keeps
+            its state in the trials, as CMA-ES does, can't.
+    """
+
+    def __init__(self, sampler: optuna.samplers.BaseSampler, forgets: bool = True) -> None:
+        self._forgets = forgets
+        self._sampler = sampler
+        self._study = self._new_study()
+        self._trials = 0
+
+    def draw(self) -> Answers:
+        if self._forgets and self._trials >= _FORGETS_AT:
+            self._forget_most()
+        self._trials += 1
+        with _quiet():
+            return _TrialKnobs(self._study, self._study.ask())
+
+    def tell(self, answers: Answers | None, decisions: Mapping[str, int], sizes: Mapping[str, int],
+             value: float | None) -> None:  # fmt: skip
         state = TrialState.PRUNED if value is None else TrialState.COMPLETE
         with _quiet():
+            if isinstance(answers, _TrialKnobs) and answers.study is self._study:
+                self._study.tell(answers.trial, value, state)
+                return
+            names = {name: _parameter(name, size) for name, size in sizes.items() if name in decisions}
+            ranges: dict[str, BaseDistribution] = {names[name]: IntDistribution(0, sizes[name] - 1) for name in names}
+            params = {names[name]: decisions[name] for name in names}
+            self._trials += 1
             self._study.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=ranges))
 
-    def _fail(self, trial: Trial) -> None:
-        """Forget a draw. It may have been cut short by its constraint, and would then blur Optuna's joint model."""
+    def forget(self, answers: Answers) -> None:
+        """Its draw may have been cut short by a constraint, and would then blur Optuna's joint model."""
+        assert isinstance(answers, _TrialKnobs)
         with _quiet():
-            self._study.tell(trial, state=TrialState.FAIL)
+            answers.study.tell(answers.trial, state=TrialState.FAIL)
+
+    def _forget_most(self) -> None:
+        """Go on with the best, the latest, and the latest failures. What is drawn and not told of is told by its
+        decisions later."""
+        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        valid = [trial for trial in done if trial.state == TrialState.COMPLETE]
+        best = sorted(valid, key=_value)[: _REMEMBERED // 2]
+        kept = {trial.number for trial in (*best, *done[-(_REMEMBERED // 2) :])}
+        self._study = self._new_study()
+        with _quiet():
+            self._study.add_trials([trial for trial in done if trial.number in kept])
+        self._trials = len(kept)
+
+    def _new_study(self) -> optuna.Study:
+        with _quiet():
+            return optuna.create_study(direction="minimize", sampler=self._sampler)
 
 
 class _TrialKnobs(Answers):
-    """Answers drawn by Optuna."""
+    """Answers drawn by Optuna, as *trial* of *study*."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, study: optuna.Study, trial: Trial) -> None:
         super().__init__()
-        self._trial = trial
+        self.study, self.trial = study, trial
 
     def _pick(self, name: str, options: Sequence[Any], default: int) -> int:
         with _quiet():
-            return self._trial.suggest_int(_parameter(name, len(options)), 0, len(options) - 1)
+            return self.trial.suggest_int(_parameter(name, len(options)), 0, len(options) - 1)
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
 
 
 def _parameter(name: str, size: int) -> str:

@@ -8,8 +8,9 @@ import optuna
 import pytest
 
 from flashsched.errors import TuneError
+from flashsched.tune import search as search_module
 from flashsched.tune.knobs import RandomKnobs, every
-from flashsched.tune.search import Proposal, Proposer, SpaceExhausted
+from flashsched.tune.search import SAMPLERS, Proposal, Proposer, SpaceExhausted
 
 
 def template(knobs):
@@ -58,6 +59,36 @@ def test_it_learns():
     drawn = [best_of(search(Proposer(seed, "random"))) for seed in range(3)]
     assert sum(learned) < sum(drawn)
     assert max(learned) <= 3e-3
+
+
+@pytest.mark.parametrize("sampler", ["cmaes", "evolutionary", "gp"])
+def test_every_sampler_learns_is_fair_to_its_seed_and_repeats_nothing(sampler):
+    learned = [best_of(search(Proposer(seed, sampler), 40)) for seed in range(3)]
+    drawn = [best_of(search(Proposer(seed, "random"), 40)) for seed in range(3)]
+    assert sum(learned) <= sum(drawn)
+    one, two, other = ([p.decisions for p in search(Proposer(seed, sampler), 16)] for seed in (7, 7, 8))
+    assert one == two != other
+    assert len({tuple(sorted(decisions.items())) for decisions in one}) == 16
+
+
+def test_tpe_goes_on_with_the_best_and_the_latest(monkeypatch):
+    """What it forgets must not cost it the search: as good as before, and no repeat."""
+    monkeypatch.setattr(search_module, "_FORGETS_AT", 40)
+    monkeypatch.setattr(search_module, "_REMEMBERED", 24)
+    proposer = Proposer(0)
+    early = [proposer.ask(template) for _ in range(5)]
+    proposals = search(proposer, 150)
+    for proposal in early:  # drawn from a study that is forgotten by now
+        proposer.tell(proposal, cost(proposal.value))
+    assert len(proposer._sampler._study.get_trials(deepcopy=False)) <= 45
+    assert best_of(proposals) <= 2e-3
+    assert len({tuple(sorted(p.decisions.items())) for p in (*early, *proposals)}) == 155
+
+
+def test_cmaes_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(search_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TuneError, match=r"needs the package cmaes(.|\n)*flashsched\[search\]"):
+        Proposer(0, "cmaes")
 
 
 def test_failures_teach_too():
@@ -115,7 +146,7 @@ def test_many_may_be_asked_before_any_is_told():
         proposer.tell(proposal, cost(proposal.value))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_a_small_space_is_searched_completely_and_its_end_is_told(sampler):
     def small(knobs):
         a, b = knobs.choice("a", [1, 2, 3, 4]), knobs.choice("b", [1, 2, 3, 4])
