@@ -20,11 +20,12 @@ from flashsched.hw.host_probe import Host, probe_host
 from flashsched.hw.predict import MODELS, has_model, model_for, predict
 from flashsched.hw.registry import Devices, devices
 from flashsched.hw.roofline import roofline_s
-from flashsched.hw.spec import CpuUnit, DeviceSpec, GpuUnit, MemoryLevel, Source, SystolicUnit
+from flashsched.hw.spec import AsicUnit, CpuUnit, DeviceSpec, GpuUnit, MemoryLevel, Source, SystolicUnit
 from flashsched.hw.work import Prediction, Work
 
 __all__ = [
     "MODELS",
+    "AsicUnit",
     "CpuUnit",
     "DeviceSpec",
     "Devices",

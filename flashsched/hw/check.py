@@ -24,7 +24,7 @@ DTYPES = (
 )  # fmt: skip
 """Arithmetic that a peak may be stated for, by the names people ask for it."""
 
-KINDS = {"gpu": "gpu", "cpu": "cpu", "tpu": "systolic"}
+KINDS = {"gpu": "gpu", "cpu": "cpu", "tpu": "systolic", "asic": "asic"}
 """Kind of device -> the table that describes one of its units."""
 
 STATUSES = ("verified", "derived", "measured", "estimated", "unverified")
@@ -42,6 +42,8 @@ def check_spec(spec: DeviceSpec) -> None:
         _check_gpu(spec)
     if spec.cpu is not None:
         _check_cpu(spec)
+    if spec.systolic is not None or spec.asic is not None:
+        _check_arrays(spec)
     for key, source in spec.sources.items():
         if source.status not in STATUSES:
             _refuse(spec, f"sources.{key}", source.status, f"a status among {', '.join(STATUSES)}")
@@ -81,6 +83,7 @@ def _check_range(spec: DeviceSpec) -> None:
         ("power_w", spec.power_w),
         ("idle_power_w", spec.idle_power_w),
         ("host_link_bytes_per_s", spec.host_link_bytes_per_s),
+        ("interconnect_bytes_per_s", spec.interconnect_bytes_per_s),
     ):
         if value is not None:
             _positive(spec, name, value)
@@ -96,6 +99,9 @@ def _check_range(spec: DeviceSpec) -> None:
         _positive(spec, f"peaks.{dtype}", peak)
         if peak < 1e6:
             _refuse(spec, f"peaks.{dtype}", float(peak), "in FLOP/s (19.5 TFLOP/s are 19.5e12)")
+    for dtype, wide in spec.accumulate.items():
+        if dtype not in spec.peaks or wide not in DTYPES:
+            _refuse(spec, f"accumulate.{dtype}", wide, f"a dtype, for one of the peaks: {', '.join(spec.peaks)}")
     for table in KINDS.values():
         unit = getattr(spec, table)
         for name in unit.__slots__ if unit is not None else ():
@@ -103,7 +109,10 @@ def _check_range(spec: DeviceSpec) -> None:
             if name == "shared_reserved_bytes":
                 if value < 0:
                     _refuse(spec, f"{table}.{name}", value, "0 or more")
-            else:
+            elif name == "matrix_shape":
+                if value is not None and (len(value) != 3 or min(value) < 1):
+                    _refuse(spec, f"{table}.{name}", value, "three sizes m, n, k, e.g. [16, 8, 16]")
+            elif value is not None:
                 _positive(spec, f"{table}.{name}", value)
 
 
@@ -191,6 +200,35 @@ def _check_gpu(spec: DeviceSpec) -> None:
             f"at most what the schedulers issue on the plain cores: {issue:.4g} (2 x units x clock x schedulers x warp)"
         )
         _refuse(spec, "peaks.float32", float(spec.peaks["float32"]), right)
+    if unit.matrix_macs_per_clock is not None:
+        rate = 2.0 * spec.units * spec.clock_hz * unit.matrix_macs_per_clock
+        _check_matrix(spec, rate, "2 x units x clock x gpu.matrix_macs_per_clock")
+
+
+_OF_16_BITS = {"tf32": 0.5, "float16": 1.0, "bfloat16": 1.0, "float8_e4m3": 2.0, "float8_e5m2": 2.0, "int8": 2.0}
+"""How many operations of a dtype matrix units do in the time of one on 16 bits, at most."""
+
+
+def _check_matrix(spec: DeviceSpec, rate: float, why: str) -> None:
+    """No peak is above what matrix units, of *rate* operations on 16 bits a second, can do with dense operands."""
+    for dtype, times in _OF_16_BITS.items():
+        peak, most = spec.peaks.get(dtype, 0.0), rate * times
+        if peak > most * _SLACK and peak > spec.peaks.get("float32", 0.0) * _SLACK:
+            right = f"at most what the matrix units do with dense operands: {most:.4g} ({why}, times {times:g})"
+            if peak > 1.8 * most:
+                right += "; vendors quote twice the dense rate for sparse operands, so is it that figure?"
+            _refuse(spec, f"peaks.{dtype}", float(peak), right)
+
+
+def _check_arrays(spec: DeviceSpec) -> None:
+    unit = spec.systolic or spec.asic
+    assert unit is not None
+    table, macs = KINDS[spec.kind], unit.rows * unit.columns * unit.arrays
+    why = f"2 x units x clock x {table}.rows x columns x arrays"
+    _check_matrix(spec, 2.0 * spec.units * spec.clock_hz * macs, why)
+    if spec.asic is not None and spec.asic.weight_bytes > spec.memory[0].size_bytes * spec.units:
+        right = f"at most the on-chip memory: {spec.memory[0].size_bytes * spec.units}"
+        _refuse(spec, "asic.weight_bytes", spec.asic.weight_bytes, right)
 
 
 def _check_cpu(spec: DeviceSpec) -> None:
@@ -198,8 +236,19 @@ def _check_cpu(spec: DeviceSpec) -> None:
     assert unit is not None
     if unit.vector_bits < 32 or unit.vector_bits & (unit.vector_bits - 1):
         _refuse(spec, "cpu.vector_bits", unit.vector_bits, "a power of two, at least 32")
+    if (unit.matrix_macs_per_clock is None) != (unit.matrix_operand_bits is None):
+        right = "stated together with cpu.matrix_macs_per_clock, or not at all"
+        _refuse(spec, "cpu.matrix_operand_bits", unit.matrix_operand_bits, right)
+    matrix = 2.0 * spec.units * spec.clock_hz * (unit.matrix_macs_per_clock or 0)
     for dtype, bits in (("float32", 32), ("float64", 64)):
         ports = 2.0 * spec.units * spec.clock_hz * unit.lanes(bits) * unit.fma_ports
+        if unit.matrix_operand_bits is not None and unit.matrix_operand_bits >= 32:
+            ports = max(ports, matrix * 32 / bits)
         if spec.peaks.get(dtype, 0.0) > ports * _SLACK:
             right = f"at most what the FMA ports do: {ports:.4g} (2 x units x clock x lanes x fma_ports)"
             _refuse(spec, f"peaks.{dtype}", float(spec.peaks[dtype]), right)
+    if unit.matrix_operand_bits is not None:
+        rate = matrix * unit.matrix_operand_bits / 16
+        _check_matrix(spec, rate, "2 x units x clock x cpu.matrix_macs_per_clock")
+    if unit.numa_nodes is not None and spec.units % unit.numa_nodes:
+        _refuse(spec, "cpu.numa_nodes", unit.numa_nodes, f"a divisor of the cores, {spec.units}")

@@ -9,7 +9,7 @@ from flashsched.hw.spec import DeviceSpec
 
 __all__ = ["describe"]
 
-_UNIT_NAMES = {"gpu": "multiprocessors", "cpu": "cores", "tpu": "TensorCores"}
+_UNIT_NAMES = {"gpu": "multiprocessors", "cpu": "cores", "tpu": "TensorCores", "asic": "cores"}
 
 
 def describe(spec: DeviceSpec) -> str:
@@ -40,9 +40,13 @@ def describe(spec: DeviceSpec) -> str:
     if spec.host_link_bytes_per_s is not None:
         link = f"{spec.host_link_bytes_per_s / 1e9:g} GB/s per direction"
         lines.append(f"  {_row('host link', link, spec, 'host_link_bytes_per_s')}")
+    if spec.interconnect_bytes_per_s is not None:
+        link = f"{spec.interconnect_bytes_per_s / 1e9:g} GB/s per direction"
+        lines.append(f"  {_row('to its peers', link, spec, 'interconnect_bytes_per_s')}")
     lines += ["", "peaks (dense)"]
     for dtype, peak in spec.peaks.items():
-        lines.append(f"  {_row(dtype, _rate(peak, dtype), spec, f'peaks.{dtype}')}")
+        text = f"{_rate(peak, dtype)}, sums in {spec.accumulates(dtype)}"
+        lines.append(f"  {_row(dtype, text, spec, f'peaks.{dtype}')}")
     lines += ["", "memory, nearest first"]
     for level in spec.memory:
         each = " per unit" if level.shared_by == "unit" else ""
@@ -57,7 +61,9 @@ def describe(spec: DeviceSpec) -> str:
     lines += ["", "one unit"]
     for f in dataclasses.fields(unit):
         value = getattr(unit, f.name)
-        lines.append(f"  {_row(f.name.replace('_', ' '), f'{value:g}', spec, f'{KINDS[spec.kind]}.{f.name}')}")
+        if value is not None:
+            text = " x ".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+            lines.append(f"  {_row(f.name.replace('_', ' '), text, spec, f'{KINDS[spec.kind]}.{f.name}')}")
     if spec.sources:
         lines += ["", "sources", *(f"  {field}: {source}" for field, source in spec.sources.items())]
     return "\n".join(lines)

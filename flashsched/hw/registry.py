@@ -1,7 +1,8 @@
-"""Devices by name: those shipped as data, this machine (``cpu``), and a user's own TOML file by its path.
+"""Devices by name: those shipped as data, this machine (``cpu``), and a user's own TOML files, by path or by name.
 
 It stands above ``spec_file.py`` and ``host.py`` because it alone knows names and aliases; a device is added by putting
-a file into ``specs/``.
+a file into ``specs/``, or, by a user, into the folder ``$FLASHSCHED_DEVICES`` (by default ``devices`` in the user's
+data folder). A file is read when its device is asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.host import host_spec, load_measured
 from flashsched.hw.predict import model_for
 from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.spec_base import shipped_stems, shipped_text
 from flashsched.hw.spec_file import parse_spec
 
 __all__ = ["Devices", "devices"]
@@ -28,17 +30,50 @@ class UnknownDeviceError(DeviceError, AttributeError):
     """No device has that name (an AttributeError too, so that ``hasattr(devices, …)`` works)."""
 
 
-@functools.lru_cache(maxsize=1)
-def _shipped() -> dict[str, DeviceSpec]:
-    """Every device that comes with the package, by its name, in the order of the names."""
-    from importlib import resources  # here, so that importing flashsched does not pay for it
+@functools.cache
+def _shipped(stem: str) -> DeviceSpec | None:
+    """The device of a shipped file."""
+    text = shipped_text(stem)
+    return None if text is None else parse_spec(text, f"{stem}.toml")
 
-    specs = [
-        parse_spec(file.read_text(encoding="utf-8"), file.name)
-        for file in resources.files("flashsched.hw").joinpath("specs").iterdir()
-        if file.name.endswith(".toml")
-    ]
-    return {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+
+@functools.cache
+def _shipped_aliases() -> dict[str, DeviceSpec]:
+    specs = [spec for stem in shipped_stems() if (spec := _shipped(stem)) is not None]
+    return {alias: spec for spec in specs for alias in spec.aliases}
+
+
+def _users_folder() -> Path:
+    given = os.environ.get("FLASHSCHED_DEVICES", "").strip()
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("flashsched", appauthor=False)) / "devices"
+
+
+def _users() -> dict[str, DeviceSpec]:
+    """The devices in the user's folder, by name; read anew where a file has changed.
+
+    Raises:
+        DeviceError: a file is no device, or has the name of another.
+    """
+    found: dict[str, DeviceSpec] = {}
+    for path in sorted(_users_folder().glob("*.toml")):
+        spec = _read(path, path.stat().st_mtime_ns)
+        taken = spec.name in found or _shipped(spec.name.removesuffix("-sim")) is not None
+        if taken:
+            raise DeviceError(
+                f"{path}: a device called '{spec.name}' is known already",
+                hint="give it another name, e.g. " + spec.name.removesuffix("-sim") + "-mine-sim",
+            )
+        found[spec.name] = spec
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: Path, changed_at: int) -> DeviceSpec:
+    return DeviceSpec.from_toml(path)
 
 
 class Devices:
@@ -69,9 +104,9 @@ class Devices:
         if key == "cpu":
             spec = host_spec(load_measured())
         else:
-            found = _shipped().get(key) or self._by_alias().get(key)
+            found = self._find(key)
             if found is None:
-                known = [*self, *self._by_alias()]
+                known = [*self, *_aliases()]
                 raise UnknownDeviceError(
                     f"unknown device {name!r}", hint=f"{did_you_mean(key, known)} Or give a TOML file."
                 )
@@ -83,23 +118,23 @@ class Devices:
         key = name.lower().replace("_", "-")
         if name.startswith("_"):
             raise AttributeError(name)
-        if key != "cpu" and key not in _shipped() and key not in self._by_alias():
-            known = [alias.upper().replace("-", "_") for alias in self._by_alias()]
+        if key != "cpu" and self._find(key) is None:
+            known = [alias.upper().replace("-", "_") for alias in _aliases()]
             raise UnknownDeviceError(f"no device is called {name}", hint=did_you_mean(name.upper(), known))
         return functools.partial(self._made, key)
 
     def __iter__(self) -> Iterator[str]:
-        """The devices' own names: ``cpu`` first, then the simulated ones in order."""
-        return iter(["cpu", *_shipped()])
+        """The devices' own names: ``cpu`` first, then the simulated ones in order, then the user's."""
+        return iter(["cpu", *(f"{stem}-sim" for stem in shipped_stems()), *_users()])
 
     def __len__(self) -> int:
-        return 1 + len(_shipped())
+        return sum(1 for _ in self)  # list() would ask for the length first
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in set(self) or name in self._by_alias())
+        return isinstance(name, str) and (name == "cpu" or self._find(name) is not None)
 
     def __dir__(self) -> list[str]:
-        makers = [alias.upper().replace("-", "_") for alias in self._by_alias()]
+        makers = [alias.upper().replace("-", "_") for alias in _aliases()]
         return sorted([*super().__dir__(), *(maker for maker in makers if maker.isidentifier())])
 
     def load(self, path: str | Path) -> DeviceSpec:
@@ -121,9 +156,18 @@ class Devices:
         return self[key].replace(**named)
 
     @staticmethod
-    @functools.lru_cache(maxsize=1)
-    def _by_alias() -> dict[str, DeviceSpec]:
-        return {alias: spec for spec in _shipped().values() for alias in spec.aliases}
+    def _find(key: str) -> DeviceSpec | None:
+        """The device of that name or alias, a shipped one first."""
+        found = _shipped(key.removesuffix("-sim")) or _shipped_aliases().get(key)
+        if found is None:
+            users = _users()
+            found = users.get(key) or users.get(f"{key}-sim")
+            found = found or next((spec for spec in users.values() if key in spec.aliases), None)
+        return found
+
+
+def _aliases() -> list[str]:
+    return [*_shipped_aliases(), *(alias for spec in _users().values() for alias in spec.aliases)]
 
 
 def _changes(name: str, text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a device is, as numbers: units, clock, peaks, memory levels, limits, and where each figure comes from.
 
-A spec is data and nothing else: how long work takes on it is for the models beside it (``gpu.py``, ``cpu.py``), which
-figures contradict each other is for ``check.py``, and its TOML form is for ``spec_file.py``.
+A spec is data and nothing else: how long work takes on it is for the models beside it (``gpu.py``, ``cpu.py``, …),
+which figures contradict each other is for ``check.py``, and its TOML form is for ``spec_file.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.check import check_spec
 
-__all__ = ["CpuUnit", "DeviceSpec", "GpuUnit", "MemoryLevel", "Source", "Status", "SystolicUnit"]
+__all__ = ["AsicUnit", "CpuUnit", "DeviceSpec", "GpuUnit", "MemoryLevel", "Source", "Status", "SystolicUnit"]
 
 Status = Literal["verified", "derived", "measured", "estimated", "unverified"]
 """How far a figure is trusted: read in its source | computed from such figures | timed on a device | a stated rule of
@@ -67,6 +67,8 @@ class GpuUnit:
     ``registers`` counts 32-bit registers of a unit, handed out to a warp in steps of ``register_granularity``.
     ``shared_reserved_bytes`` is what the system takes of the shared memory for each block.
     ``special_per_clock`` counts transcendental results per clock, ``fma_latency_cycles`` is a dependent FMA's latency.
+    ``matrix_macs_per_clock`` counts dense 16-bit multiply-adds per clock of the unit's matrix units together, and
+    ``matrix_shape`` is the (m, n, k) of one of their instructions on 16-bit operands; None where there are none.
     """
 
     warp_size: int
@@ -81,17 +83,28 @@ class GpuUnit:
     fma_latency_cycles: float
     register_granularity: int = 256
     shared_reserved_bytes: int = 0
+    matrix_macs_per_clock: int | None = None
+    matrix_shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuUnit:
-    """One core: vector width, vector registers, FMA ports and their latency, and instructions issued per clock."""
+    """One core: vector width, vector registers, FMA ports and their latency, and instructions issued per clock.
+
+    ``matrix_macs_per_clock`` counts multiply-adds per clock of a core's matrix unit on operands of
+    ``matrix_operand_bits`` bits: 16 on Intel's AMX, 32 on Apple's, which a cluster's cores share (theirs over the
+    cores); None where there is none. ``numa_nodes`` is how many memories the cores are divided among (sockets, mostly);
+    None means one.
+    """
 
     vector_bits: int
     vector_registers: int
     fma_ports: int
     fma_latency_cycles: float
     issue_width: int
+    matrix_macs_per_clock: int | None = None
+    matrix_operand_bits: int | None = None
+    numa_nodes: int | None = None
 
     def lanes(self, bits: int) -> int:
         """Elements of *bits* bits in a vector register, at least one."""
@@ -100,11 +113,35 @@ class CpuUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystolicUnit:
-    """One unit built around systolic arrays (a TensorCore of a TPU): array shape and how many a unit has."""
+    """One unit built around systolic arrays (a TensorCore of a TPU): the shape of an array, how many, the vector unit.
+
+    ``vector_sublanes`` x ``vector_lanes`` 32-bit words are one vector register: the last two dimensions of an array are
+    padded to them. ``vector_ops_per_clock`` counts 32-bit operations of the whole vector unit in a clock.
+    ``float32_passes`` is how many times operands go through the array to be multiplied as float32 (None: it can't).
+    """
 
     rows: int
     columns: int
     arrays: int
+    vector_ops_per_clock: int
+    vector_sublanes: int = 8
+    vector_lanes: int = 128
+    float32_passes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsicUnit:
+    """One unit of an accelerator at the edge: an array of ``rows`` x ``columns`` multiply-adders, ``arrays`` of them.
+
+    ``weight_bytes`` is how much of the on-chip memory keeps parameters from one call to the next; what is beyond it
+    comes over the link each time. ``vector_ops_per_clock`` counts activations and additions in a clock.
+    """
+
+    rows: int
+    columns: int
+    arrays: int
+    weight_bytes: int
+    vector_ops_per_clock: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +151,19 @@ class DeviceSpec:
     Attributes:
         name: what people and logs call it; a simulated device's ends in ``-sim``.
         title: the product's full name.
-        kind: "gpu", "cpu" or "tpu"; it says which of ``gpu``, ``cpu``, ``systolic`` describes a unit.
+        kind: "gpu", "cpu", "tpu" or "asic"; it says which of ``gpu``, ``cpu``, ``systolic``, ``asic`` describes a unit.
         units: SMs, compute units, cores or TensorCores.
         clock_hz: the clock at which the peaks hold; ``sustained_clock`` is the share of it that dense arithmetic
             keeps within the power limit.
         peaks: FLOP/s (OP/s for integers) of the whole device, dense, by dtype; a fused multiply-add counts as two.
             "float32" means IEEE fp32 on the plain cores; "tf32", "bfloat16", … are asked for by name.
+        accumulate: the dtype that sums are kept in at those peaks, where it is not the usual one: float32 for floats
+            of up to 32 bits, int32 for integers.
         memory: the levels, nearest to the arithmetic first, DRAM last.
         launch_s: time to start a kernel that does nothing (for a CPU: to fork and join its threads).
         power_w, idle_power_w: board or package power at full load and at rest, watts; None where unknown.
         host_link_bytes_per_s: to and from the host, per direction; None where host and device share memory.
+        interconnect_bytes_per_s: to other devices of its kind (NVLink, XGMI, ICI), all links together, per direction.
         measured: the figures were timed on this very machine.
         sources: by field (``"peaks.float32"``, ``"memory.l2"``, ``"gpu"``); the longest matching name counts.
 
@@ -144,10 +184,13 @@ class DeviceSpec:
     gpu: GpuUnit | None = None
     cpu: CpuUnit | None = None
     systolic: SystolicUnit | None = None
+    asic: AsicUnit | None = None
+    accumulate: Mapping[str, str] = field(default_factory=dict)
     sustained_clock: float = 1.0
     power_w: float | None = None
     idle_power_w: float | None = None
     host_link_bytes_per_s: float | None = None
+    interconnect_bytes_per_s: float | None = None
     aliases: tuple[str, ...] = ()
     measured: bool = False
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -190,6 +233,11 @@ class DeviceSpec:
                 f"device '{self.name}' has no peak for {dtype}", hint=f"it has {', '.join(sorted(self.peaks))}"
             )
         return found
+
+    def accumulates(self, dtype: str) -> str:
+        """The dtype that sums of *dtype* products are kept in at its peak."""
+        usual = "int32" if "int" in dtype else "float64" if dtype == "float64" else "float32"
+        return self.accumulate.get(dtype, usual)
 
     def source_of(self, field_name: str) -> Source:
         """Where the figure of *field_name* (``"memory.l2.size_bytes"``) comes from."""

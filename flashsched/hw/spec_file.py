@@ -1,7 +1,7 @@
 """Device specs as TOML text: reading one with errors that name the field, and writing one that reads back equal.
 
-The format is the dataclasses of ``spec.py`` spelled out; nothing is computed here, so a file says exactly what the
-device is.
+The format is the dataclasses of ``spec.py`` spelled out; what a file may leave to another, and what it may state per
+clock, is in ``spec_base.py``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.check import KINDS, STATUSES
-from flashsched.hw.spec import CpuUnit, DeviceSpec, GpuUnit, MemoryLevel, Source, Status, SystolicUnit
+from flashsched.hw.spec import AsicUnit, CpuUnit, DeviceSpec, GpuUnit, MemoryLevel, Source, Status, SystolicUnit
+from flashsched.hw.spec_base import based, per_second
 
 __all__ = ["parse_spec", "read_spec", "write_spec"]
 
-_UNITS: dict[str, type[GpuUnit | CpuUnit | SystolicUnit]] = {
-    "gpu": GpuUnit, "cpu": CpuUnit, "systolic": SystolicUnit,
+_UNITS: dict[str, type[AsicUnit | CpuUnit | GpuUnit | SystolicUnit]] = {
+    "gpu": GpuUnit, "cpu": CpuUnit, "systolic": SystolicUnit, "asic": AsicUnit,
 }  # fmt: skip
 
 
@@ -41,12 +42,7 @@ def read_spec(path: Path) -> DeviceSpec:
 
 def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
     """The device that *text* describes; *origin* names it in errors, which are those of ``read_spec``."""
-    import tomllib  # here, so that importing flashsched does not pay for it
-
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise DeviceError(f"{origin} is not valid TOML: {problem}") from problem
+    data = based(_tables(text, origin), origin, _tables)
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else f"known: {', '.join(sorted(KINDS))}"
@@ -58,11 +54,28 @@ def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
     memory = data.get("memory", [])
     if not isinstance(memory, list) or not all(isinstance(level, dict) for level in memory):
         raise DeviceError(f"{origin}: memory must be a list of tables, each begun by [[memory]]")
+    clock = data.get("clock_hz")
+    clock = float(clock) if isinstance(clock, int | float) and clock > 0 else 1.0  # a wrong one is refused below
     made["memory"] = tuple(
-        _record(MemoryLevel, level, origin, f"memory.{level.get('name', index)}") for index, level in enumerate(memory)
+        _record(
+            MemoryLevel,
+            per_second(level, clock, origin),
+            origin,
+            f"memory.{level.get('name', index)}",
+        )
+        for index, level in enumerate(memory)
     )
     made["sources"] = _sources(data.get("sources", {}), origin)
     return typing.cast(DeviceSpec, _record(DeviceSpec, made, origin, ""))
+
+
+def _tables(text: str, origin: str) -> dict[str, Any]:
+    import tomllib  # here, so that importing flashsched does not pay for it
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise DeviceError(f"{origin} is not valid TOML: {problem}") from problem
 
 
 def _sources(given: object, origin: str) -> dict[str, Source]:
@@ -119,6 +132,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     elif hint == tuple[str, ...]:
         right, fits = "a list of texts", isinstance(value, list) and all(isinstance(item, str) for item in value)
         value = tuple(value) if fits else value
+    elif hint == tuple[int, ...]:
+        right, fits = "a list of whole numbers", isinstance(value, list) and all(isinstance(n, int) for n in value)
+        value = tuple(value) if fits else value
+    elif hint == Mapping[str, str]:
+        right, fits = "a table of texts", isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
     elif hint == Mapping[str, float]:
         right, fits = "a table of numbers", isinstance(value, dict) and all(map(_is_number, value.values()))
         value = {key: float(item) for key, item in value.items()} if fits else value
@@ -138,9 +156,15 @@ def write_spec(spec: DeviceSpec) -> str:
     lines: list[str] = []
     for f in dataclasses.fields(spec):
         value = getattr(spec, f.name)
-        if f.name not in ("peaks", "memory", "sources", *_UNITS) and value is not None and value != f.default:
+        if (
+            f.name not in ("peaks", "accumulate", "memory", "sources", *_UNITS)
+            and value is not None
+            and value != f.default
+        ):
             lines.append(f"{f.name} = {_toml(value)}")
     lines += ["", "[peaks]", *(f"{dtype} = {_toml(peak)}" for dtype, peak in spec.peaks.items())]
+    if spec.accumulate:
+        lines += ["", "[accumulate]", *(f"{dtype} = {_toml(wide)}" for dtype, wide in spec.accumulate.items())]
     for table in _UNITS:
         unit = getattr(spec, table)
         if unit is not None:

@@ -10,7 +10,7 @@ import pytest
 
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec, devices, has_model
-from flashsched.hw.check import DTYPES
+from flashsched.hw.check import DTYPES, KINDS
 from flashsched.hw.spec_file import parse_spec
 
 SHIPPED = [name for name in devices if name != "cpu"]
@@ -29,9 +29,12 @@ def test_a_shipped_spec_reads_back_equal_and_pickles(name: str) -> None:
 def test_every_figure_of_a_shipped_spec_has_a_source(name: str) -> None:
     spec = devices[name]
     figures = ["units", "clock_hz", "launch_s", *(f"peaks.{dtype}" for dtype in spec.peaks)]
-    figures += [name for name in ("power_w", "host_link_bytes_per_s") if getattr(spec, name) is not None]
-    figures += [f"memory.{level.name}.bandwidth_bytes_per_s" for level in spec.memory]
-    figures += [table for table in ("gpu", "cpu", "systolic") if getattr(spec, table) is not None]
+    optional = ("power_w", "idle_power_w", "host_link_bytes_per_s", "interconnect_bytes_per_s")
+    figures += [name for name in optional if getattr(spec, name) is not None]
+    for level in spec.memory:
+        figures += [f"memory.{level.name}.{name}" for name in ("size_bytes", "bandwidth_bytes_per_s", "latency_s")]
+        figures += [f"memory.{level.name}.sustained"] if level.sustained < 1 else []
+    figures += [table for table in KINDS.values() if getattr(spec, table) is not None]
     if spec.sustained_clock < 1:
         figures.append("sustained_clock")
     assert [figure for figure in figures if spec.source_of(figure).text == "no source is stated"] == []
@@ -41,12 +44,19 @@ def test_every_figure_of_a_shipped_spec_has_a_source(name: str) -> None:
 def test_a_source_names_a_field_that_exists(name: str) -> None:
     spec = devices[name]
     known = {field.name for field in dataclasses.fields(spec)} | {f"peaks.{dtype}" for dtype in spec.peaks}
-    for table in ("gpu", "cpu", "systolic"):
+    for table in KINDS.values():
         part = getattr(spec, table)
         known |= {f"{table}.{field.name}" for field in dataclasses.fields(part)} if part else set()
     for level in spec.memory:
         known |= {f"memory.{level.name}"} | {f"memory.{level.name}.{f.name}" for f in dataclasses.fields(level)}
     assert set(spec.sources) <= known
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_recalled_is_not_verified(name: str) -> None:
+    said = [str(source) for source in devices[name].sources.values() if source.status == "verified"]
+    told = [text for text in said if text.endswith("recalled") or "measured" in text.split(":")[0]]
+    assert told == []
 
 
 def test_a100_is_the_a100() -> None:
@@ -58,6 +68,37 @@ def test_a100_is_the_a100() -> None:
     assert spec.level("shared").size_bytes == 164 * 1024
     assert spec.source_of("peaks.float32").status == "verified"
     assert spec.source_of("peaks.int32").status == "unverified"
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "value"),
+    [
+        ("a100-pcie-40gb", "dram", 1555e9),
+        ("a100-pcie-80gb", "dram", 1935e9),
+        ("a100-sxm4-80gb", "dram", 2039e9),
+        ("mi250", "dram", 1638e9),
+        ("tpu-v4", "bfloat16", 275e12),
+        ("l40s", "float16", 362.05e12),
+        ("h100-sxm-80gb", "float8_e4m3", 1978.9e12),
+        ("rtx-4090", "float16", 165.2e12),
+        ("mi250x", "float16", 191.5e12),
+    ],
+)
+def test_what_common_tables_get_wrong(name: str, figure: str, value: float) -> None:
+    spec = devices[name]
+    assert (spec.dram.bandwidth_bytes_per_s if figure == "dram" else spec.peak(figure)) == value
+
+
+def test_volta_is_volta() -> None:
+    assert devices["v100-pcie-32gb"].architecture == "Volta"
+    assert "bfloat16" not in devices["v100"].peaks
+
+
+def test_sums_are_told() -> None:
+    assert devices["a100"].accumulates("float16") == "float32"
+    assert devices["a100"].accumulates("int8") == "int32"
+    assert devices["p100"].accumulates("float16") == "float16"
+    assert "sums in float16" in devices["p100"].describe()
 
 
 def test_the_longest_source_counts() -> None:
@@ -140,7 +181,7 @@ shared_by = "device"
         ("shared_reserved_bytes = 1024", "shared_reserved_bytes = -1", "0 or more"),
         ("size_bytes = 41943040", "size_bytes = 65536", "at least that of 'shared', which is nearer: 167936 bytes"),
         ("bandwidth_bytes_per_s = 180480000000.0", "bandwidth_bytes_per_s = 2e12", "at most that of 'registers'"),
-        ("bandwidth_bytes_per_s = 7219000000000.0", "bandwidth_bytes_per_s = 1e12", "at most that of 'l2'"),
+        ("bandwidth_bytes_per_s = 7219200000000.0", "bandwidth_bytes_per_s = 1e12", "at most that of 'l2'"),
         ("per_unit_bytes_per_s = 90240000000.0", "per_unit_bytes_per_s = 2e12", "at most that of 'shared'"),
         ("latency_s = 1.5e-07", "latency_s = 1e-9", "at least that of 'shared'"),
         ("latency_s = 1.5e-07", "latency_s = 150", "25 ns are 25e-9"),
@@ -148,6 +189,14 @@ shared_by = "device"
         ('name = "l2"', 'name = "cache"', "has no memory level 'l2'"),
         ('name = "l2"', 'name = "shared"', "memory level 'shared' is stated 2 times"),
         ('shared_by = "device"', 'shared_by = "chip"', "it must be 'device' or 'unit'"),
+        ("int8 = 624000000000000.0", "int8 = 1248e12", "vendors quote twice the dense rate for sparse operands"),
+        ("float16 = 312000000000000.0", "float16 = 400e12", "at most what the matrix units do .* 3.119e.14"),
+        ("matrix_shape = [16, 8, 16]", "matrix_shape = [16, 8]", "three sizes m, n, k"),
+        ("matrix_shape = [16, 8, 16]", 'matrix_shape = "16x8x16"', "must be a list of whole numbers"),
+        ("[gpu]", '[accumulate]\nfloat16 = "half"\n[gpu]', "accumulate.float16 is 'half'"),
+        ("[gpu]", '[accumulate]\nint16 = "int32"\n[gpu]', "accumulate.int16 .* for one of the peaks"),
+        ("[gpu]", "[accumulate]\nfloat16 = 32\n[gpu]", "accumulate must be a table of texts"),
+        ("interconnect_bytes_per_s = 300000000000.0", "interconnect_bytes_per_s = 0", "a positive number"),
         ('"units" = "verified', '"units" = "sure', "must begin with how far the figure is trusted"),
         ("[peaks]", "[peaks", "not valid TOML"),
     ],
@@ -183,11 +232,32 @@ def test_a_table_of_another_kind_is_refused() -> None:
         ({"peaks": {"float32": 9e12}}, "at most what the FMA ports do"),
         ({"memory": {"dram": {"shared_by": "unit"}}}, "the last level is main memory"),
         ({"gpu": {"max_blocks": 3}}, r"has no table \[gpu\]"),
+        ({"cpu": {"matrix_macs_per_clock": 512}}, "cpu.matrix_operand_bits .* stated together"),
+        ({"cpu": {"numa_nodes": 5}}, "a divisor of the cores, 12"),
+        ({"cpu": {"matrix_macs_per_clock": 16, "matrix_operand_bits": 16}, "peaks": {"bfloat16": 9e12}}, "sparse"),
     ],
 )
 def test_a_wrong_cpu_is_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(DeviceError, match=says):
         devices["cpu-xeon"].replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        (
+            "tpu-v4",
+            {"peaks": {"int8": 1100e12}},
+            "at most what the matrix units do .* systolic.rows x columns",
+        ),
+        ("tpu-v4", {"systolic": {"rows": 0}}, "systolic.rows is 0"),
+        ("edge-tpu", {"peaks": {"int8": 17e12}}, "at most what the matrix units do"),
+        ("edge-tpu", {"asic": {"weight_bytes": 9 * 2**20}}, "asic.weight_bytes .* at most the on-chip memory: 8388608"),
+    ],
+)
+def test_a_wrong_array_is_refused(name: str, changes: dict[str, object], says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        devices[name].replace(**changes)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
@@ -225,7 +295,7 @@ def test_fewer_units_scale_the_peaks() -> None:
 def test_a_slower_clock_slows_the_chip_and_not_its_dram() -> None:
     slow = devices["a100-sim"].replace(clock_hz=0.705e9)
     assert slow.peak("float16") == pytest.approx(156e12)
-    assert slow.level("l2").bandwidth_bytes_per_s == pytest.approx(7.219e12 / 2)
+    assert slow.level("l2").bandwidth_bytes_per_s == pytest.approx(7.2192e12 / 2)
     assert slow.dram == devices["a100-sim"].dram
 
 

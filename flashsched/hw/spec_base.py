@@ -1,0 +1,168 @@
+"""What a device file may leave to others: figures of a device that it is built on, and rates given per clock.
+
+It stands apart from ``spec_file.py`` because both are about tables as they are written, before anything is a spec: with
+them a variant of a chip is the few lines in which it differs, and a clock is stated once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from flashsched.errors import DeviceError
+
+__all__ = ["based", "per_second", "shipped_stems", "shipped_text"]
+
+Table = dict[str, Any]
+
+PER_CLOCK = {
+    "bytes_per_clock": "bandwidth_bytes_per_s",
+    "per_unit_bytes_per_clock": "per_unit_bytes_per_s",
+    "latency_cycles": "latency_s",
+}
+"""What a memory level may state by the device's clock -> the field that it stands for."""
+
+_TWIN = PER_CLOCK | {field: twin for twin, field in PER_CLOCK.items()}
+_OWN = ("name", "title", "aliases", "base")  # what no device takes from another
+_NO_FIGURE = (*_OWN, "kind", "vendor", "architecture", "sources")
+
+
+def shipped_stems() -> list[str]:
+    """The devices that come with the package, by their files' names, in order."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def shipped_text(stem: str) -> str | None:
+    """The file of a shipped device; None where there is no such device."""
+    file = _folder().joinpath(f"{stem}.toml")
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def _folder() -> Any:
+    from importlib import resources  # here, so that importing flashsched does not pay for it
+
+    return resources.files("flashsched.hw").joinpath("specs")
+
+
+def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tuple[str, ...] = ()) -> Table:
+    """*data* with the figures of the device that its ``base`` names put in where it states none of its own.
+
+    ``base`` is a shipped device, or another file (``base = "./other.toml"``), found from where *origin* lies. A table
+    is merged figure by figure, a memory level with the one of its name, and ``false`` takes a figure away. Sources go
+    along with the figures: one that is stated anew loses the source it had.
+
+    Raises:
+        DeviceError: no such device, a file that cannot be read, or devices that are based on each other.
+    """
+    name = data.get("base")
+    if name is None:
+        return data
+    if not isinstance(name, str):
+        raise DeviceError(f'{origin}: base is {name!r}; it names a device or a file, e.g. base = "a100"')
+    if name in seen:
+        raise DeviceError(f"{origin}: base = {name!r} leads back to itself: {' -> '.join((*seen, name))}")
+    if name.endswith(".toml"):
+        path = Path(origin).parent / name
+        try:
+            text, found = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as problem:
+            raise DeviceError(f"{origin}: cannot read its base {path}: {problem}") from problem
+    else:
+        found = f"{name.removesuffix('-sim')}.toml"
+        text = shipped_text(name.removesuffix("-sim")) or ""
+        if not text:
+            known = ", ".join(shipped_stems())
+            raise DeviceError(f"{origin}: base = {name!r} is no shipped device", hint=f"known: {known}")
+    return _merged(based(parse(text, found), found, parse, (*seen, name)), data)
+
+
+def _merged(base: Table, own: Table) -> Table:
+    made = {key: value for key, value in base.items() if key not in _OWN} | own
+    made.pop("base", None)
+    for key, value in own.items():
+        if key == "memory" and isinstance(value, list):
+            made[key] = _levels(base.get(key, []), value)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            made[key] = {**base[key], **value}
+    made = {key: value for key, value in made.items() if value is not False}
+    for key, value in made.items():
+        if isinstance(value, dict):
+            made[key] = {name: figure for name, figure in value.items() if figure is not False}
+    told = {key: _from(base.get("name"), text) for key, text in base.get("sources", {}).items()}
+    made["sources"] = _sources(told, own)
+    return made
+
+
+def _from(name: object, text: object) -> object:
+    """A source with the device that it was stated for, which "the same" in it refers to. What was measured there is an
+    estimate here."""
+    told = str(text).replace("measured:", "estimated: measured,", 1) if str(text).startswith("measured:") else text
+    return told if str(told).endswith("]") else f"{told} [{name}]"
+
+
+def _levels(base: list[Table], own: list[Table]) -> list[Table]:
+    """The levels of *base* with what *own* says of them; one that only *own* has comes before the main memory, and one
+    whose size it says is ``false`` goes."""
+    stated = {level.get("name"): level for level in own}
+    made = []
+    for level in base:
+        change = stated.pop(level.get("name"), {})
+        kept = {key: value for key, value in level.items() if _TWIN.get(key) not in change} | change
+        if kept.get("size_bytes") is not False:
+            made.append({key: value for key, value in kept.items() if value is not False})
+    made[-1:-1] = stated.values()
+    return made
+
+
+def _sources(base: Table, own: Table) -> Table:
+    told: Table = own.get("sources", {})
+    made: Table = {key: text for key, text in base.items() if key not in _OWN}
+    for path, value in _stated(own):
+        made = {key: text for key, text in made.items() if key != path and not key.startswith(f"{path}.")}
+        if value is not False and not _covered(path, told) and _covered(path, made):
+            made[path] = "unverified: no source is stated"
+    return made | told
+
+
+def _stated(own: Table) -> Iterator[tuple[str, object]]:
+    """The figures that *own* gives, by the names that sources use."""
+    for key, value in own.items():
+        if key in _NO_FIGURE:
+            continue
+        if key == "memory":
+            for level in value if isinstance(value, list) else ():
+                where = f"memory.{level.get('name')}"
+                if level.get("size_bytes") is False:
+                    yield where, False
+                else:
+                    yield from ((f"{where}.{PER_CLOCK.get(k, k)}", v) for k, v in level.items() if k != "name")
+        elif isinstance(value, dict):
+            yield from ((f"{key}.{name}", figure) for name, figure in value.items())
+        else:
+            yield key, value
+
+
+def _covered(path: str, sources: Table) -> bool:
+    return any(path == key or path.startswith(f"{key}.") for key in sources)
+
+
+def per_second(level: Table, clock_hz: float, origin: str) -> Table:
+    """*level* with what it states per clock turned into bytes and seconds.
+
+    Raises:
+        DeviceError: a figure is stated both ways.
+
+    >>> per_second({"name": "shared", "bytes_per_clock": 128, "latency_cycles": 30}, 2e9, "x.toml")
+    {'name': 'shared', 'bandwidth_bytes_per_s': 256000000000.0, 'latency_s': 1.5e-08}
+    """
+    made: Table = {}
+    for key, value in level.items():
+        field = PER_CLOCK.get(key, key)
+        if field in level and field != key:
+            raise DeviceError(f"{origin}: memory.{level.get('name')} states both {key} and {field}; keep one")
+        if field != key and isinstance(value, int | float):
+            value = value / clock_hz if key == "latency_cycles" else value * clock_hz
+            value = float(f"{value:.6g}")  # a product of decimal figures reads as a decimal figure again
+        made[field] = value
+    return made
