@@ -27,6 +27,7 @@ from flashsched.errors import (
 )
 from flashsched.functions import (
     Packed,
+    PackedFilters,
     add,
     attention,
     conv2d,
@@ -71,6 +72,7 @@ __all__ = [
     "NoRecordError",
     "Operator",
     "Packed",
+    "PackedFilters",
     "Prediction",
     "Progress",
     "Result",

@@ -9,10 +9,12 @@ from flashsched.functions.convolution import conv2d
 from flashsched.functions.elementwise import add, relu
 from flashsched.functions.kernels import clear_kernels, kernel_for, log_files
 from flashsched.functions.nn import attention, gelu, layernorm, max, mean, rmsnorm, softmax, sum, transpose
-from flashsched.functions.products import Packed, matmul, prepack
+from flashsched.functions.packing import Packed, PackedFilters, prepack
+from flashsched.functions.products import matmul
 
 __all__ = [
     "Packed",
+    "PackedFilters",
     "add",
     "attention",
     "clear_kernels",

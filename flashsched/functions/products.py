@@ -1,4 +1,4 @@
-"""``fs.matmul`` on arrays of any rank, and ``fs.prepack`` for a right side that does not change.
+"""``fs.matmul`` on arrays of any rank.
 
 The kernels are found as `flashsched.functions.kernels` tells.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from flashsched.errors import KernelError
 from flashsched.functions.kernels import as_arrays, kernel_for, on_clear
-from flashsched.ops.gemm_plan import register_tile
-from flashsched.ops.matmul import accumulator
+from flashsched.functions.packing import Packed
 
 if TYPE_CHECKING:
     from flashsched.codegen.kernel import Kernel
 
-__all__ = ["Packed", "matmul", "prepack"]
+__all__ = ["matmul"]
 
 Array = NDArray[Any]
 
@@ -30,51 +28,6 @@ _calls: dict[tuple[Any, ...], Any] = on_clear({})
 
 _made: dict[Any, Any] = on_clear({})
 """What `_call_of` made, by kernel."""
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A matrix in the order in which kernels read it; what `prepack` gives, and `matmul` takes as its right side.
-
-    Attributes:
-        panels: shape (N / W rounded up, K, W): W columns after another, zeros after the last.
-        shape: of the matrix, (K, N).
-    """
-
-    panels: Array
-    shape: tuple[int, int]
-
-    def __repr__(self) -> str:
-        return f"<Packed {self.panels.dtype}{list(self.shape)}, {self.panels.shape[2]} columns a panel>"
-
-
-def prepack(b: Any, rows: int = 256) -> Packed:
-    """*b*, shape (K, N), packed once for many products ``fs.matmul(a, packed)``, such as the weights of a layer.
-
-    The copy is what kernels else make in each call. Later changes of *b* do not reach it.
-
-    Args:
-        b: the matrix.
-        rows: about how many rows the left sides have.
-
-    Raises:
-        KernelError: *b* is no matrix.
-    """
-    from flashsched.hw import devices
-
-    (matrix,) = as_arrays("prepack", b=b)
-    if matrix.ndim != 2:
-        raise KernelError(f"prepack takes a matrix (K, N), and got shape {matrix.shape}")
-    depth, n = matrix.shape
-    spec = devices["cpu"]
-    assert spec.cpu is not None
-    wide = accumulator(str(matrix.dtype))
-    _, vectors = register_tile(rows, n, spec, wide)
-    width = vectors * spec.cpu.lanes(8 * np.dtype(wide).itemsize)
-    count = -(-n // width)
-    padded = np.zeros((depth, count * width), matrix.dtype)
-    padded[:, :n] = matrix
-    return Packed(np.ascontiguousarray(padded.reshape(depth, count, width).swapaxes(0, 1)), (depth, n))
 
 
 def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out: Any = None) -> Array:

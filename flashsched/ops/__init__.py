@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashsched.ops.attention import attention
-from flashsched.ops.conv2d import conv2d
+from flashsched.ops.conv2d import conv2d, packed_conv2d
 from flashsched.ops.elementwise import add, relu
 from flashsched.ops.gelu import gelu
 from flashsched.ops.matmul import batch_matmul, matmul, packed_matmul
@@ -27,6 +27,7 @@ __all__ = [
     "max_over",
     "mean_over",
     "operator",
+    "packed_conv2d",
     "packed_matmul",
     "register",
     "relu",

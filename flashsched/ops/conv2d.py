@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,93 @@ from flashsched.ops.conv2d_cpu import conv2d_cpu
 from flashsched.ops.conv2d_gpu import conv2d_gpu
 from flashsched.ops.matmul import accumulator
 from flashsched.ops.operator import Operator, register
-from flashsched.ops.winograd import winograd
+from flashsched.ops.winograd import transformed, winograd
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 
-__all__ = ["ALGORITHMS", "LAYOUTS", "best_algorithm", "by_layout", "conv2d", "fits_winograd", "pad_image"]
+__all__ = [
+    "ALGORITHMS",
+    "LAYOUTS",
+    "best_algorithm",
+    "by_layout",
+    "conv2d",
+    "fits_winograd",
+    "packed_conv2d",
+    "pad_image",
+]
 
 ALGORITHMS = {"direct": 0, "winograd2": 2, "winograd4": 4}
 """Ways to compute it: the sum itself, and minimal filtering that makes 2 x 2 or 4 x 4 pixels at a time."""
 
+_Element = Callable[[Expr, Expr, Expr, Expr], Expr]
+
 LAYOUTS = ("NCHW", "NHWC")
 """The order of an image's dimensions: batch, channels, rows and columns, or channels last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Convolution:
+    """What is convolved how: *image* is (N, C, H, W) in every layout.
+
+    Raises:
+        TuneError: there is no such convolution.
+    """
+
+    image: tuple[int, int, int, int]
+    filters: int
+    window: int
+    stride: int
+    padding: int
+    dtype: str
+    bias: bool
+    groups: int
+    dilation: int
+    layout: str
+    algorithm: str
+
+    def __post_init__(self) -> None:
+        stride, groups, dilation = self.stride, self.groups, self.dilation
+        _, channels, *size = self.image
+        if stride < 1 or dilation < 1 or groups < 1 or self.window < 1:
+            raise TuneError(
+                "conv2d: stride, dilation, groups and KH must be at least 1, "
+                f"got {stride}, {dilation}, {groups}, {self.window}"
+            )
+        if channels % groups or self.filters % groups:
+            raise TuneError(f"conv2d: groups={groups} must divide C={channels} and O={self.filters}")
+        if self.layout not in LAYOUTS:
+            raise TuneError(f"conv2d: no layout {self.layout!r}", hint=did_you_mean(self.layout, LAYOUTS))
+        if min(size) + 2 * self.padding < self.reach:
+            raise TuneError(
+                f"conv2d: a kernel that reaches {self.reach} is larger than the padded image", hint="pad more"
+            )
+        if self.algorithm not in ALGORITHMS:
+            raise TuneError(f"conv2d: no algorithm {self.algorithm!r}", hint=did_you_mean(self.algorithm, ALGORITHMS))
+        fits = fits_winograd(self.window, stride, groups, dilation, self.layout, self.dtype)
+        if self.algorithm != "direct" and not fits:
+            raise TuneError(
+                f"conv2d: {self.algorithm} is for windows of 3 x 3, stride, groups and dilation 1, layout NCHW, "
+                f"float32 and float64, not for KH={self.window}, stride={stride}, groups={groups}, "
+                f"dilation={dilation}, {self.layout}, {self.dtype}",
+                hint="algorithm='direct' takes them all",
+            )
+
+    @property
+    def reach(self) -> int:
+        """Pixels from the first to the last that a window sees in a row."""
+        return self.dilation * (self.window - 1) + 1
+
+    @property
+    def out(self) -> tuple[int, int, int, int]:
+        """The shape of the output, in the order of *image*."""
+        batch, _, *size = self.image
+        height, width = ((n + 2 * self.padding - self.reach) // self.stride + 1 for n in size)
+        return batch, self.filters, height, width
+
+    @property
+    def last(self) -> bool:
+        """Whether channels are an image's last dimension."""
+        return self.layout == "NHWC"
 
 
 def _define(
@@ -53,67 +130,101 @@ def _define(
     times more than that, by 1e-6 to 2e-5 of the largest result in float32.
     ``H' = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and so for W'.
     """
-    if stride < 1 or dilation < 1 or groups < 1 or KH < 1:
-        raise TuneError(
-            f"conv2d: stride, dilation, groups and KH must be at least 1, got {stride}, {dilation}, {groups}, {KH}"
-        )
-    if C % groups or O % groups:
-        raise TuneError(f"conv2d: groups={groups} must divide C={C} and O={O}")
-    if layout not in LAYOUTS:
-        raise TuneError(f"conv2d: no layout {layout!r}", hint=did_you_mean(layout, LAYOUTS))
-    reach = dilation * (KH - 1) + 1
-    if H + 2 * padding < reach or W + 2 * padding < reach:
-        raise TuneError(f"conv2d: a kernel that reaches {reach} is larger than the padded image", hint="pad more")
-    height, width = (H + 2 * padding - reach) // stride + 1, (W + 2 * padding - reach) // stride + 1
-    wide = accumulator(dtype)
-    last = layout == "NHWC"
-    if algorithm not in ALGORITHMS:
-        raise TuneError(f"conv2d: no algorithm {algorithm!r}", hint=did_you_mean(algorithm, ALGORITHMS))
-    x = te.placeholder((N, H, W, C) if last else (N, C, H, W), dtype, name="X")
-    kernel = (KH, KH, C // groups, O) if last else (O, C // groups, KH, KH)
+    what = _Convolution((N, C, H, W), O, KH, stride, padding, dtype, bias, groups, dilation, layout, algorithm)
+    kernel = (KH, KH, C // groups, O) if what.last else (O, C // groups, KH, KH)
     weight = te.placeholder(kernel, dtype, name="weight")
-    out = wide if dtype.startswith(("int", "uint")) else dtype
-    v = te.placeholder((O,), dtype, name="bias")
-    inputs = [x, weight, v] if bias else [x, weight]
     if algorithm != "direct":
-        if not fits_winograd(KH, stride, groups, dilation, layout, dtype):
-            raise TuneError(
-                f"conv2d: {algorithm} is for windows of 3 x 3, stride, groups and dilation 1, layout NCHW, float32 and "
-                f"float64, not for KH={KH}, stride={stride}, groups={groups}, dilation={dilation}, {layout}, {dtype}",
-                hint="algorithm='direct' takes them all",
-            )
-        m = ALGORITHMS[algorithm]
-        right = (-(-height // m) * m + 2 - H - padding, -(-width // m) * m + 2 - W - padding)
-        sums = winograd(pad_image(x, padding, layout, right), weight, height, width, m)
+        u = transformed(weight, ALGORITHMS[algorithm])
+        return _filtered(what, weight, lambda a, b, c, o: u[a, b, c, o])
+    return _summed(what, weight, lambda o, c, h, w: weight[h, w, c, o] if what.last else weight[o, c, h, w])
 
-        def biased(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
-            total = sums(n, o, h, w)
-            return total + v[o] if bias else total
 
-        return [*inputs, by_layout(layout, (N, O, height, width), biased, "Y")]
-    source = pad_image(x, padding, layout)
-    c = te.reduce_axis((0, C // groups), name="c")
-    kh, kw = te.reduce_axis((0, KH), name="kh"), te.reduce_axis((0, KH), name="kw")
+def _define_packed(
+    N: int,
+    C: int,
+    H: int,
+    W: int,
+    O: int,  # noqa: E741
+    KH: int,
+    stride: int,
+    padding: int,
+    P: int,
+    dtype: str = "float32",
+    bias: bool = False,
+    dilation: int = 1,
+    layout: str = "NCHW",
+    algorithm: str = "direct",
+) -> list[Tensor]:
+    """`conv2d` with the weights in panels of P filters: packed ahead, since they do not change.
+
+    They are [O / P rounded up, C, KH, KH, P], with layout NHWC [O / P rounded up, KH, KH, C, P], and with a Winograd
+    algorithm what it makes of them, [T, T, O / P rounded up, C, P] for tiles of T x T.
+    """
+    if P < 1:
+        raise TuneError(f"packed_conv2d: a panel has from 1 filter up, not {P}")
+    what = _Convolution((N, C, H, W), O, KH, stride, padding, dtype, bias, 1, dilation, layout, algorithm)
+    panels = -(-O // P)
+    if algorithm != "direct":
+        t = ALGORITHMS[algorithm] + 2
+        u = te.placeholder((t, t, panels, C, P), dtype, name="weight")
+        return _filtered(what, u, lambda a, b, c, o: u[a, b, o // P, c, o % P])
+    weight = te.placeholder((panels, KH, KH, C, P) if what.last else (panels, C, KH, KH, P), dtype, name="weight")
+
+    def factor(o: Expr, c: Expr, kh: Expr, kw: Expr) -> Expr:
+        found: Expr = weight[o // P, kh, kw, c, o % P] if what.last else weight[o // P, c, kh, kw, o % P]
+        return found
+
+    return _summed(what, weight, factor)
+
+
+def _filtered(what: _Convolution, weight: Tensor, u: _Element) -> list[Tensor]:
+    """Inputs and output of a convolution by minimal filtering; ``u(a, b, c, o)`` are the transformed weights."""
+    x = te.placeholder(what.image, what.dtype, name="X")
+    v = te.placeholder((what.filters,), what.dtype, name="bias")
+    m = ALGORITHMS[what.algorithm]
+    after = [-(-made // m) * m + 2 - n - what.padding for n, made in zip(what.image[2:], what.out[2:], strict=True)]
+    padded = pad_image(x, what.padding, "NCHW", (after[0], after[1]))
+    sums = winograd(padded, u, *what.out[1:], m)
+
+    def biased(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
+        total = sums(n, o, h, w)
+        return total + v[o] if what.bias else total
+
+    y = by_layout("NCHW", what.out, biased, "Y")
+    return [x, weight, v, y] if what.bias else [x, weight, y]
+
+
+def _summed(what: _Convolution, weight: Tensor, factor: _Element) -> list[Tensor]:
+    """Inputs and output of a convolution as the sum that it is; ``factor(o, c, kh, kw)`` are the weights."""
+    batch, channels, rows, columns = what.image
+    dtype, last, groups = what.dtype, what.last, what.groups
+    wide = accumulator(dtype)
+    out = wide if dtype.startswith(("int", "uint")) else dtype
+    x = te.placeholder((batch, rows, columns, channels) if last else what.image, dtype, name="X")
+    v = te.placeholder((what.filters,), dtype, name="bias")
+    inputs = [x, weight, v] if what.bias else [x, weight]
+    source = pad_image(x, what.padding, what.layout)
+    c = te.reduce_axis((0, channels // groups), name="c")
+    kh, kw = te.reduce_axis((0, what.window), name="kh"), te.reduce_axis((0, what.window), name="kw")
 
     def element(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
-        channel = c if groups == 1 else (o // (O // groups)) * (C // groups) + c
-        row, column = h * stride + kh * dilation, w * stride + kw * dilation
+        channel = c if groups == 1 else (o // (what.filters // groups)) * (channels // groups) + c
+        row, column = h * what.stride + kh * what.dilation, w * what.stride + kw * what.dilation
         pixel: Expr = source[n, row, column, channel] if last else source[n, channel, row, column]
-        factor: Expr = weight[kh, kw, c, o] if last else weight[o, c, kh, kw]
-        total: Expr = te.sum(pixel.astype(wide) * factor.astype(wide), axis=[kh, kw, c] if last else [c, kh, kw])
+        product = pixel.astype(wide) * factor(o, c, kh, kw).astype(wide)
+        total: Expr = te.sum(product, axis=[kh, kw, c] if last else [c, kh, kw])
         return total
 
-    plain = not bias and wide == dtype
-    y = by_layout(layout, (N, O, height, width), element, "Y" if plain else "XW")
+    plain = not what.bias and wide == dtype
+    y = by_layout(what.layout, what.out, element, "Y" if plain else "XW")
     if plain:
         return [*inputs, y]
 
     def finish(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
         total: Expr = y[n, h, w, o] if last else y[n, o, h, w]
-        return (total + v[o].astype(wide) if bias else total).astype(out)
+        return (total + v[o].astype(wide) if what.bias else total).astype(out)
 
-    finished = by_layout(layout, (N, O, height, width), finish, "Y")
-    return [*inputs, finished]
+    return [*inputs, by_layout(what.layout, what.out, finish, "Y")]
 
 
 def fits_winograd(window: int, stride: int, groups: int, dilation: int, layout: str, dtype: str) -> bool:
@@ -133,18 +244,20 @@ def best_algorithm(
     dilation: int,
     layout: str,
     dtype: str,
+    packed: bool = False,
 ) -> str:
     """What is fast for an *image* (N, C, H, W) with no loss of precision: F(2, 3) where it saves more than it costs.
 
     Multiply-adds are counted for each pair of channel and filter: 16 a tile and about 400 for its transformed weights
-    (measured on Zen 4), or 9 a pixel. With few channels or filters the transforms are most of the work.
+    (measured on Zen 4) unless they are *packed* ahead, or 9 a pixel. With few channels or filters the transforms are
+    most of the work.
     """
     batch, channels, *size = image
     if not fits_winograd(window, stride, groups, dilation, layout, dtype) or min(channels, filters) < 16:
         return "direct"
     height, width = (n + 2 * padding - 2 for n in size)
     tiles = -(-height // 2) * -(-width // 2)
-    return "winograd2" if batch * 16 * tiles + 400 <= 0.9 * batch * 9 * height * width else "direct"
+    return "winograd2" if batch * 16 * tiles + (0 if packed else 400) <= 0.9 * batch * 9 * height * width else "direct"
 
 
 def by_layout(
@@ -204,15 +317,11 @@ def _rounding(options: Mapping[str, Any]) -> float:
     return {"direct": 1.0, "winograd2": 3.0, "winograd4": 8.0}[options.get("algorithm", "direct")]
 
 
-conv2d: Operator = register(
-    Operator(
-        "conv2d",
-        _define,
-        (1, 64, 56, 56, 64, 3, 1, 1),
-        ("float32", "float64", "float16", "bfloat16"),
-        _reference,
-        _rounding,
-    )
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
+conv2d: Operator = register(Operator("conv2d", _define, (1, 64, 56, 56, 64, 3, 1, 1), _DTYPES, _reference, _rounding))
+packed_conv2d: Operator = register(
+    Operator("packed_conv2d", _define_packed, (1, 64, 56, 56, 64, 3, 1, 1, 32), _DTYPES, None, _rounding)
 )
 conv2d.template("gpu")(conv2d_gpu)
 conv2d.template("cpu")(conv2d_cpu)
+packed_conv2d.template("cpu")(conv2d_cpu)

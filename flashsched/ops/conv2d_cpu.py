@@ -25,7 +25,7 @@ from flashsched.te import dtypes
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Axis, ComputeOp, Operation, Tensor
 
-__all__ = ["axes_of", "best_tile", "computed", "conv2d_cpu", "sum_of"]
+__all__ = ["axes_of", "best_tile", "computed", "conv2d_cpu", "filters_tile", "sum_of"]
 
 FOR_THREADS = 64**3
 """Multiplications that are worth waking threads for, a few microseconds each time."""
@@ -53,7 +53,7 @@ def conv2d_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     lanes, _ = vector_shape(spec, sums.dtype)
     if last == "o" and axes["c"].count == filters == 1:
         groups, filters = 1, groups  # depthwise: vectors over the channels of all groups, each its own pixel's
-    ways = ("channels",) if last == "o" else ("channels", "columns")
+    ways = ("channels",) if last == "o" or is_packed(args[1]) else ("channels", "columns")
     whole = filters >= lanes and (groups == 1 or filters % lanes == 0)
     vectors_along = knobs.choice("vectors_along", ways, default=ways[0 if whole else -1])
     if sums is out:
@@ -69,6 +69,11 @@ def axes_of(op: Operation) -> dict[str, Axis]:
     """The axes of a stage by the names that the definition gave them: n, o, h, w, c, kh and kw."""
     assert isinstance(op, ComputeOp)
     return {axis.name: axis for axis in (*op.axis, *op.reduce_axis)}
+
+
+def is_packed(weight: Tensor) -> bool:
+    """Whether weights are in panels already."""
+    return len(weight.known_shape) > 4
 
 
 def computed(tensor: Tensor) -> ComputeOp:
@@ -92,18 +97,22 @@ def _by_channels(
     channels_last = computed(out).axis[-1] is axes["o"]
     batch, height, width = (axes[name].count for name in "nhw")
     lanes, registers = vector_shape(spec, sums.dtype)
-    depthwise = channels_last and filters > 1 and weight.known_shape[2] == 1
+    packed = is_packed(weight)
+    depthwise = channels_last and filters > 1 and weight.known_shape[2] == 1 and not packed
 
-    panel = prod(axis.count for axis in s[sums].op.reduce_axis) * lanes * dtypes.bits(weight.dtype) // 8
-    near = [v for v in _VECTORS if v == 1 or v * panel <= second_level(spec) // 2]  # a panel stays near, with its rows
-    best = best_tile(width, filters, _PIXELS, near, spec, sums.dtype)
-    vectors = knobs.choice("tile_o", _VECTORS, default=1 if depthwise else best[1])
+    if packed:
+        vectors = ceil(weight.known_shape[-1] / lanes)
+        best = best_tile(width, filters, _PIXELS, [vectors], spec, sums.dtype)
+    else:
+        depth = prod(axis.count for axis in s[sums].op.reduce_axis)
+        best = filters_tile(width, filters, depth, spec, sums.dtype)
+        vectors = knobs.choice("tile_o", _VECTORS, default=1 if depthwise else best[1])
     pixels = knobs.choice("tile_w", _PIXELS, default=min(7, width) if depthwise else best[0])
     knobs.require(
         pixels * vectors + vectors + 1 <= registers,
         f"{pixels} pixels by {vectors} vectors need {pixels * vectors + vectors + 1} of {registers} registers",
     )
-    wide = vectors * lanes
+    wide = weight.known_shape[-1] if packed else vectors * lanes
     if filters < axes["o"].count:  # a tile that sticks out of its group would read the image of the next one
         wide = max(n for n in range(1, min(filters, wide) + 1) if filters % n == 0)
     unrolled = knobs.choice("unroll_window", ("none", "kw", "all"), default="all" if depthwise else "none")
@@ -115,7 +124,9 @@ def _by_channels(
     once = order == "channels outside" and batch * ceil(height / rows) == 1
     packs: tuple[str, ...] = ("panel", "root") if once else ("root",)
     best_pack = "none" if channels_last and (depthwise or filters < lanes) else packs[0]
-    pack_at = knobs.choice("pack", ("none", *packs) if channels_last else packs, default=best_pack)
+    pack_at = (
+        "none" if packed else knobs.choice("pack", ("none", *packs) if channels_last else packs, default=best_pack)
+    )
 
     n, o, h, w = (axes[name] for name in "nohw")
     group, filter_ = s[out].split(o, factor=filters)
@@ -243,6 +254,14 @@ def best_tile(
         return step * ceil(width / p) * ceil(filters / (v * lanes))
 
     return min(((p, v) for p in pixels for v in vectors if p * v + v + 1 <= registers), key=cycles)
+
+
+def filters_tile(width: int, filters: int, depth: int, spec: DeviceSpec, dtype: str) -> tuple[int, int]:
+    """`best_tile` for vectors of filters, of sums over *depth* products: their weights stay near, with their rows."""
+    lanes, _ = vector_shape(spec, dtype)
+    panel = depth * lanes * dtypes.bits(dtype) // 8
+    near = [v for v in _VECTORS if v == 1 or v * panel <= second_level(spec) // 2]
+    return best_tile(width, filters, _PIXELS, near, spec, dtype)
 
 
 def _unroll_window(s: Schedule, sums: Tensor, which: str) -> None:

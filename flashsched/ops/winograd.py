@@ -23,7 +23,7 @@ from flashsched.errors import TuneError
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 
-__all__ = ["TRANSFORMS", "Transform", "winograd"]
+__all__ = ["TRANSFORMS", "Transform", "transformed", "winograd"]
 
 _Element = Callable[[Expr, Expr, Expr, Expr], Expr]
 _Matrix = tuple[tuple[Fraction, ...], ...]
@@ -56,28 +56,35 @@ TRANSFORMS = {
 """F(2, 3) and F(4, 3), by m."""
 
 
-def winograd(
-    padded: Tensor, weight: Tensor, height: int, width: int, m: int
-) -> Callable[[Expr, Expr, Expr, Expr], Expr]:
-    """The sums of a convolution, element by element: a function of n, o, h and w.
-
-    *padded* is the image [N, C, H, W] with zeros around, as many after its last row and column as the last tile needs;
-    *weight* [O, C, 3, 3]; the output has *height* x *width* pixels.
+def transformed(weight: Tensor, m: int) -> Tensor:
+    """``G w G^T`` of each channel and filter: [m + 2, m + 2, C, O] from *weight* [O, C, 3, 3].
 
     Raises:
         TuneError: the window is not 3 x 3.
     """
-    if weight.known_shape[2:] != (3, 3):
-        raise TuneError(f"winograd: a window of {weight.known_shape[2]} x {weight.known_shape[3]} is not 3 x 3")
-    image, weights, sums = TRANSFORMS[m]
-    t = m + 2
-    batch, channels = padded.known_shape[:2]
-    filters = weight.known_shape[0]
-    rows, columns = -(-height // m), -(-width // m)
+    filters, channels, *window = weight.known_shape
+    if window != [3, 3]:
+        raise TuneError(f"winograd: a window of {window[0]} x {window[1]} is not 3 x 3")
+    weights, t = TRANSFORMS[m].weights, m + 2
     half = te.compute(
         (t, 3, channels, filters), lambda a, j, c, o: _row(weights, a, lambda i: weight[o, c, i, j]), name="GW"
     )
-    u = te.compute((t, t, channels, filters), lambda a, b, c, o: _row(weights, b, lambda j: half[a, j, c, o]), name="U")
+    made: Tensor = te.compute(
+        (t, t, channels, filters), lambda a, b, c, o: _row(weights, b, lambda j: half[a, j, c, o]), name="U"
+    )
+    return made
+
+
+def winograd(padded: Tensor, u: _Element, filters: int, height: int, width: int, m: int) -> _Element:
+    """The sums of a convolution, element by element: a function of n, o, h and w.
+
+    *padded* is the image [N, C, H, W] with zeros around, as many after its last row and column as the last tile needs;
+    ``u(a, b, c, o)`` are the transformed weights of as many *filters*; the output has *height* x *width* pixels.
+    """
+    image, _, sums = TRANSFORMS[m]
+    t = m + 2
+    batch, channels = padded.known_shape[:2]
+    rows, columns = -(-height // m), -(-width // m)
     part = te.compute(
         (batch, rows, t, t, columns, channels),
         lambda n, y, a, j, x, c: _row(image, a, lambda i: padded[n, c, y * m + i, x * m + j]),
@@ -91,7 +98,7 @@ def winograd(
     c = te.reduce_axis((0, channels), name="c")
     product = te.compute(
         (batch, rows, t, t, columns, filters),
-        lambda n, y, a, b, x, o: te.sum(v[n, y, a, b, x, c] * u[a, b, c, o], axis=c),
+        lambda n, y, a, b, x, o: te.sum(v[n, y, a, b, x, c] * u(a, b, c, o), axis=c),
         name="M",
     )
     back = te.compute(

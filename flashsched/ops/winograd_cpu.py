@@ -7,6 +7,8 @@ filters and a vector of columns are then transformed back, turned by shuffles, a
 
 from __future__ import annotations
 
+from math import ceil
+
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gemm_plan import register_tile, second_level, tile_fits, vector_shape
 from flashsched.ops.operator import KnobsLike
@@ -33,7 +35,8 @@ def winograd_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Device
     m, columns, filters = (back.known_shape[at] for at in (2, 4, 5))
     lanes, registers = vector_shape(spec, out.dtype)
     best = register_tile(columns, filters, spec, out.dtype)
-    vectors = knobs.choice("tile_o", _VECTORS, default=best[1])
+    width = 0 if "U" in made else args[1].known_shape[-1]  # of a panel of weights that were packed ahead
+    vectors = ceil(width / lanes) if width else knobs.choice("tile_o", _VECTORS, default=best[1])
     across = knobs.choice("tile_x", _ROWS, default=best[0])
     knobs.require(tile_fits(across, vectors, registers), f"{across} tiles by {vectors} vectors need more registers")
     tall = knobs.choice("block_y", (1, 2, 3, 4, 7, 8), default=_tall(v, product, spec))
@@ -53,10 +56,11 @@ def winograd_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Device
     if threads:
         s[out].parallel(block)
     _transform_back(s, mine, back, out, w_tile)
-    _multiply(s, product, sums, vectors * lanes, across)
+    _multiply(s, product, sums, width or vectors * lanes, across)
     s[product].compute_at(s[out], block)
     _transform_image(s, made, args[0], out, block, lanes)
-    _transform_weights(s, made, args[1], vectors * lanes, lanes, threads)
+    if not width:
+        _transform_weights(s, made, args[1], vectors * lanes, lanes, threads)
 
 
 def _tall(v: Tensor, product: Tensor, spec: DeviceSpec) -> int:

@@ -109,6 +109,37 @@ def test_prepack_with_an_epilogue():
     np.testing.assert_allclose(found, np.maximum(a @ b + bias, 0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "winograd2", "winograd4"])
+@pytest.mark.parametrize(("filters", "window", "stride"), [(37, 3, 1), (37, 3, 2), (5, 1, 1), (16, 5, 1)])
+def test_prepack_of_filters(layout, algorithm, filters, window, stride):
+    x, w, bias = normal(2, 17, 9, 11), normal(filters, 17, window, window), normal(filters)
+    expected = fs.ops.conv2d.reference(x, w, bias, stride=stride, padding=1)
+    if layout == "NHWC":
+        x, w, expected = x.transpose(0, 2, 3, 1).copy(), w.transpose(2, 3, 1, 0).copy(), expected.transpose(0, 2, 3, 1)
+    fits = window == 3 and stride == 1 and layout == "NCHW"
+    if algorithm.startswith("winograd") and not fits:
+        return
+    packed = fs.prepack(w, image=x.shape, stride=stride, layout=layout, algorithm=algorithm)
+    assert packed.shape == (filters, 17, window, window)
+    assert packed.algorithm == (algorithm if algorithm != "auto" else "winograd2" if fits else "direct")
+    out = np.empty(expected.shape, "float32")
+    for _ in range(2):  # the first call looks, the second knows
+        assert fs.conv2d(x, packed, bias, stride, layout=layout, out=out) is out
+        np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            fs.conv2d(x, packed, stride=stride, layout=layout),
+            expected - (bias if layout == "NHWC" else bias[:, None, None]), rtol=1e-3, atol=1e-3,
+        )  # fmt: skip
+
+
+def test_packed_filters_are_no_constant_of_the_image_size():
+    packed = fs.prepack(normal(20, 8, 3, 3), image=(1, 8, 14, 14), algorithm="winograd2")
+    assert fs.conv2d(normal(3, 8, 7, 5), packed).shape == (3, 20, 7, 5)
+    assert "20, 8, 3, 3" in repr(packed)
+    assert "winograd2" in repr(packed)
+
+
 def test_uint8_times_int8_gives_int32():
     a, b = RNG.integers(0, 256, (35, 70), "uint8"), RNG.integers(-128, 128, (70, 36), "int8")
     out = fs.matmul(a, b)
@@ -196,6 +227,10 @@ def test_other_arrays_than_numpys():
     np.testing.assert_allclose(fs.matmul(a, b), np.asarray(a) @ b, rtol=1e-5, atol=1e-6)
 
 
+def packed_filters():
+    return fs.prepack(normal(4, 3, 3, 3), image=(1, 3, 9, 9))
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -206,7 +241,13 @@ def test_other_arrays_than_numpys():
         (lambda: fs.matmul(normal(2, 3, 4), normal(2, 4, 5), normal(5)), "bias and activation for one right side"),
         (lambda: fs.matmul(normal(2, 3, 4), normal(4, 5), out=normal(6, 5)), r"out has shape \(6, 5\), and the result"),
         (lambda: fs.matmul(normal(3, 5), fs.prepack(normal(4, 6))), r"got \(3, 5\) and \(4, 6\)"),
-        (lambda: fs.prepack(normal(3)), r"prepack takes a matrix \(K, N\), and got shape \(3,\)"),
+        (lambda: fs.prepack(normal(3)), r"a matrix \(K, N\) or the weights of a conv2d, and got .*\(3,\)"),
+        (lambda: fs.prepack(normal(4, 3, 3, 3)), "say image=x.shape"),
+        (lambda: fs.prepack(normal(4, 3, 3, 3), image=(1, 4, 9, 9)), r"do not fit images of shape \(1, 4, 9, 9\)"),
+        (lambda: fs.conv2d(normal(1, 5, 9, 9), packed_filters()), r"images with 3 channels for weights \(4, 3, 3, 3\)"),
+        (lambda: fs.conv2d(normal(1, 3, 9, 9), packed_filters(), groups=3), "groups is 3, and the weights were packed"),
+        (lambda: fs.conv2d(normal(1, 9, 9, 3), packed_filters(), layout="NHWC"), "were packed for 'NCHW'"),
+        (lambda: fs.conv2d(normal(1, 3, 9, 9), packed_filters(), algorithm="winograd4"), "packed for 'direct'"),
         (lambda: fs.matmul(normal(3, 4), normal(4, 6, dtype="float64")), "matmul: a is float32 and b is float64"),
         (lambda: fs.matmul(normal(3, 4), normal(4, 6), normal(5)), r"shape \(5,\), and the output has 6 columns"),
         (lambda: fs.matmul([[1.0]], normal(1, 1)), "matmul: a is a list"),

@@ -9,7 +9,7 @@ from flashsched.codegen.build import build
 from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import conv2d
-from flashsched.ops.conv2d import LAYOUTS
+from flashsched.ops.conv2d import ALGORITHMS, LAYOUTS, fits_winograd
 from flashsched.tune.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
@@ -64,6 +64,24 @@ def test_the_default_knobs_are_feasible_and_right(assert_right, dtype, layout):
 )
 def test_layers_of_known_networks(assert_right, shape, groups, layout):
     assert assert_right(Task("conv2d", shape, groups=groups, layout=layout, bias=groups == 1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    filters=st.integers(1, 40), panel=st.sampled_from([1, 7, 16, 32, 48]), window=st.sampled_from([1, 3]),
+    stride=st.sampled_from([1, 2]), layout=st.sampled_from(LAYOUTS), algorithm=st.sampled_from(sorted(ALGORITHMS)),
+    dtype=st.sampled_from(conv2d.dtypes), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_packed_filters_with_any_knobs(assert_right, filters, panel, window, stride, layout, algorithm, dtype, seed):
+    if not fits_winograd(window, stride, 1, 1, layout, dtype):
+        algorithm = "direct"
+    shape = (1, 5, 9, 13, filters, window, stride, 1, panel)
+    assert_right(Task("packed_conv2d", shape, dtype, layout=layout, algorithm=algorithm, bias=seed % 2 == 0), seed)
+
+
+def test_a_panel_has_filters():
+    with pytest.raises(TuneError, match="a panel has from 1 filter up, not 0"):
+        Task("packed_conv2d", (1, 5, 9, 13, 8, 3, 1, 1, 0))
 
 
 def test_layouts_are_the_same_convolution():

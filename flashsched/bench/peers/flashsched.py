@@ -1,7 +1,8 @@
 """flashsched: the kernels that `fs.matmul` and its like run, from a tuning log or of the templates' first choice.
 
-A product's second factor is tried as it is, and packed ahead, as the libraries that take it for a constant do. A
-convolution is tried as a plain sum and by Winograd's F(2, 3), which errs less than the sum does.
+Weights, a product's second factor or a convolution's filters, are tried as they are, and packed ahead, as the libraries
+that take them for constants do. A convolution is tried as a plain sum and by Winograd's F(2, 3), which errs less than
+the sum does.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ def _ways(work: Work) -> Iterator[Way]:
     inputs = [work.contiguous(index) for index in range(len(work.inputs))]
     yield from _kernel(work, case.op, case.shape, {**case.options, **turned}, inputs)
     if case.op == "conv2d":
-        with suppress(TuneError):  # it is not for such a convolution
-            yield from _kernel(
-                work, case.op, case.shape, {**case.options, "algorithm": "winograd2"}, inputs, ", by Winograd's F(2, 3)"
-            )
+        for algorithm, how in (("direct", ""), ("winograd2", ", by Winograd's F(2, 3)")):
+            with suppress(TuneError):  # it is not for such a convolution
+                options = {**case.options, "algorithm": algorithm}
+                if how:
+                    yield from _kernel(work, case.op, case.shape, options, inputs, how)
+                if "groups" not in case.options:
+                    yield from _packed_filters(work, options, inputs, how)
     if case.op == "matmul":
         options = {**case.options, **{name: True for name in turned if name == "transpose_a"}}
         for width in _widths(work):
@@ -41,6 +45,23 @@ def _ways(work: Work) -> Iterator[Way]:
                 work, "packed_matmul", (*case.shape, width), options, [inputs[0], panels, *inputs[2:]],
                 f", B in panels of {width}",
             )  # fmt: skip
+
+
+def _packed_filters(work: Work, options: dict[str, Any], inputs: list[Array], how: str) -> Iterator[Way]:
+    from flashsched.functions.packing import PackedFilters, prepack
+
+    case = work.case
+    stride, padding = case.shape[6:8]
+    packed = prepack(
+        inputs[1], image=case.shape[:4], stride=stride, padding=padding, algorithm=options["algorithm"]
+    )  # fmt: skip
+    assert isinstance(packed, PackedFilters)
+    panels = aligned(packed.panels)
+    width = panels.shape[-1]
+    yield from _kernel(
+        work, "packed_conv2d", (*case.shape, width), options, [inputs[0], panels, *inputs[2:]],
+        f"{how}, weights in panels of {width}",
+    )  # fmt: skip
 
 
 def _kernel(
