@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flashsched.errors import TuneError
 from flashsched.hw import DeviceSpec
 from flashsched.ops import OPERATORS, Operator, find_operator
-from flashsched.ops.generic import generic_cpu
+from flashsched.ops.derived import derived_cpu
 from flashsched.ops.operator import KnobsLike, Template
 from flashsched.schedule import Schedule, Trace, create_schedule
 from flashsched.schedule.default import loop_names
@@ -164,14 +164,14 @@ class Task:
         return Task(self.operator, shape, self.dtype, **self.options) if self._resizable else None
 
     def template(self, kind: str) -> Template:
-        """How it is scheduled for devices of *kind*.
+        """How it is scheduled for devices of *kind*: the operator's template, or one that is derived from the graph.
 
         Raises:
             TuneError: the operator has no template for them.
         """
         found = self.operator.templates.get(kind)
         if found is None and kind == "cpu":
-            return generic_cpu
+            return derived_cpu
         if found is None:
             has = ", ".join(self.operator.templates) or "none"
             raise TuneError(

@@ -1,0 +1,17 @@
+"""Search spaces that are derived: a template for any te graph, made of rules that read the graph.
+
+- ``accesses``: what each axis does to each element that is read or written; all rules read from there.
+- ``inlining``: which stages are computed where they are read.
+- ``nests``: which of the others share loops.
+- ``vectors``: along which axis the vectors of a nest run, and along which others its operands are used again.
+- ``tiles``: register tiles and blocks, their ordered choices and the first ones to try.
+- ``lanes``: reductions with vectors along what is reduced, or shared out among threads.
+- ``packing``: copies of operands in the order in which tiles read them.
+- ``cpu``: the template, which takes the steps.
+"""
+
+from __future__ import annotations
+
+from flashsched.ops.derived.cpu import derived_cpu
+
+__all__ = ["derived_cpu"]

@@ -1,0 +1,149 @@
+"""Derived spaces: whatever is drawn is accepted and computes the same, and most draws are different schedules."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+import flashsched as fs
+from flashsched import te
+from flashsched.codegen.build import build, build_program
+from flashsched.codegen.lower import lower
+from flashsched.errors import Infeasible, ScheduleError
+from flashsched.hw import devices
+from flashsched.ops.derived import derived_cpu
+from flashsched.schedule import Trace, create_schedule
+from flashsched.testing import programs
+from flashsched.testing.checks import check_meaning, check_round_trip
+from flashsched.testing.graphs import Graph, graphs
+from flashsched.testing.unseen import UNSEEN
+from flashsched.tune.knobs import FirstKnobs, FixedKnobs, RandomKnobs
+from flashsched.tune.task import Task
+
+ONCE = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+CPU = devices["cpu"]
+
+
+def task_of(name: str, small: bool = True) -> Task:
+    known = UNSEEN[name]
+    return Task.from_te(known.define(*(known.small if small else known.sizes)), name=name)
+
+
+def text_of(args: list[te.Tensor]) -> str:
+    """The nest that the first answers make of a graph."""
+    schedule = create_schedule(args[-1])
+    derived_cpu(schedule, args, FirstKnobs(), CPU)
+    return str(schedule)
+
+
+# -- meaning -----------------------------------------------------------------------------------------------------
+
+
+@ONCE
+@given(drawn=graphs(), seed=st.integers(0, 1 << 16))
+def test_any_draw_for_any_graph_computes_what_numpy_computes(drawn: Graph, seed: int) -> None:
+    schedule = create_schedule(list(drawn.outputs))
+    args = [*drawn.inputs, *drawn.outputs]
+    derived_cpu(schedule, args, RandomKnobs(random.Random(seed)), CPU)
+    note(f"{drawn!r}\n{schedule}")
+    feeds = drawn.feeds(seed)
+    found = build_program(lower(schedule, args))(*feeds.values())
+    drawn.check(found if isinstance(found, tuple) else [found], feeds)
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+@pytest.mark.parametrize("seed", [None, 1])
+def test_the_ten_computations(assert_right, name, seed):
+    assert assert_right(task_of(name), seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.tuples(*[st.sampled_from((0, 1, 2, 7, 33))] * 3), seed=st.integers(0, 99))
+def test_a_product_of_any_sizes(sizes, seed):
+    args = programs.matmul(*sizes)
+    schedule = create_schedule(args[-1])
+    derived_cpu(schedule, list(args), RandomKnobs(random.Random(seed)), CPU)
+    check_meaning(schedule, compiled=True)
+
+
+def test_a_sum_of_everything_is_shared_out_among_threads():
+    x, k = te.placeholder((1 << 17,), name="X"), te.reduce_axis((0, 1 << 17), name="k")
+    args = [x, te.compute((), lambda: te.sum(x[k], axis=k), name="total")]
+    schedule = create_schedule(args[-1])
+    derived_cpu(schedule, args, FirstKnobs(), CPU.replace(units=2))
+    assert "# parallel" in str(schedule)
+    assert build(schedule, args)(np.ones(1 << 17, np.float32)) == 1 << 17
+
+
+# -- what the rules see ------------------------------------------------------------------------------------------
+
+
+def test_rows_of_a_softmax_share_a_block():
+    nest = text_of(task_of("masked_softmax", small=False).args())
+    assert nest.count("# parallel") == 1
+    assert "S[" not in nest  # what costs less than its memory is computed where it is read
+    assert "E[i, j] = exp(" in nest  # an exponential is not
+
+
+def test_an_operand_that_lies_the_other_way_is_packed():
+    nest = text_of(task_of("distances", small=False).args())
+    assert "Y.local" in nest
+    assert "Y.global" in nest
+
+
+def test_a_tile_of_sums_stays_in_registers():
+    nest = text_of(list(programs.matmul(512, 512, 512)))
+    assert "init C.local[i, j] = 0.0" in nest
+    assert "# vectorize" in nest
+    assert "# parallel" in nest
+
+
+def test_windows_that_overlap_are_computed_block_by_block():
+    nest = text_of(task_of("top_hat", small=False).args())
+    assert nest.count("# parallel") == 1
+
+
+# -- the space ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_nearly_every_draw_is_valid(name):
+    task = task_of(name, small=False)
+    refused = 0
+    for seed in range(10):
+        try:
+            task.candidate(RandomKnobs(random.Random(seed)), CPU)
+        except (Infeasible, ScheduleError):
+            refused += 1
+    assert refused == 0
+
+
+@pytest.mark.parametrize("name", ["conv3d", "masked_softmax", "separable_conv"])
+def test_decisions_make_the_same_schedule_again(name):
+    task = task_of(name, small=False)
+    drawn = task.candidate(RandomKnobs(random.Random(7)), CPU)
+    again = task.candidate(FixedKnobs(drawn.decisions), CPU)
+    assert again.trace == drawn.trace
+    known = json.loads(json.dumps(drawn.trace.to_json()))
+    assert str(task.replay(Trace.from_json(known)).schedule) == str(drawn.schedule)
+
+
+@pytest.mark.parametrize("name", ["distances", "nearest_code"])
+def test_traces_and_programs_make_it_again(name):
+    check_round_trip(task_of(name).candidate(RandomKnobs(random.Random(3)), CPU).schedule)
+
+
+def test_a_task_of_a_graph_is_tuned_in_its_derived_space(tmp_path):
+    task = task_of("bias_gelu_residual")
+    log = tmp_path / "log.jsonl"
+    result = fs.tune(task, device="cpu", trials=3, log=log, seed=0)
+    assert result.best.trace["decisions"]
+    x, bias, r = inputs = task.inputs()
+    y = x + bias
+    wanted = y * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))) + r
+    np.testing.assert_allclose(fs.load(log, task)(*inputs), wanted, rtol=1e-5, atol=1e-6)
