@@ -17,7 +17,7 @@ __all__ = ["spec_named"]
 
 _FORM = re.compile(r"sxm\d?|pcie|nvl|oam|\d+gb|\d+gcd|se")
 _NOISE = {"nvidia", "tesla", "geforce", "quadro", "amd", "radeon", "instinct", "intel", "google", "cloud", "apple",
-          "gpu", "sim", "cpu", "edition", "tensor", "core", "the", "graphics", "accelerator"}  # fmt: skip
+          "gpu", "sim", "edition", "tensor", "core", "the", "graphics", "accelerator"}  # fmt: skip
 
 
 @functools.cache
@@ -78,15 +78,9 @@ def _agreement(form: set[str], asked: set[str]) -> int:
 
 
 def _fitted_to(spec: DeviceSpec, name: str) -> tuple[DeviceSpec, str]:
-    """*spec* with what the name itself says of the parts that were used: one die of two, or so many GPU cores."""
+    """*spec* with as many GPU cores as the name itself says."""
     lower = name.lower()
     try:
-        if "1gcd" in lower and "gcd" not in spec.name:
-            far = spec.dram
-            half = {
-                far.name: {"bandwidth_bytes_per_s": far.bandwidth_bytes_per_s / 2, "size_bytes": far.size_bytes // 2}
-            }
-            return spec.replace(units=spec.units // 2, memory=half), f"{name} is taken for half of {spec.name}"
         cores = re.search(r"(\d+)\s*gpu", lower)
         if cores and spec.kind == "gpu" and int(cores[1]) != spec.units:
             return spec.replace(units=int(cores[1])), f"{name} is taken for {spec.name} with {cores[1]} cores"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,16 +84,25 @@ def _groups(table: Table, device: str | None, notes: Notes) -> Iterator[Rows]:
         rows = np.all([column == value for column, value in zip(names, key, strict=True)], axis=0)
         name, op, dtype_name, source, unit, backend = key
         count = int(rows.sum())
-        if unit.lower() == "cpu" or "cpu" in backend.lower() or unit.upper() == "ANE":
-            notes.skip(f"{name} ({unit or backend}): no device file describes that part of it", count)
-            continue
-        spec, remark = spec_named(name)
+        asked, kind = _part_named(name, unit, backend)
+        spec, remark = spec_named(asked)
+        if spec is not None and kind and spec.kind != kind:
+            spec, remark = None, f"no device is called {asked!r}"
         if device is not None and (spec is None or device not in (name, spec.name, *spec.aliases)):
             continue
         if spec is None:
             notes.skip(remark, count)
             continue
         yield from _asked(table, rows, spec, (name, op, dtype_name or "fp32", source), remark, notes)
+
+
+def _part_named(name: str, unit: str, backend: str) -> tuple[str, str]:
+    """The name of the part of a chip that was timed, and the kind it must be ("" for any)."""
+    if unit.upper() == "ANE":
+        return re.sub(r"(?i)^apple-?", "ane-", name), ""
+    if unit.upper() == "CPU" or re.search(r"(^|_)cpu", backend.lower()):
+        return f"{name} CPU", "cpu"
+    return name, ""
 
 
 def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[str, str, str, str], remark: str,
