@@ -22,7 +22,7 @@ from flashsched.hw.spec import DeviceSpec
 __all__ = ["Sample", "fitted_values", "folds_of", "predicted"]
 
 _OUTLIER = 0.1  # residuals above it count with their absolute value, not their square
-_HOLD = 0.1  # weight of the value known before: moving a constant across its range costs as much as one row off by 10 %
+_HOLD = 0.3  # weight of the value known before: a constant moved across its range costs as a row that is off by 30 %
 
 
 class Sample(Protocol):
