@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["best_of_log", "find_candidate", "show"]
 
-_CODE = ("llvm", "llvm-optimized", "asm")
+_CODE = ("llvm", "llvm-optimized", "asm", "ptx")
 _STAGES = ("te", "python", "loops", "lowered", *_CODE)
 _TRIES = 200  # draws for a schedule that is possible, where the template's first choice is not
 
@@ -36,7 +36,7 @@ _TRIES = 200  # draws for a schedule that is possible, where the template's firs
 @click.option("--log", type=click.Path(path_type=Path), metavar="FILE", help="Show the best schedule of this log.")
 def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) -> None:
     """Show WORKLOAD at one stage of its way: te (expressions), python (the schedule as a program), loops (the
-    scheduled nest), lowered (after all passes), llvm, llvm-optimized, asm.
+    scheduled nest), lowered (after all passes), llvm, llvm-optimized, asm; for a GPU, asm and ptx are its own code.
 
     The schedule is the best one of --log, or else the first choice of the operator's template, before any tuning.
 
@@ -46,9 +46,8 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
       flashsched show matmul --shape 512,512,512 --log tuning_logs/cpu/matmul.jsonl
       flashsched show matmul --shape 64,64,64 --passes
       flashsched show relu --stage asm | less
-      flashsched show matmul --device a100-sim
+      flashsched show matmul --device a100-sim --stage ptx
     """
-    from flashsched.codegen.build import build
     from flashsched.codegen.lower import lower
 
     with usage():
@@ -56,12 +55,8 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
         if stage == "te":
             tell(task.text.replace("; ", "\n"))
             return
-        if stage in _CODE and device != "cpu":
-            raise CommandError(
-                f"error: {device} is simulated, and no code is made for it\n"
-                "  hint: --stage lowered is as far as it goes; --device cpu has machine code",
-                USAGE,
-            )
+        if stage in _CODE:
+            _require_code(device, stage)
         candidate, origin = find_candidate(task, device, log)
     say(f"# {task_title(task)} on {device}: {origin}")
     if passes:
@@ -74,8 +69,38 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
     elif stage == "lowered":
         tell(_text(lower(candidate.schedule, candidate.args, task.op)))
     else:
-        kernel = build(candidate.schedule, candidate.args, name=task.op)
-        tell(kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized"))
+        with usage():
+            tell(_code(candidate, device, stage, task.op))
+
+
+def _require_code(device: str, stage: str) -> None:
+    """Refuse a *stage* of machine code for a device that there is none for."""
+    from flashsched.hw import devices
+
+    if devices[device].gpu is None and (device != "cpu" or stage == "ptx"):
+        what = "has no PTX" if device == "cpu" else "is simulated, and no code is made for it"
+        raise CommandError(
+            f"error: {device} {what}\n  hint: --stage lowered is as far as it goes; CPUs (--device cpu, --stage asm) "
+            "and GPUs (--device a100-sim, --stage ptx) have machine code",
+            USAGE,
+        )
+
+
+def _code(candidate: Candidate, device: str, stage: str, name: str) -> str:
+    """The code of *candidate* for *device* at a stage of `_CODE`."""
+    from flashsched.codegen.build import build
+    from flashsched.codegen.gpu.build import build_gpu
+    from flashsched.codegen.gpu.target import arch_of
+    from flashsched.hw import devices
+
+    spec = devices[device]
+    if spec.gpu is None:
+        kernel = build(candidate.schedule, candidate.args, name=name)
+    else:
+        kernel = build_gpu(candidate.schedule, candidate.args, arch_of(spec), name)
+        if stage == "ptx":
+            return kernel.ptx()
+    return kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized")
 
 
 def find_candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:

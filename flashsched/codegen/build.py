@@ -4,25 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from flashsched.codegen.brief import is_brief
 from flashsched.codegen.cross_target import target_for
 from flashsched.codegen.externs import Externs
+from flashsched.codegen.gpu.target import gpu_arch
 from flashsched.codegen.kernel import Kernel, Param, Strides
 from flashsched.codegen.lower import CPU_PASSES, lower, program_of, run_passes
-from flashsched.codegen.signature import Signature
+from flashsched.codegen.signature import Signature, param_of
 from flashsched.errors import DeviceError
 from flashsched.schedule.external import with_buffers
-from flashsched.schedule.ir import Buffer, Program
+from flashsched.schedule.ir import Program
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.expr import Expr, SizeVar
 from flashsched.te.tensor import Tensor
 
 if TYPE_CHECKING:
+    from flashsched.codegen.gpu.kernel import GpuKernel
     from flashsched.codegen.target import Target
 
 __all__ = ["build", "build_program"]
+
+
+@overload
+def build(
+    schedule: Schedule, args: Sequence[Tensor | Expr] | None, target: Literal["cuda", "amdgpu"], name: str = "kernel"
+) -> GpuKernel: ...
+
+
+@overload
+def build(
+    schedule: Schedule,
+    args: Sequence[Tensor | Expr] | None = None,
+    target: str = "cpu",
+    name: str = "kernel",
+    *,
+    specialize: Sequence[Mapping[SizeVar, int]] = (),
+    check_bounds: bool = False,
+) -> Kernel: ...
 
 
 def build(
@@ -43,7 +63,9 @@ def build(
         target: ``"cpu"``, this machine (``FLASHSCHED_TARGET`` chooses among its instruction sets), or one that need not
             be here, to `save` for: ``"x86-64-v3"``, ``"aarch64-linux-gnu"``, ``"aarch64-linux-gnu:neoverse-v1"``,
             ``"riscv64-linux-gnu+v"``, ``"wasm32-wasi"``; see `flashsched.codegen.cross_target.target_for`. A nest for
-            a GPU runs here, too: its blocks in parallel, the threads of a block one after another.
+            a GPU runs here, too: its blocks in parallel, the threads of a block one after another. ``"cuda"``,
+            ``"cuda:sm_90"``, ``"amdgpu:gfx942"`` or the name of a simulated GPU (``"a100-sim"``) is a GPU's own code: a
+            `flashsched.codegen.gpu.kernel.GpuKernel`, whose ``ptx()`` shows it, and which runs where a CUDA device is.
         name: the kernel's name.
         specialize: choices of sizes, ``[{n: 512}, {n: 1024}]``, for which the kernel gets code of its own, in which
             they are numbers. A call takes the first that fits, else the code for any size.
@@ -55,6 +77,13 @@ def build(
         LoweringError: the nest cannot be compiled.
         DeviceError: *target* is no device that kernels are compiled for.
     """
+    gpu = None if target == "cpu" else gpu_arch(target)
+    if gpu is not None:
+        if specialize or check_bounds:
+            raise DeviceError(f"specialize and check_bounds are for kernels of a CPU, and {target!r} is a GPU")
+        from flashsched.codegen.gpu.build import build_gpu
+
+        return build_gpu(schedule, args, gpu, name)
     cpu = target_for(target)
     if not check_bounds:
         return build_program(lower(schedule, args, name, passes=CPU_PASSES, specialize=specialize), cpu)
@@ -112,12 +141,8 @@ def build_program(program: Program, target: Target | None = None) -> Kernel:
 
 
 def _params(program: Program) -> list[Param]:
-    inputs = [_param(buffer, output=False) for buffer in program.params]
-    return inputs + [_param(buffer, output=True) for buffer in program.outputs]
-
-
-def _param(buffer: Buffer, *, output: bool) -> Param:
-    return Param(buffer.name, buffer.shape, buffer.dtype, output, buffer.strides, buffer.by_value)
+    inputs = [param_of(buffer, output=False) for buffer in program.params]
+    return inputs + [param_of(buffer, output=True) for buffer in program.outputs]
 
 
 def _with_strides(program: Program, strides: Strides) -> Program:

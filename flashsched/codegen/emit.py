@@ -44,7 +44,7 @@ from flashsched.te import dtypes
 from flashsched.te.expr import SizeVar, Var
 from flashsched.te.simplify import bounds, prove, within_loop
 
-__all__ = ["RESERVED_NAMES", "emit", "entry_name"]
+__all__ = ["RESERVED_NAMES", "Statements", "emit", "entry_name"]
 
 _C_NAMES = {"malloc", "free", "aligned_alloc", "memcpy", "memset", "memmove", "fmod", "rint", "fma", "main"}
 RESERVED_NAMES = _C_NAMES | {name + suffix for name in known_functions() for suffix in ("", "f")}
@@ -98,7 +98,7 @@ def emit(program: Program, target: Target) -> str:
     may_lack = may_lack_memory(program.body)
     if may_lack:
         params.append("ptr %lacking")
-    writer = _Statements(state, name, "%lacking" if may_lack else None)
+    writer = Statements(state, name, "%lacking" if may_lack else None)
     try:
         writer.write(program.body)
     except RecursionError:
@@ -108,7 +108,7 @@ def emit(program: Program, target: Target) -> str:
     return linked(text, module.imports, target, RESERVED_NAMES) if module.imports else text
 
 
-class _Statements:
+class Statements:
     """Writes the statements of one function.
 
     Args:
@@ -362,7 +362,7 @@ class _Statements:
         self._outlined += 1
         inner = State(Code(self.code.module), outer=self.state, ranges=dict(self.state.ranges))
         lacking = LACKING if may_lack_memory(loop.body) else None
-        writer = _Statements(inner, name, lacking)
+        writer = Statements(inner, name, lacking)
         begin, end = Value("%begin", "i64"), Value("%end", "i64")
         inner.code.comment(f"for {loop.var.name} in range({loop.extent}), the turns from begin to end")
         with writer.storage.hoisted(heap_allocations(loop.body)), past_the_caches(inner, self.state.streaming):

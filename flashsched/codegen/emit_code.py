@@ -166,10 +166,17 @@ class Code:
         if text.startswith("call ") and "@llvm." not in text:
             self.calls += 1
 
-    def stack(self, size: int, hint: str) -> str:
-        """A pointer to *size* bytes of the stack, aligned to 64, for as long as the function runs."""
+    def stack(self, size: int, hint: str, alignment: int = 64) -> str:
+        """A pointer to *size* bytes of the stack, aligned to 64 or as said, for as long as the function runs."""
+        if self.module.target.arch == "amdgcn":  # whose stack is an address space of its own
+            made = self.first(f"alloca [{max(size, 1)} x i8], align {alignment}, addrspace(5)", hint)
+            return self.first(f"addrspacecast ptr addrspace(5) {made} to ptr", hint)
+        return self.first(f"alloca [{max(size, 1)} x i8], align {alignment}", hint)
+
+    def first(self, instruction: str, hint: str) -> str:
+        """Write an instruction at the head of the function, and return the name of what it gives."""
         name = "%" + self.fresh(hint)
-        self._head.append(f"  {name} = alloca [{max(size, 1)} x i8], align 64")
+        self._head.append(f"  {name} = {instruction}")
         return name
 
     @contextmanager

@@ -40,7 +40,7 @@ def memory_type(dtype: str, target: Target) -> str:
 
 def has_half(target: Target) -> bool:
     """Whether the CPU converts between float16 and float32 itself (F16C on x86); false where that is not certain."""
-    if target.arch in ("aarch64", "arm64"):
+    if target.arch in ("aarch64", "arm64", "nvptx64", "amdgcn"):
         return True
     features = target.features.split(",")
     if "-f16c" in features or target.arch != "x86_64":

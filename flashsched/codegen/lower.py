@@ -18,6 +18,7 @@ from flashsched.codegen.passes.keep_in_registers import keep_in_registers
 from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.partition_loops import partition_loops
 from flashsched.codegen.passes.pipeline_loops import pipeline_loops
+from flashsched.codegen.passes.place_barriers import place_barriers
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.codegen.passes.place_prefetches import place_prefetches
 from flashsched.codegen.passes.rest_unread import rest_unread
@@ -38,7 +39,7 @@ from flashsched.te.scalars import scalar_tensor
 from flashsched.te.simplify import bounds
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
-__all__ = ["CPU_PASSES", "PASSES", "OnPass", "Pass", "lower", "program_of", "run_passes"]
+__all__ = ["CPU_PASSES", "GPU_PASSES", "PASSES", "OnPass", "Pass", "lower", "program_of", "run_passes"]
 
 OnPass: TypeAlias = Callable[[str, Program, float], None]
 """``on_pass(name, program, seconds)``, called after each pass."""
@@ -70,6 +71,13 @@ _PLACE = [name for name, _ in PASSES].index("hoist_guards")
 
 CPU_PASSES: tuple[Pass, ...] = (*PASSES[:_PLACE], _SERIAL, *PASSES[_PLACE:])
 """The same for a CPU, where the blocks and threads of a GPU's nest are loops, before conditions move about."""
+
+GPU_PASSES: tuple[Pass, ...] = (
+    *PASSES[:_PLACE],
+    ("place_barriers", lambda body, given: place_barriers(body)),
+    *PASSES[_PLACE:],
+)
+"""The same for a GPU that code is made for, whose threads wait for each other where they must."""
 
 
 def lower(

@@ -13,6 +13,7 @@ import numpy as np
 
 from flashsched.codegen.arrays import Array, element_strides
 from flashsched.errors import KernelError, ShapeError
+from flashsched.schedule.buffer import Buffer
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.expr import Expr, SizeVar, Var
 from flashsched.te.sizes import Shape, Sizes, infer_sizes, numbers, size_value
@@ -26,6 +27,7 @@ __all__ = [
     "fit",
     "fit_shapes",
     "flags_of",
+    "param_of",
     "pattern",
     "scalar_values",
     "strides_of_arrays",
@@ -65,6 +67,11 @@ class Param:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}" + ("" if self.by_value else f"[{', '.join(map(str, self.shape))}]")
+
+
+def param_of(buffer: Buffer, *, output: bool) -> Param:
+    """What a caller passes for *buffer*."""
+    return Param(buffer.name, buffer.shape, buffer.dtype, output, buffer.strides, buffer.by_value)
 
 
 @dataclass(frozen=True, slots=True)

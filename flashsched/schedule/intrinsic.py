@@ -45,6 +45,8 @@ class Intrinsic:
         features: LLVM's names of the CPU features that it needs, e.g. ``avx512vnni``.
         formals: what stands for the memory of its tensors where *how* is a statement.
         portable: parts in LLVM text for CPUs that lack *features*; without them, building is refused there.
+        lanes: how many lanes of a warp run it as one, on a GPU; 1 where a thread does it alone.
+        fragments: the tensors that lie in a warp's registers, spread over its lanes, each with what a lane has of it.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Intrinsic:
     features: tuple[str, ...] = ()
     portable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     formals: tuple[Formal, ...] = ()
+    lanes: int = 1
+    fragments: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @cached_property
     def _nest(self) -> tuple[Stmt, tuple[Buffer, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flashsched.schedule.barrier import Barrier
 from flashsched.schedule.calls import CallExtern
 from flashsched.schedule.ir import (
     Alloc,
@@ -111,6 +112,8 @@ def _write(
             lines.append(f"{pad}{_store(stmt, names)}")
         case Prefetch():
             lines.append(f"{pad}prefetch {stmt.buffer.name}[{', '.join(expr_text(i, names) for i in stmt.indices)}]")
+        case Barrier():
+            lines.append(f"{pad}barrier")
         case Break():
             lines.append(f"{pad}break")
         case Extern():
