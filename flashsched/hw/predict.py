@@ -1,6 +1,6 @@
 """From a kind of device to its model, and one door to all of them.
 
-A new kind (a TPU, an ASIC) is one function ``(spec, work) -> Prediction`` and one line in ``MODELS``.
+A new kind is one function ``(spec, work) -> Prediction`` and one line in ``MODELS``.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flashsched.errors import DeviceError
+from flashsched.hw.asic import predict_asic
 from flashsched.hw.cpu import predict_cpu
 from flashsched.hw.gpu import predict_gpu
 from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.tpu import predict_tpu
 from flashsched.hw.work import Prediction, Work
 
 __all__ = ["MODELS", "has_model", "model_for", "predict"]
 
 Model = Callable[[DeviceSpec, Work], Prediction]
 
-MODELS: dict[str, Model] = {"cpu": predict_cpu, "gpu": predict_gpu}
+MODELS: dict[str, Model] = {"asic": predict_asic, "cpu": predict_cpu, "gpu": predict_gpu, "tpu": predict_tpu}
 """Kind of device -> its model."""
 
 

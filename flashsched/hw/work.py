@@ -60,7 +60,16 @@ class Work:
         element_bits: bits of an element of that arithmetic.
         threads: threads used. parallel_items: iterations that are dealt out to them.
 
-    Both, in the innermost loop:
+    TPU and ASIC, of the whole call:
+        product: (m, n, k) of a matrix product that the arrays do without a pause: of a round's tiles.
+        products: how many such products there are; 0: the arrays have nothing to do.
+        vector_ops: operations of the vector unit, rows padded to whole registers.
+        weight_bytes: compulsory bytes of the operand that is the same from call to call (the right side of a product).
+        steps: rounds of "tiles in, then compute"; stages: 2 where they have a second buffer to come to;
+        shared_bytes_per_block: bytes of a core's own memory that a round takes; parallel_items: parts that are dealt
+        out to cores; level_bytes: bytes that arrays and vector unit move from and to the nearest memory.
+
+    All, in the innermost loop:
         accumulators: independent accumulation chains (per thread of a GPU, vectors on a CPU): what hides FMA latency.
         overhead_per_op: other instructions (loads, address arithmetic) issued for each arithmetic instruction.
         unrolled: the innermost loop is unrolled, so that its counter and branch cost nothing.
@@ -93,6 +102,10 @@ class Work:
     element_bits: int = 32
     threads: int = 1
     parallel_items: float = 1.0
+    product: tuple[int, int, int] = (0, 0, 0)
+    products: float = 0.0
+    vector_ops: float = 0.0
+    weight_bytes: float = 0.0
     accumulators: float = 1.0
     overhead_per_op: float = 0.0
     unrolled: bool = True
@@ -109,6 +122,8 @@ class Work:
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise DeviceError(f"Work: {name} is {value!r}; it must be 0 or more")
+        if self.products and min(self.product) < 1:
+            raise DeviceError(f"Work: product is {self.product!r}; its sizes must be at least 1")
         if not 0 < self.coalescing <= 1:
             raise DeviceError(f"Work: coalescing is {self.coalescing!r}; it must be above 0, at most 1")
         if not 0 <= self.fma_share <= 1:
@@ -131,11 +146,8 @@ _AT_LEAST_ONE = (
     "blocks", "threads_per_block", "steps", "stages", "registers_per_thread", "bank_conflict", "vector_lanes",
     "threads", "parallel_items", "accumulators", "element_bits",
 )  # fmt: skip
-_NOT_NEGATIVE = tuple(
-    f.name
-    for f in fields(Work)
-    if f.name not in (*_AT_LEAST_ONE, "flops", "useful_flops", "level_bytes", "coalescing", "fma_share", "unrolled")
-)
+_OTHERS = ("flops", "useful_flops", "level_bytes", "coalescing", "fma_share", "unrolled", "product")
+_NOT_NEGATIVE = tuple(f.name for f in fields(Work) if f.name not in (*_AT_LEAST_ONE, *_OTHERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

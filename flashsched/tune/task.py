@@ -15,6 +15,7 @@ from flashsched.hw import DeviceSpec
 from flashsched.ops import OPERATORS, Operator, find_operator
 from flashsched.ops.derived import derived_cpu
 from flashsched.ops.operator import KnobsLike, Template
+from flashsched.ops.systolic import systolic
 from flashsched.schedule import Schedule, Trace, create_schedule
 from flashsched.schedule.default import loop_names
 from flashsched.te import dtypes
@@ -172,6 +173,8 @@ class Task:
         found = self.operator.templates.get(kind)
         if found is None and kind == "cpu":
             return derived_cpu
+        if found is None and kind in ("asic", "tpu"):
+            return systolic
         if found is None:
             has = ", ".join(self.operator.templates) or "none"
             raise TuneError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flashsched.errors import DeviceError
-from flashsched.hw import devices
+from flashsched.hw import MODELS, devices
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,10 @@ def test_a_folder_of_the_user_s_devices(tmp_path: Path, monkeypatch: pytest.Monk
     assert devices["a100-sim"].units == 108  # a broken file of the user's is in no one else's way
 
 
-def test_only_devices_with_a_model_are_simulated() -> None:
+def test_only_devices_with_a_model_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.for_simulation("gpu-a100").name == "a100-sim"
+    assert devices.for_simulation("tpu-v4").name == "tpu-v4-sim"
+    monkeypatch.delitem(MODELS, "tpu")
     with pytest.raises(DeviceError, match="kind 'tpu' has no model") as caught:
         devices.for_simulation("tpu-v4")
-    assert "kinds with a model: cpu, gpu" in str(caught.value)
+    assert "kinds with a model: asic, cpu, gpu" in str(caught.value)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from flashsched.codegen.analysis.cpu import cpu_work
 from flashsched.codegen.analysis.gpu import gpu_work
 from flashsched.codegen.analysis.reading import Nest, read_nests
+from flashsched.codegen.analysis.systolic import systolic_work
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec, Prediction, Work, predict
 from flashsched.hw.roofline import roofline_s
@@ -14,7 +15,7 @@ from flashsched.schedule.schedule import Schedule
 
 __all__ = ["analyse", "nest_works", "simulate"]
 
-_READERS = {"cpu": cpu_work, "gpu": gpu_work}
+_READERS = {"asic": systolic_work, "cpu": cpu_work, "gpu": gpu_work, "tpu": systolic_work}
 
 
 def nest_works(schedule: Schedule, spec: DeviceSpec) -> list[Work]:
