@@ -113,6 +113,7 @@ __all__ = [
     "te",
     "transpose",
     "tune",
+    "validate",
 ]
 
 
@@ -148,3 +149,23 @@ def simulate(what: Schedule | Task | Result, device: str, trials: int = 64) -> P
         what = tune(what, device=device, trials=trials)
     schedule: Any = what.schedule().schedule if isinstance(what, Result) else what
     return run(schedule, spec)
+
+
+def validate(data: str | Path, device: str | None = None, folds: int = 5, *, rows: bool = False) -> pd.DataFrame:
+    """The device models held against the measurements in *data* (a CSV file, or a folder of them), as a DataFrame.
+
+    One row per device, operation, dtype, range of measured times and tier, with the mean, median and 90th percentile
+    of the error in percent and the rank correlation; with *rows*, one row for each prediction instead. Its
+    ``attrs["notes"]`` says what has no model and was left out.
+
+    Raises:
+        DeviceError: *data* holds no measurement that a model is there for.
+    """
+    from flashsched.hw.validation import validate_models
+    from flashsched.hw.validation.report import score_records
+    from flashsched.tune.report import as_frame
+
+    outcome = validate_models(Path(data), device=device, folds=folds)
+    df = as_frame(outcome.columns() if rows else score_records(outcome))
+    df.attrs["notes"] = outcome.notes.lines
+    return df

@@ -50,6 +50,7 @@ DOORS = {
     "optuna": "tune/search.py",
     "sklearn": "tune/learners.py",
     "pandas": "tune/report.py",
+    "scipy": "hw/validation/fit.py",
     "click": "cli/",
     "distributed": "tune/fleet.py",
     "halide": "bench/peers/halide.py",

@@ -16,6 +16,7 @@ from flashsched.cli.save import save
 from flashsched.cli.show import show
 from flashsched.cli.simulate import simulate
 from flashsched.cli.tune import tune
+from flashsched.cli.validate import validate
 
 __all__ = ["app"]
 
@@ -47,7 +48,7 @@ def app(ctx: click.Context) -> None:
         tell(ctx.get_help())
 
 
-for command in (tune, report, show, save, devices, simulate, bench, doctor, log):
+for command in (tune, report, show, save, devices, simulate, validate, bench, doctor, log):
     app.add_command(command)
 
 

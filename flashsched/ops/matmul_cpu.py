@@ -61,6 +61,7 @@ class Dot(NamedTuple):
 _DOTS = {
     ("bfloat16", "bfloat16"): Dot("x86.bf16.dot16", 2, 16),
     ("uint8", "int8"): Dot("x86.vnni.u8s8x16", 4, 16),
+    ("int8", "int8"): Dot("x86.vnni.s8s8x16", 4, 16),
 }
 
 

@@ -7,17 +7,22 @@ file of numbers, named in the payload.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from flashsched.codegen.kernel import Kernel
+from flashsched.codegen.parcel import Parcel, opened, parcel_of
 from flashsched.schedule import Trace
-from flashsched.tune.measure import interleave, time_callable
+from flashsched.tune.control import Control
+from flashsched.tune.measure import Run, interleave, time_callable
+from flashsched.tune.observers import Observer, Unobservable, find_observer, watch
 from flashsched.tune.shrink import SmallCheck, check_small
 from flashsched.tune.task import Task
 from flashsched.tune.verify import Reference, verify
@@ -25,18 +30,36 @@ from flashsched.tune.verify import Reference, verify
 __all__ = ["Measured", "check_simulated", "compile_candidate", "measure_candidate", "retime", "warm_up"]
 
 _SETTLE_S = 0.2  # after a reference was computed: NumPy's BLAS threads spin for a while, on the cores that are timed
+_TIMING: dict[str, Any] = {"min_time_s": 0.05, "max_repeats": 50, "min_sample_s": 1e-3, "precision": 0.02}
+_HOPELESS = 3.0  # times the best: one sample is enough
+_WORSE = 1.5  # times the best: three samples are enough
 _KEPT = 4  # references kept: one for each task and seed, as large as its arrays
 _references: OrderedDict[tuple[str, int], Reference] = OrderedDict()
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a worker found: seconds per call, one figure a sample, and the check of the result."""
+    """What a worker found: seconds per call, one figure a sample, and the check of the result.
+
+    Attributes:
+        times_s: the samples.
+        verified: the check, as a record keeps it.
+        wrong: what is wrong with the result; None if it is right.
+        stopped_early: whether it was plainly slower than the best, and not timed to the end.
+        drift: how many times slower than at its best this machine was meanwhile, by the control kernel.
+        control_s: the control kernel's time at this machine's best.
+        observed: what each observer counted for a call.
+        unobserved: why an observer does not work here.
+    """
 
     times_s: list[float]
     verified: dict[str, Any]
     wrong: str | None
     stopped_early: bool = False
+    drift: float = 1.0
+    control_s: float | None = None
+    observed: dict[str, dict[str, float]] = field(default_factory=dict)
+    unobserved: dict[str, str] = field(default_factory=dict)
 
 
 def warm_up() -> None:
@@ -68,23 +91,58 @@ def _reference(task: Task, payload: dict[str, Any]) -> Reference:
     return _references[key]
 
 
-def compile_candidate(payload: dict[str, Any]) -> None:
-    """Compile a candidate into the object cache."""
-    _kernel(pickle.loads(payload["task"]), payload["trace"])
+def compile_candidate(payload: dict[str, Any]) -> bytes | None:
+    """Compile a candidate into the object cache; the kernel, packed for the process that times it."""
+    parcel = parcel_of(_kernel(pickle.loads(payload["task"]), payload["trace"]))
+    return None if parcel is None else pickle.dumps(parcel)
 
 
 def measure_candidate(payload: dict[str, Any]) -> Measured:
-    """Compile a candidate (or take it from the cache), check its result, then time it."""
+    """Take a compiled candidate, check its result, then time it between two samples of the control kernel."""
     task: Task = pickle.loads(payload["task"])
-    kernel = _kernel(task, payload["trace"])
+    packed = payload.get("kernel")
+    kernel = _kernel(task, payload["trace"]) if packed is None else opened(_unpacked(packed))
     reference = _reference(task, payload)
     check = verify(kernel, reference)
     if not check.ok:
         return Measured([], check.to_json(), check.text())
     run = kernel.bound(*reference.inputs)
-    settings = {"min_time_s": 0.05, "max_repeats": 50, "min_sample_s": 2e-3, **payload.get("timing", {})}
-    timing = time_callable(run, **settings, stop_if_slower_than_s=payload.get("stop_if_slower_than_s"))
-    return Measured(list(timing.samples_s), check.to_json(), None, timing.stopped_early)
+    settings = {**_TIMING, **payload.get("timing", {})}
+    best_s = payload.get("best_s")
+    if best_s is not None:
+        settings |= {"stop_if_slower_than_s": _HOPELESS * best_s, "worse_than_s": _WORSE * best_s}
+    control = _control()
+    control.know(payload.get("control_s"))
+    timing, drift = control.timed(lambda: time_callable(run, **settings))
+    observed, unobserved = _watched(payload.get("observers", ()), run, timing.median_s)
+    return Measured(
+        list(timing.samples_s), check.to_json(), None, timing.stopped_early, drift, control.best_s, observed, unobserved
+    )
+
+
+def _unpacked(packed: bytes) -> Parcel:
+    parcel: Parcel = pickle.loads(packed)
+    return parcel
+
+
+@functools.cache
+def _control() -> Control:
+    return Control()
+
+
+@functools.cache
+def _observer(name: str) -> Observer | str:
+    """The observer; why there is none where it cannot work."""
+    try:
+        return find_observer(name)
+    except Unobservable as error:
+        return error.reason + (f" ({error.hint})" if error.hint else "")
+
+
+def _watched(names: Sequence[str], run: Run, call_s: float) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    found = {name: _observer(name) for name in names}
+    observed = {name: watch(name, one, run, call_s) for name, one in found.items() if not isinstance(one, str)}
+    return observed, {name: why for name, why in found.items() if isinstance(why, str)}
 
 
 def retime(payload: dict[str, Any]) -> list[Measured]:

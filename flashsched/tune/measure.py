@@ -32,6 +32,7 @@ __all__ = [
 
 Run: TypeAlias = Callable[[int], float]
 
+_SETTLED = 6  # samples from which on the interval of their median can hold it with 95 %
 _MOST = 1 << 24  # calls in one sample; what is still faster than the clock then does nothing
 
 
@@ -88,7 +89,9 @@ def time_callable(
     max_repeats: int = 30,
     min_repeats: int = 3,
     min_sample_s: float = 2e-4,
+    precision: float = 0.0,
     stop_if_slower_than_s: float | None = None,
+    worse_than_s: float | None = None,
 ) -> Timing:
     """Time *run*, as long as it pays.
 
@@ -96,8 +99,11 @@ def time_callable(
     are taken until they sum to *min_time_s*, but at least *min_repeats* and at most *max_repeats*.
 
     Args:
+        precision: enough is known when the 95 % interval of the median is no wider than this share of the median,
+            which needs six samples or more.
         stop_if_slower_than_s: seconds per call. When the fastest sample so far, warm-up included, is slower than
             this, timing ends there; a candidate ten times slower than the best needs no third digit.
+        worse_than_s: the same with less hurry: when all of *min_repeats* samples are slower.
 
     Raises:
         TuneError: the settings contradict each other, or *run* says that it takes no time at all.
@@ -113,9 +119,12 @@ def time_callable(
     repeat, first = _calibrate(run, min_sample_s)
     samples = [first / repeat]
     total = first
+    worse = math.inf if worse_than_s is None else worse_than_s
     while len(samples) < min_repeats or (total < min_time_s and len(samples) < max_repeats):
-        if min(samples) > slow:
+        if min(samples) > (worse if len(samples) >= min_repeats else slow):
             return Timing(samples, repeat, stopped_early=True)
+        if precision and len(samples) >= max(min_repeats, _SETTLED) and Timing(samples, repeat).noise <= precision:
+            break
         seconds = run(repeat)
         total += seconds
         samples.append(max(seconds, 0.0) / repeat)

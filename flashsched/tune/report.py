@@ -29,6 +29,7 @@ __all__ = [
     "COLUMNS",
     "SUMMARY_COLUMNS",
     "Summary",
+    "as_frame",
     "frame",
     "read_log",
     "seconds_text",
@@ -141,6 +142,11 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row for each of *records*, with the columns of :func:`read_log`."""
     seen = [Glance.of(record) for record in records]
     return _frame({name: [cell(item) for item in seen] for name, cell in _CELLS.items()})
+
+
+def as_frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Any table, given as columns or as records, as a DataFrame: for parts of the package that may not know pandas."""
+    return pd.DataFrame(columns)
 
 
 def _frame(rows: Mapping[str, list[Any]]) -> pd.DataFrame:

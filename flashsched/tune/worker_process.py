@@ -52,11 +52,15 @@ class BrokenFrameError(Exception):
 
 @dataclass(frozen=True)
 class Setup:
-    """First frame to a worker: who its parent is, ``module:function`` to call once, bytes it may add to its size."""
+    """First frame to a worker: who its parent is, ``module:function`` to call once, bytes it may add to its size.
+
+    *cores* are those that it may run on, where it may not run on all.
+    """
 
     parent: int
     init: str | None
     memory_limit_bytes: int | None
+    cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,9 @@ def main() -> None:
         return
     _die_with_parent(setup.parent)
     _no_core_dumps()
+    if setup.cores and hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):  # a core may have gone
+            os.sched_setaffinity(0, setup.cores)
     try:
         if setup.init:
             _find(setup.init)()

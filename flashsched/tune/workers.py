@@ -15,7 +15,7 @@ import os
 import pickle
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -46,6 +46,7 @@ class WorkerPool:
         n: how many jobs run at once.
         init: ``module:function``, called without arguments once in each fresh worker (imports, warm-up).
         memory_limit_bytes: how much a worker may grow over its size after init; None sets no limit.
+        cores: those that workers may run on; by default all.
         env: environment variables for the workers, over those of this process.
         jobs_per_worker: a worker is replaced after so many jobs, so that what jobs leak does not add up.
         start_timeout_s: how long a fresh worker may take to be ready.
@@ -60,6 +61,7 @@ class WorkerPool:
         init: str | None = None,
         memory_limit_bytes: int | None = None,
         *,
+        cores: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
         jobs_per_worker: int = 500,
         start_timeout_s: float = 60.0,
@@ -67,7 +69,7 @@ class WorkerPool:
         if n < 1:
             raise TuneError(f"a pool needs at least 1 worker, got n={n}")
         self.n = n
-        self._setup = Setup(os.getpid(), init, memory_limit_bytes)
+        self._setup = Setup(os.getpid(), init, memory_limit_bytes, tuple(cores))
         self._env = dict(env or {})
         self._jobs_per_worker = jobs_per_worker
         self._start_timeout_s = start_timeout_s

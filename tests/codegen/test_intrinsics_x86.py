@@ -18,6 +18,7 @@ from flashsched.schedule.intrinsics import FMA
 from flashsched.testing.checks import check_meaning, check_round_trip
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
+VNNI = {"uint8": "x86.vnni.u8s8x16", "int8": "x86.vnni.s8s8x16"}
 
 
 def needs(name: str) -> None:
@@ -46,10 +47,14 @@ def product(m: int, n: int, depth: int, types: tuple[str, str, str], width: int)
     return s, local, j
 
 
-def int8_product(m: int, n: int, depth: int) -> Any:
-    s, local, j = product(m, n, depth, ("uint8", "int8", "int32"), 4)
-    s[local].tensorize(j, "x86.vnni.u8s8x16", tail="cut")
+def int8_product(m: int, n: int, depth: int, left: str = "uint8") -> Any:
+    s, local, j = product(m, n, depth, (left, "int8", "int32"), 4)
+    s[local].tensorize(j, VNNI[left], tail="cut")
     return s
+
+
+def signed_product(m: int, n: int, depth: int) -> Any:
+    return int8_product(m, n, depth, "int8")
 
 
 def bf16_product(m: int, n: int, depth: int) -> Any:
@@ -70,16 +75,18 @@ def fma_product(m: int, n: int, depth: int, dtype: str, lanes: int) -> Any:
     return s
 
 
-def random_bytes(m: int, n: int, depth: int) -> tuple[Any, Any]:
+def random_bytes(m: int, n: int, depth: int, left: str) -> tuple[Any, Any]:
     rng = np.random.default_rng(m + n + depth)
-    return rng.integers(0, 256, (m, depth)).astype("uint8"), rng.integers(-128, 128, (depth, n)).astype("int8")
+    whole = np.iinfo(left)
+    a = rng.integers(whole.min, whole.max + 1, (m, depth)).astype(left)
+    return a, rng.integers(-128, 128, (depth, n)).astype("int8")
 
 
 # -- meaning, on any machine
 
 
 @pytest.mark.parametrize(("m", "n", "depth"), [(4, 16, 4), (5, 32, 8), (8, 16, 12)])
-@pytest.mark.parametrize("make", [int8_product, bf16_product])
+@pytest.mark.parametrize("make", [int8_product, signed_product, bf16_product])
 def test_the_nests_mean_a_product(make: Any, m: int, n: int, depth: int) -> None:
     s = make(m, n, depth)
     check_meaning(s)
@@ -98,30 +105,34 @@ def test_fma_means_a_product(known: Any) -> None:
 
 
 @pytest.mark.parametrize(("m", "n", "depth"), [(4, 16, 4), (7, 37, 19), (13, 64, 64), (1, 17, 5), (64, 128, 256)])
-def test_int8_is_exact(m: int, n: int, depth: int) -> None:
-    needs("x86.vnni.u8s8x16")
-    a, b = random_bytes(m, n, depth)
-    f = fs.build(int8_product(m, n, depth), name="int8")
+@pytest.mark.parametrize("left", list(VNNI))
+def test_int8_is_exact(m: int, n: int, depth: int, left: str) -> None:
+    needs(VNNI[left])
+    a, b = random_bytes(m, n, depth, left)
+    f = fs.build(int8_product(m, n, depth, left), name="int8")
     np.testing.assert_array_equal(f(a, b), a.astype("int32") @ b.astype("int32"))
     assert "vpdpbusd" in f.asm()
 
 
-def test_int8_wraps_around_and_does_not_saturate() -> None:
-    needs("x86.vnni.u8s8x16")
+@pytest.mark.parametrize("left", list(VNNI))
+def test_int8_wraps_around_and_does_not_saturate(left: str) -> None:
+    needs(VNNI[left])
     k = te.reduce_axis((0, 4), name="k")
-    a, b = te.placeholder((4,), "uint8", name="A"), te.placeholder((16, 4), "int8", name="B")
+    a, b = te.placeholder((4,), left, name="A"), te.placeholder((16, 4), "int8", name="B")
     c = te.compute((16,), lambda j: te.sum(a[k].astype("int32") * b[j, k].astype("int32"), axis=k), name="C")
     s = te.create_schedule(c)
-    s[c].tensorize("j", "x86.vnni.u8s8x16")
+    s[c].tensorize("j", VNNI[left])
     f = fs.build(s, name="extremes")
-    for x, y in ((255, 127), (255, -128), (0, -128)):
-        found = f(np.full(4, x, "uint8"), np.full((16, 4), y, "int8"))
+    low, high = np.iinfo(left).min, np.iinfo(left).max
+    for x, y in ((high, 127), (high, -128), (low, 127), (low, -128)):
+        found = f(np.full(4, x, left), np.full((16, 4), y, "int8"))
         np.testing.assert_array_equal(found, np.full(16, 4 * x * y, "int32"))
 
 
-def test_the_accumulators_stay_in_registers() -> None:
-    needs("x86.vnni.u8s8x16")
-    text = fs.build(int8_product(64, 64, 256), name="registers").asm()
+@pytest.mark.parametrize("left", list(VNNI))
+def test_the_accumulators_stay_in_registers(left: str) -> None:
+    needs(VNNI[left])
+    text = fs.build(int8_product(64, 64, 256, left), name="registers").asm()
     lines = [line.split("#")[0] for line in text.splitlines()]
     dots = [n for n, line in enumerate(lines) if "vpdpbusd" in line]
     assert len(dots) >= 4

@@ -76,6 +76,29 @@ def test_one_that_slows_down_is_given_up():
     assert run.calls == 2
 
 
+def test_what_is_known_well_enough_is_timed_no_further():
+    steady = time_callable(Fake(1e-3), min_time_s=1.0, min_sample_s=1e-3, max_repeats=50, precision=0.02)
+    assert (len(steady.samples_s), steady.noise) == (6, 0.0)  # with fewer, no interval holds the median with 95 %
+    rng = random.Random(0)
+    shaky = time_callable(
+        Fake(1e-3, drift=lambda calls: rng.uniform(1, 1.2)),
+        min_time_s=1.0, min_sample_s=1e-3, max_repeats=50, precision=0.05,
+    )  # fmt: skip
+    assert 6 < len(shaky.samples_s) < 50
+    assert shaky.noise <= 0.05
+    assert len(time_callable(Fake(1e-3), min_time_s=1.0, min_sample_s=1e-3, max_repeats=50).samples_s) == 50
+
+
+def test_one_that_is_plainly_worse_gets_the_fewest_samples():
+    settings = {"min_time_s": 1.0, "stop_if_slower_than_s": 0.03, "worse_than_s": 0.015}
+    worse = time_callable(Fake(0.02), **settings)
+    assert (len(worse.samples_s), worse.stopped_early) == (3, True)
+    assert len(time_callable(Fake(0.04), **settings).samples_s) == 1
+    assert not time_callable(Fake(0.014), **settings).stopped_early
+    lucky = Fake(0.02, drift=lambda calls: 0.5 if calls == 2 else 1.0)  # one fast sample: it may be as fast
+    assert not time_callable(lucky, **settings).stopped_early
+
+
 def test_a_plain_callable_is_timed_with_the_clock_it_gets():
     now = iter(range(100))
     calls = []

@@ -11,10 +11,12 @@ from flashsched import te
 from flashsched.errors import DeviceError, Infeasible, LimitError, LoweringError
 from flashsched.hw import devices
 from flashsched.testing import programs
+from flashsched.tune.cpu_runner import parted_cores
 from flashsched.tune.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.record import STATUSES
-from flashsched.tune.runner import CpuRunner, SimulatedRunner, Trial, _failed, runner_for
+from flashsched.tune.runner import CpuRunner, SimulatedRunner, Trial, runner_for
 from flashsched.tune.task import Task
+from flashsched.tune.trial import failed
 from flashsched.tune.workers import Outcome
 
 MATMUL = Task("matmul", (33, 20, 40))
@@ -110,6 +112,26 @@ class TestCpuRunner(RunnerContract):
                 worker.kill()
         assert sorted(seen) == [(0, "correct"), (1, "correct"), (2, "correct")]
 
+    def test_trials_come_in_order_and_a_failure_to_compile_holds_up_none(self, runner):
+        good, alien = candidates(MATMUL, runner.spec, 2), candidates(Task("relu", (33, 20)), runner.spec, 1)
+        found = [(n, trial.status) for n, trial in runner.run(MATMUL, [good[0], alien[0], good[1]], None)]
+        assert sorted(found) == [(0, "correct"), (1, "compile"), (2, "correct")]
+        assert [n for n, status in found if status == "correct"] == [0, 2]
+
+    def test_a_slow_machine_is_told(self, runner, monkeypatch):
+        """The control kernel is said to have been much faster before."""
+        monkeypatch.setattr(runner, "_control_s", 1e-9)
+        ((_, trial),) = runner.run(MATMUL, candidates(MATMUL, runner.spec, 1), None)
+        assert trial.extra["noisy"]
+        assert trial.extra["drift"] > 100
+
+    def test_cores_left_over_compile_while_others_time(self, monkeypatch):
+        monkeypatch.setattr("flashsched.tune.cpu_runner.parted_cores", lambda threads: ((0,), (1,)))
+        with CpuRunner() as runner:
+            assert (runner._compilers.n, runner._beside) == (1, True)
+            given = candidates(MATMUL, runner.spec)
+            assert [n for n, trial in runner.run(MATMUL, given, None) if trial.status == "correct"] == [0, 1, 2]
+
     def test_a_trace_that_does_not_replay_is_a_compile_error(self, runner):
         alien = candidates(Task("relu", (33, 20)), runner.spec, 1)
         ((_, trial),) = runner.run(MATMUL, alien, None)
@@ -149,7 +171,7 @@ class TestCpuRunner(RunnerContract):
     def test_a_bug_of_ours_is_raised(self):
         for bug in (KeyError("x"), AssertionError(), AttributeError("y")):
             with pytest.raises(type(bug)):
-                _failed(Outcome("error", error="told", error_type=type(bug).__name__, exception=bug), "runtime")
+                failed(Outcome("error", error="told", error_type=type(bug).__name__, exception=bug), "runtime")
 
     @pytest.mark.parametrize(
         ("outcome", "status"),
@@ -163,7 +185,7 @@ class TestCpuRunner(RunnerContract):
         ],
     )
     def test_what_a_job_that_failed_becomes(self, outcome, status):
-        trial = _failed(outcome, "runtime")
+        trial = failed(outcome, "runtime")
         assert (trial.status, trial.error) == (status, outcome.error)
         assert status in STATUSES
 
@@ -201,6 +223,25 @@ class TestSimulatedRunner(RunnerContract):
 
 def too_many_threads(s, args, knobs, spec):
     s[args[-1]].bind(s[args[-1]].fuse(*args[-1].op.axis), "threadIdx.x")
+
+
+@pytest.mark.parametrize(
+    ("threads", "siblings", "timing", "spare"),
+    [
+        (4, {}, (0, 1, 2, 3), ()),
+        (9, {}, (0, 1, 2, 3), ()),
+        (1, {}, (0,), (1, 2, 3)),
+        (2, {0: 1, 1: 0, 2: 3, 3: 2}, (0, 2), ()),  # two physical cores: their hyperthreads stay idle
+        (1, {0: 1, 1: 0, 2: 3, 3: 2}, (0,), (2, 3)),
+        (3, {0: 1, 1: 0, 2: 3, 3: 2}, (0, 1, 2), ()),
+    ],
+)
+def test_cores_are_parted(monkeypatch, threads, siblings, timing, spare):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(
+        "flashsched.tune.cpu_runner._siblings", lambda core: {core, siblings[core]} if siblings else {core}
+    )
+    assert parted_cores(threads) == (timing, spare)
 
 
 def test_runner_for_a_device():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.constants import Constant, Fitted, constants_for
+from flashsched.hw.operators import attention, elementwise, softmax
 from flashsched.hw.spec import DeviceSpec
 
 __all__ = ["OPERATORS", "OperatorModel", "Sizes", "estimate", "operator_model", "section_of"]
@@ -33,10 +34,14 @@ class OperatorModel(Protocol):
         CONSTANTS: what is fitted, by name.
     """
 
-    NAME: str
-    KINDS: tuple[str, ...]
-    SIZES: tuple[str, ...]
-    CONSTANTS: dict[str, Constant]
+    @property
+    def NAME(self) -> str: ...  # noqa: N802
+    @property
+    def KINDS(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def SIZES(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def CONSTANTS(self) -> Mapping[str, Constant]: ...  # noqa: N802
 
     def variant(self, spec: DeviceSpec, dtype: str) -> str:
         """The set of constants that *dtype* has on *spec*, e.g. "tensor" or "plain"; "" where there is one set."""
@@ -50,7 +55,7 @@ class OperatorModel(Protocol):
         """Predicted seconds by row, never below `roofline`."""
 
 
-_MODELS: tuple[OperatorModel, ...] = ()
+_MODELS: tuple[OperatorModel, ...] = (attention, elementwise, softmax)
 
 OPERATORS: dict[tuple[str, str], OperatorModel] = {
     (model.NAME, kind): model for model in _MODELS for kind in model.KINDS

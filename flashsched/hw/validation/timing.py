@@ -1,0 +1,46 @@
+"""How each published source timed its rows: a property of the measurement, which no device is to be blamed for.
+
+``launched``: 0 the device's own time of the kernel; 1 events around kernels that a framework launches one by one;
+2 a host clock around many calls; 3 a host clock around each call, with a synchronisation. ``warm``: the rows repeat on
+the same data without clearing the caches. ``rowwise``: see ``operators/times.py``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["SOURCES", "Timing", "timing_of"]
+
+
+class Timing(NamedTuple):
+    """How a source timed; *why* says where that is stated."""
+
+    launched: int
+    warm: int
+    rowwise: int = 0
+    why: str = ""
+
+
+SOURCES: dict[str, Timing] = {
+    "aiconfigurator": Timing(0, 0, why="CUDA graph replay, weights rotated so that L2 does not hold them"),
+    "neusight": Timing(1, 1, why="CUDA events, mean of the best 5 of 25, warm cache"),
+    "vidur": Timing(0, 1, 1, why="kernel time from the profiler, in whole microseconds"),
+    "deepbench": Timing(2, 1, why="host clock over repeated calls"),
+    "llmcompass": Timing(3, 1, why="host clock with a synchronisation"),
+    "pipeweave": Timing(0, 1, why="kernel duration, 2 or 3 samples averaged"),
+    "aiter": Timing(0, 1, why="device time in the tuner"),
+    "scalesim": Timing(0, 1, why="device time of the XLA fusion"),
+    "yangwhale": Timing(3, 1, why="host clock, dispatch included"),
+    "jaxdocs": Timing(2, 1, why="timeit, dispatch included"),
+    "keichi": Timing(2, 1, why="host clock"),
+    "mlxbench": Timing(3, 1, why="host clock, 10 us resolution"),
+    "orfeo": Timing(2, 1, why="host clock"),
+    "danieldk": Timing(2, 1, why="host clock"),
+    "gpubenches": Timing(0, 1, why="device time"),
+    "mamf": Timing(1, 1, why="CUDA events"),
+}
+
+
+def timing_of(source: str) -> Timing:
+    """How *source* timed; rows of an unknown source count as the device's own time, on repeated data."""
+    return SOURCES.get(source, Timing(0, 1, why="not known: taken as the device's own time"))
