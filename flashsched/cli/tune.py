@@ -47,6 +47,10 @@ __all__ = ["canonical_device", "tune"]
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilations at once.  [default: one a core]")
 @click.option("--resume", is_flag=True, help="Go on from the log: its trials count, and none is repeated.")
 @click.option("--sampler", type=click.Choice(["tpe", "random"]), default="tpe", help="How Optuna proposes.")
+@click.option("--fleet", metavar="ADDRESS", help="Measure on the workers of a Dask scheduler, tcp://host:8786.")
+@click.option(
+    "--observe", "observers", multiple=True, metavar="NAME", help="Watch perf, rapl or module:Class; may be repeated."
+)
 @click.option("--show", is_flag=True, help="Print the best schedule as Python, too.")
 @click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -62,6 +66,8 @@ def tune(
     jobs: int | None,
     resume: bool,
     sampler: str,
+    fleet: str | None,
+    observers: tuple[str, ...],
     show: bool,
     as_json: bool,
     quiet: bool,
@@ -102,6 +108,7 @@ def tune(
             result = run(
                 task, device, trials, path, seed,
                 time_budget=time_budget, jobs=jobs, resume=resume, sampler=sampler, progress=progress,
+                fleet=fleet, observers=observers,
             )  # fmt: skip
     except Stopped as stop:
         raise Stopped(stop.number, _stopped_text(stop.number, last, task, path, ctx.obj or [])) from None

@@ -26,7 +26,7 @@ from flashsched.tune.trial import Outcomes, Trial, failed
 from flashsched.tune.verify import Reference
 from flashsched.tune.workers import Job, Outcome, WorkerPool
 
-__all__ = ["CpuRunner", "parted_cores"]
+__all__ = ["CpuRunner", "JsonTrace", "parted_cores"]
 
 _MEMORY = 4 << 30  # bytes that a worker may grow by
 _BATCH = 8
@@ -161,6 +161,10 @@ class CpuRunner:
     def expect(self, task: Task, seed: int, output: Any) -> None:
         """Take *output* for what the task's reference says of the inputs of *seed*."""
         np.save(self._expected_path(task, seed), output)
+
+    def is_expecting(self, task: Task, seed: int) -> bool:
+        """Whether `expect` was told the result for the inputs of *seed*."""
+        return self._expected_path(task, seed).exists()
 
     def _expected(self, task: Task, seed: int) -> str | None:
         """The file of what a user's reference says of the inputs of *seed*; None where a worker can say it itself."""

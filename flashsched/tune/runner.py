@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from flashsched.errors import Infeasible, ScheduleError
+from flashsched.errors import Infeasible, ScheduleError, TuneError
 from flashsched.hw import DeviceSpec, devices
 from flashsched.tune.cpu_runner import CpuRunner
 from flashsched.tune.task import Candidate, Task
@@ -101,12 +101,27 @@ def _checked(trial: Trial, outcome: Outcome) -> Trial:
     return Trial("wrong", [], check.text(), check.to_json(), extra)
 
 
-def runner_for(device: str, seed: int = 0, jobs: int | None = None) -> Runner:
-    """The runner for *device*: ``"cpu"`` is this machine, any other is simulated.
+def runner_for(
+    device: str,
+    seed: int = 0,
+    jobs: int | None = None,
+    *,
+    fleet: str | None = None,
+    observers: Sequence[str] = (),
+) -> Runner:
+    """The runner for *device*: ``"cpu"`` is this machine, or those of *fleet*; any other is simulated.
 
     Raises:
         DeviceError: there is no such device, or no model of its kind.
+        TuneError: *fleet* cannot be reached, or the device is simulated and there is nothing to measure or observe.
     """
-    if device == "cpu":
-        return CpuRunner(jobs, seed)
-    return SimulatedRunner(devices.for_simulation(device), seed, jobs)
+    if device != "cpu":
+        if fleet is not None or observers:
+            asked = "a fleet measures" if fleet is not None else "observers watch what is measured"
+            raise TuneError(f"{asked}, and {device} is simulated here", hint="leave it out, or take device='cpu'")
+        return SimulatedRunner(devices.for_simulation(device), seed, jobs)
+    if fleet is None:
+        return CpuRunner(jobs, seed, observers=observers)
+    from flashsched.tune.fleet import FleetRunner
+
+    return FleetRunner(fleet, seed, jobs, observers=observers)

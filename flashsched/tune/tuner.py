@@ -9,8 +9,9 @@ best, so that a single trial is good already. At the end the best few are timed 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from flashsched.errors import TuneError
 from flashsched.tune.finals import settle
@@ -35,6 +36,8 @@ def tune(
     resume: bool = False,
     sampler: str = "tpe",
     progress: Callable[[Progress], None] | None = None,
+    fleet: str | None = None,
+    observers: Sequence[str] = (),
 ) -> Result:
     """Search the schedules of *task* for *device*.
 
@@ -49,6 +52,8 @@ def tune(
         resume: go on where the log ends: its trials of this task and device count, and are not repeated.
         sampler: how Optuna proposes, ``"tpe"`` or ``"random"``.
         progress: called after each trial.
+        fleet: address of a Dask scheduler, ``"tcp://host:8786"``, on whose workers candidates are measured.
+        observers: what is watched beside the time: ``"perf"``, ``"rapl"``, or ``"module:Class"`` of your own.
 
     Raises:
         DeviceError: there is no such device, or no model of its kind.
@@ -59,7 +64,8 @@ def tune(
         raise TuneError(f"trials must be at least 1, got {trials}")
     if resume and log is None:
         raise TuneError("resume goes on from a log, and none was given", hint="name it: log='...jsonl'")
-    with runner_for(device, seed, jobs) as runner:
+    how: dict[str, Any] = {"fleet": fleet, "observers": observers}
+    with runner_for(device, seed, jobs, **{name: value for name, value in how.items() if value}) as runner:
         search = Search(
             task, runner, trials, log, seed, time_budget=time_budget, sampler=sampler, progress=progress, resume=resume
         )
