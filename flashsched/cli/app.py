@@ -10,6 +10,7 @@ from flashsched.cli.bench import bench
 from flashsched.cli.devices import devices
 from flashsched.cli.doctor import doctor
 from flashsched.cli.logs import log
+from flashsched.cli.replay import replay
 from flashsched.cli.report import report
 from flashsched.cli.run import tell
 from flashsched.cli.save import save
@@ -48,7 +49,7 @@ def app(ctx: click.Context) -> None:
         tell(ctx.get_help())
 
 
-for command in (tune, report, show, save, devices, simulate, validate, bench, doctor, log):
+for command in (tune, report, replay, show, save, devices, simulate, validate, bench, doctor, log):
     app.add_command(command)
 
 

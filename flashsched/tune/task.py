@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ class Task:
         name: str = "custom",
         template: Template | Mapping[str, Template] | None = None,
         reference: Callable[..., Any] | None = None,
-    ) -> Task:
+    ) -> Self:
         """The task of a te graph: *args* are its inputs, then its output.
 
         Args:
