@@ -1,12 +1,17 @@
 """The GPU model: how long a ``Work`` takes on a device of kind "gpu", from what its schedule asks of each resource.
 
-Every resource that could hold the kernel back is timed alone: the FMA pipes (with the latency that occupancy and
-independent accumulators must hide), instruction issue, shared memory and the load/store path, the transcendental units,
-L2, DRAM, and the chain of dependent load-then-compute rounds. They overlap, but not perfectly, so the times are joined
-by a p-norm: at least the longest, and a little more where several are near it.
+Every resource that could hold the kernel back is timed alone. Within a unit: the FMA pipes (with the latency that
+occupancy and independent accumulators must hide) and the instructions they are fed by, shared memory and the load/store
+path, the transcendental units, what the unit draws from L2, and the chain of dependent load-then-compute rounds. On the
+whole device: L2 and main memory. They overlap, but not perfectly, so the times are joined by a p-norm: at least the
+longest, and a little more where several are near it. What a block stores at its end overlaps in part only, and the
+energy of all of it must fit the power limit.
 
 What a block takes is counted for the busiest unit, ``ceil(blocks / units)`` of them, which is how a last, part-filled
 wave costs. Bandwidths need enough bytes in flight to be reached (Little's law).
+
+One model for all: `predict_gpu` judges one scheduled nest, and `gpu_times` any number of candidates at once, which is
+how ``operators/gemm.py`` finds the best of a library's kernels. The constants are those of ``gpu_constants.py``.
 
 Sources: V. Volkov, "Understanding Latency Hiding on GPUs", UC Berkeley EECS-2016-143 (occupancy x ILP, Little's law);
 S. Hong, H. Kim, "An analytical model for a GPU architecture with memory-level and thread-level parallelism awareness",
@@ -15,15 +20,20 @@ ISCA 2009 (overlap of resident blocks); CUDA C++ Programming Guide, "Compute Cap
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from flashsched.errors import DeviceError, Infeasible
-from flashsched.hw.combine import energy_j, joined
-from flashsched.hw.roofline import roofline_s
+import numpy as np
+
+from flashsched.hw.combine import energy_j
+from flashsched.hw.gpu_constants import DEFAULTS
+from flashsched.hw.numbers import Numbers, ceil, least, most, norm_of, some
+from flashsched.hw.occupancy import gpu_unit, resident_blocks, resident_of, warps_of
 from flashsched.hw.spec import DeviceSpec, GpuUnit
 from flashsched.hw.work import Prediction, Work
+from flashsched.hw.works import Works
 
-__all__ = ["predict_gpu", "resident_blocks"]
+__all__ = ["GpuTimes", "gpu_times", "predict_gpu", "resident_blocks"]
 
 BARRIER_CYCLES = 30.0
 """Cycles from the last warp's arrival at a block-wide barrier to the first instruction after it, skew left out.
@@ -42,175 +52,255 @@ TENSOR_LATENCY_CYCLES = 33.0
 """Its latency: W. Sun et al., "Dissecting Tensor Cores via Microbenchmarks", arXiv 2206.02874 (A100; recalled)."""
 
 
-def resident_blocks(spec: DeviceSpec, work: Work) -> tuple[int, str]:
-    """How many blocks of *work* one unit of *spec* holds at once, and what forbids one more.
+@dataclass(frozen=True, slots=True)
+class GpuTimes:
+    """What `gpu_times` says of each candidate, in numbers or arrays of one shape (broadcast against each other).
 
-    Raises:
-        Infeasible: not even one block fits; says which limit, what is asked and what there is.
+    ``seconds`` is infinite where a block does not fit a unit. ``breakdown`` and ``bytes`` are as in `Prediction`;
+    ``busiest`` counts the blocks of the unit that gets most, ``resident`` those that it works on at a time.
     """
-    unit = _unit(spec)
-    warps = _warps(unit, work)
-    lanes = warps * unit.warp_size
-    _fits("threads per block", work.threads_per_block, unit.max_threads_per_block)
-    _fits("registers per thread", work.registers_per_thread, unit.max_registers_per_thread)
-    _fits("bytes of shared memory per block", work.shared_bytes_per_block, unit.shared_bytes_per_block)
-    step = unit.register_granularity
-    registers = warps * math.ceil(work.registers_per_thread * unit.warp_size / step) * step
-    _fits("registers per block", registers, unit.registers)
-    limits = {
-        "threads": unit.max_threads // lanes,
-        "blocks": unit.max_blocks,
-        "registers": unit.registers // registers,
-        "shared": unit.max_blocks,
-    }
-    if work.shared_bytes_per_block:
-        taken = work.shared_bytes_per_block + unit.shared_reserved_bytes
-        limits["shared"] = spec.level("shared").size_bytes // taken
-    limit = min(limits, key=lambda name: limits[name])
-    return limits[limit], limit
+
+    seconds: Numbers
+    roofline_s: Numbers
+    breakdown: Mapping[str, Numbers]
+    bytes: Mapping[str, Numbers]
+    resident: Numbers
+    busiest: Numbers
 
 
-def predict_gpu(spec: DeviceSpec, work: Work) -> Prediction:
+def predict_gpu(spec: DeviceSpec, work: Work, constants: Mapping[str, float] = DEFAULTS) -> Prediction:
     """Time, bottleneck and traffic of *work* on the GPU *spec*.
 
     Raises:
         Infeasible: a block asks for more than a unit has.
         DeviceError: arithmetic in a dtype that the device has no peak for.
     """
-    unit = _unit(spec)
+    unit = gpu_unit(spec)
     fitting, limit = resident_blocks(spec, work)
-    busiest = math.ceil(work.blocks / spec.units)  # blocks of the unit that gets most
-    resident = min(fitting, busiest)
-    if busiest < fitting:
-        limit = "grid"
-    warps = _warps(unit, work)
-    clock = spec.clock_hz * spec.sustained_clock
-
-    # Arithmetic, of one block on one unit.
-    waste = warps * unit.warp_size / work.threads_per_block
-    pipe = sum(count / spec.peak(dtype) for dtype, count in work.flops.items() if count)
-    pipe *= (2.0 - work.fma_share) * waste * spec.units / work.blocks / spec.sustained_clock
-    alone = pipe / _latency_hidden(spec, unit, work, warps)
-    together = pipe / _latency_hidden(spec, unit, work, warps * resident)
-    issue = _instructions(spec, unit, work) * waste / work.blocks / (unit.schedulers * clock)
-    special = work.special_ops * waste / work.blocks / (unit.special_per_clock * clock)
-
-    # Memory traffic.
-    l2_read = work.dram_read_bytes if work.l2_read_bytes is None else work.l2_read_bytes
-    l2_write = work.dram_write_bytes if work.l2_write_bytes is None else work.l2_write_bytes
-    lane = l2_read + l2_write if work.global_lane_bytes is None else work.global_lane_bytes
-    shared_bytes = (work.shared_load_bytes + work.shared_store_bytes) * work.blocks
-    l2_bytes = (l2_read + l2_write) / work.coalescing
-    concurrent = min(work.blocks, resident * spec.units)
-    dram_bytes = _dram_bytes(spec, work, l2_bytes, concurrent)
-    shared_level, l2_level, dram_level = spec.level("shared"), spec.level("l2"), spec.dram
-    shared = (shared_bytes * work.bank_conflict + lane) / work.blocks
-    shared /= shared_level.drawn_by(1) * spec.sustained_clock
-    in_flight = concurrent * work.threads_per_block * work.bytes_in_flight
-    active = min(work.blocks, spec.units)
-    l2_rate = min(l2_level.drawn_by(active), in_flight / l2_level.latency_s)
-    dram_rate = min(dram_level.drawn_by(active), in_flight / dram_level.latency_s)
-
-    # The chain of rounds: load, (barrier,) compute. Resident blocks fill each other's waits. A round waits for its
-    # slowest line, and blocks in step wait for the same line on its way from DRAM, so L2 shortens no round.
-    load = dram_level.latency_s if l2_bytes else 0.0
-    wait = work.steps * load + work.barriers * BARRIER_CYCLES / clock
-    chain = alone + wait if work.stages == 1 else max(alone, wait)
-
-    breakdown = {
-        "fma": together * busiest,
-        "issue": issue * busiest,
-        "special": special * busiest,
-        "shared": shared * busiest,
-        "l2": l2_bytes / l2_rate,
-        "dram": dram_bytes / dram_rate,
-        "latency": chain * busiest / resident,
-    }
-    roofline = roofline_s(spec, work.flops if work.useful_flops is None else work.useful_flops, work.compulsory_bytes)
-    time = max(spec.launch_s + joined(breakdown.values()), roofline)
-    breakdown["launch"] = spec.launch_s
-    peak_time = sum(count / spec.peak(dtype) for dtype, count in work.flops.items() if count)
-    utilization = min(1.0, peak_time / time)
+    times = gpu_times(spec, Works.of(work), constants, fitting)
+    breakdown = {name: float(seconds) for name, seconds in times.breakdown.items()}
+    time, resident = float(times.seconds), float(times.resident)
+    utilization = min(1.0, float(_arithmetic_s(spec, work.flops)) / time) if time > 0 else 0.0
+    moved = {name: float(number) for name, number in times.bytes.items()}
     return Prediction(
         time_s=time,
-        roofline_s=roofline,
+        roofline_s=float(times.roofline_s),
         bound=max(breakdown, key=lambda name: breakdown[name]),
         utilization=utilization,
-        occupancy=resident * warps * unit.warp_size / unit.max_threads,
-        occupancy_limit=limit,
+        occupancy=resident * float(warps_of(unit, work)) * unit.warp_size / unit.max_threads,
+        occupancy_limit="grid" if times.busiest < fitting else limit,
         waves=work.blocks / (fitting * spec.units),
-        bytes={"shared": shared_bytes, "l2": l2_bytes, "dram": dram_bytes},
+        bytes=moved,
         breakdown=breakdown,
-        energy_j=energy_j(spec, time, utilization, dram_bytes),
+        energy_j=energy_j(spec, time, utilization, moved["dram"]),
     )
 
 
-def _unit(spec: DeviceSpec) -> GpuUnit:
-    if spec.gpu is None:
-        raise DeviceError(f"device '{spec.name}' is of kind '{spec.kind}'; the GPU model needs kind 'gpu'")
-    return spec.gpu
+def gpu_times(
+    spec: DeviceSpec,
+    works: Works,
+    constants: Mapping[str, float] = DEFAULTS,
+    fitting: Numbers | None = None,
+) -> GpuTimes:
+    """Seconds of every candidate of *works* on the GPU *spec*, and what they are made of.
+
+    *fitting* is the number of blocks that a unit holds; None: worked out for each candidate.
+
+    Raises:
+        DeviceError: arithmetic in a dtype that the device has no peak for.
+    """
+    unit = gpu_unit(spec)
+    fitting = resident_of(spec, works) if fitting is None else fitting
+    on_device = _Traffic.of(spec, works)
+    per_unit = works.blocks / spec.units
+    busiest = ceil(per_unit)
+    resident = least(fitting, busiest)
+    blocks = _spread(per_unit, busiest, constants)
+    held = most(fitting, 1.0)
+    rounds = _spread(per_unit / held, ceil(per_unit / held), constants)  # of as many blocks as fit at a time
+
+    limits = _within_a_unit(spec, unit, works, constants, on_device, blocks, rounds, resident)
+    busy = [most(limits["fma"], limits["issue"]) * works.stretch]
+    busy += [limits[name] for name in ("special", "shared", "load", "latency")]
+    store = limits["store"] * (constants["exposed"] + (1.0 - constants["exposed"]) / blocks)
+    of_unit = norm_of(busy, constants["overlap"]) + store
+
+    l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
+    kernel = norm_of([of_unit, l2, dram, drawn], constants["overlap_memory"])
+    power = _power_s(spec, works, constants, on_device)
+    roofline = _roofline_s(spec, works)
+    start = spec.launch_s + constants["start_us"] * 1e-6
+    seconds = most(start + most(kernel, power), roofline)
+    return GpuTimes(
+        seconds=seconds if np.all(fitting >= 1) else np.where(fitting < 1, np.inf, seconds),
+        roofline_s=roofline,
+        breakdown={**limits, "l2": l2, "dram": dram, "power": power, "launch": start},
+        bytes={"shared": on_device.shared, "l2": on_device.l2, "dram": on_device.dram(spec, works, resident)},
+        resident=resident,
+        busiest=busiest,
+    )
 
 
-def _warps(unit: GpuUnit, work: Work) -> int:
-    return math.ceil(work.threads_per_block / unit.warp_size)
+def _spread(mean: Numbers, whole: Numbers, constants: Mapping[str, float]) -> Numbers:
+    """Between the mean over all units and the whole number of the busiest one, never below one."""
+    wave = constants["wave"]
+    return whole if wave == 1.0 else (1.0 - wave) * most(mean, 1.0) + wave * whole
 
 
-def _fits(what: str, asked: int, most: int) -> None:
-    if asked > most:
-        raise Infeasible(f"{asked} {what} are asked for, and the device has at most {most}")
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """Bytes of the whole kernel: by lanes, in shared memory, from and to L2, and stored."""
+
+    lane: Numbers
+    shared: Numbers
+    l2: Numbers
+    stored: Numbers
+
+    @classmethod
+    def of(cls, spec: DeviceSpec, works: Works) -> _Traffic:
+        read = works.dram_read_bytes if works.l2_read_bytes is None else works.l2_read_bytes
+        written = works.dram_write_bytes if works.l2_write_bytes is None else works.l2_write_bytes
+        lane = read + written if works.global_lane_bytes is None else works.global_lane_bytes
+        shared = (works.shared_load_bytes + works.shared_store_bytes) * works.blocks
+        return cls(lane, shared, (read + written) / works.coalescing, written / works.coalescing)
+
+    def dram(self, spec: DeviceSpec, works: Works, resident: Numbers) -> Numbers:
+        """Bytes between DRAM and L2.
+
+        Blocks that run together march through their tiles in step, so what they share is fetched once: for a square
+        group of ``c`` blocks of a two-operand product, each row and column of tiles is shared by ``sqrt(c)`` blocks.
+        Between groups, L2 keeps the share of the data that fits in it.
+        """
+        if works.dram_bytes is not None:
+            return most(works.dram_bytes, works.compulsory_bytes)
+        compulsory = works.compulsory_bytes / works.coalescing
+        concurrent = least(works.blocks, most(resident, 1.0) * spec.units)
+        refetched = most(self.l2 / np.sqrt(concurrent) - compulsory, 0.0)
+        kept = least(1.0, spec.level("l2").size_bytes / most(compulsory, 1e-9))
+        return compulsory + refetched * (1.0 - kept)
+
+
+def _within_a_unit(
+    spec: DeviceSpec,
+    unit: GpuUnit,
+    works: Works,
+    constants: Mapping[str, float],
+    moved: _Traffic,
+    blocks: Numbers,
+    rounds: Numbers,
+    resident: Numbers,
+) -> dict[str, Numbers]:
+    """Seconds that each resource of the busiest unit takes for its *blocks*, *resident* of them at a time."""
+    clock = spec.clock_hz
+    warps = warps_of(unit, works)
+    waste = warps * unit.warp_size / works.threads_per_block
+    share = waste / works.blocks  # of the kernel's instructions in one block, idle lanes counted
+    pipe = _arithmetic_s(spec, works.flops) * (2.0 - works.fma_share) * share * spec.units / constants["arithmetic"]
+    together = pipe / _latency_hidden(spec, unit, works, warps * most(resident, 1.0))
+    alone = pipe / _latency_hidden(spec, unit, works, warps)
+    shared = (moved.shared * works.bank_conflict + moved.lane) / works.blocks / spec.level("shared").drawn_by(1)
+
+    # The chain of rounds: load, (barrier,) compute. Resident blocks fill each other's waits, and with s buffers s - 1
+    # loads are under way at a time. A round waits for its slowest line, and blocks in step wait for the same line on
+    # its way from DRAM, so L2 shortens no round.
+    load = spec.dram.latency_s * (moved.l2 > 0) / most(works.stages - 1.0, 1.0)
+    wait = works.steps * load + works.barriers * (BARRIER_CYCLES / clock)
+    ahead = works.stages > 1.0
+    chain = most(alone, wait) + (1.0 - ahead) * least(alone, wait) + constants["block_us"] * 1e-6
+
+    ceiling = spec.level("l2").per_unit_bytes_per_s
+    load_rate = np.inf if ceiling is None else ceiling * constants["unit_l2"]
+    return {
+        "fma": together * blocks,
+        "issue": _instructions(spec, unit, works) * share / (unit.schedulers * clock) * blocks,
+        "special": works.special_ops * share / (unit.special_per_clock * clock) * blocks,
+        "shared": shared * blocks,
+        "load": (moved.l2 - moved.stored) / works.blocks / load_rate * blocks,
+        "latency": chain * rounds,
+        "store": moved.stored / works.blocks / (constants["store"] * clock) * blocks,
+    }
+
+
+def _from_memory(
+    spec: DeviceSpec,
+    works: Works,
+    constants: Mapping[str, float],
+    moved: _Traffic,
+    blocks: Numbers,
+    resident: Numbers,
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Seconds of L2 and of main memory, with the bytes in flight that the kernel and each unit have."""
+    l2, dram = spec.level("l2"), spec.dram
+    concurrent = least(works.blocks, most(resident, 1.0) * spec.units)
+    in_flight = concurrent * works.threads_per_block * works.bytes_in_flight
+    l2_rate = least(l2.drawn_by(np.inf) * constants["l2"], in_flight / l2.latency_s)
+    dram_rate = least(dram.drawn_by(np.inf) * constants["dram"], dram.bandwidth_bytes_per_s)
+    dram_rate = least(dram_rate, in_flight / dram.latency_s)
+    fetched = moved.dram(spec, works, resident)
+    of_busiest = fetched / works.blocks * blocks / (constants["unit_in_flight"] / dram.latency_s)
+    return moved.l2 / l2_rate, fetched / dram_rate, of_busiest
+
+
+def _power_s(spec: DeviceSpec, works: Works, constants: Mapping[str, float], moved: _Traffic) -> Numbers:
+    """Seconds in which the power limit lets all units do the arithmetic and fetch what it needs from L2."""
+    operations = _arithmetic_s(spec, works.flops)
+    if any(some(count) for count in works.flops.values()):
+        operations = operations + moved.l2 * constants["byte_ops"] / spec.peak(works.main_dtype)
+    return operations * works.stretch / (spec.sustained_clock * constants["power"])
+
+
+def _arithmetic_s(spec: DeviceSpec, flops: Mapping[str, Numbers]) -> Numbers:
+    """Seconds of *flops* at the device's peak."""
+    seconds: Numbers = 0.0
+    for dtype, count in flops.items():
+        if some(count):
+            seconds = seconds + count / spec.peak(dtype)
+    return seconds
+
+
+def _roofline_s(spec: DeviceSpec, works: Works) -> Numbers:
+    flops = works.flops if works.useful_flops is None else works.useful_flops
+    seconds = works.compulsory_bytes / spec.dram.bandwidth_bytes_per_s
+    for dtype, count in flops.items():
+        if some(count):
+            seconds = most(seconds, count / spec.peak(dtype))
+    return seconds
 
 
 def _macs_per_cycle(spec: DeviceSpec, dtype: str) -> float:
     """Multiply-adds that one scheduler of one unit starts each clock."""
-    unit = _unit(spec)
+    unit = gpu_unit(spec)
     return spec.peak(dtype) / (2.0 * spec.units * spec.clock_hz * unit.schedulers)
 
 
 def _on_tensor_cores(spec: DeviceSpec, dtype: str) -> bool:
     """Whether the peak for *dtype* is more than the schedulers could issue to the plain cores."""
-    return dtype in spec.peaks and _macs_per_cycle(spec, dtype) > _unit(spec).warp_size * 1.05
+    return dtype in spec.peaks and _macs_per_cycle(spec, dtype) > gpu_unit(spec).warp_size * 1.05
 
 
-def _latency_hidden(spec: DeviceSpec, unit: GpuUnit, work: Work, warps: float) -> float:
+def _latency_hidden(spec: DeviceSpec, unit: GpuUnit, works: Works, warps: Numbers) -> Numbers:
     """Share of the FMA rate that *warps* warps on a unit keep up, dependent chains being what they are.
 
     A scheduler starts one FMA instruction every ``cycles``; to start the next one it needs an independent one, and a
     chain gives one every ``latency``. Volkov 2016, chapter 4.
     """
-    dtype = work.main_dtype
-    if not any(work.flops.values()):
+    dtype = works.main_dtype
+    if not any(some(count) for count in works.flops.values()):
         return 1.0
     if _on_tensor_cores(spec, dtype):
         cycles = TENSOR_MACS / _macs_per_cycle(spec, dtype)
-        chains, latency = max(1.0, work.accumulators / TENSOR_OUTPUTS_PER_LANE), TENSOR_LATENCY_CYCLES
+        chains, latency = most(1.0, works.accumulators / TENSOR_OUTPUTS_PER_LANE), TENSOR_LATENCY_CYCLES
     else:
         cycles = unit.warp_size / _macs_per_cycle(spec, dtype)
-        chains, latency = work.accumulators, unit.fma_latency_cycles
-    return min(1.0, warps / unit.schedulers * chains * cycles / latency)
+        chains, latency = works.accumulators, unit.fma_latency_cycles
+    return least(1.0, warps / unit.schedulers * chains * cycles / latency)
 
 
-def _instructions(spec: DeviceSpec, unit: GpuUnit, work: Work) -> float:
+def _instructions(spec: DeviceSpec, unit: GpuUnit, works: Works) -> Numbers:
     """Warp instructions that the whole kernel issues, lanes all taken as busy."""
-    arithmetic = 0.0
-    for dtype, count in work.flops.items():
-        macs = count * (1.0 - work.fma_share / 2.0)
-        arithmetic += macs / (TENSOR_MACS if _on_tensor_cores(spec, dtype) else unit.warp_size)
-    loop = 0.0 if work.unrolled else LOOP_INSTRUCTIONS / work.accumulators
-    return arithmetic * (1.0 + work.overhead_per_op + loop) + work.special_ops / unit.warp_size
-
-
-def _dram_bytes(spec: DeviceSpec, work: Work, l2_bytes: float, concurrent: int) -> float:
-    """Bytes between DRAM and L2.
-
-    Blocks that run together march through their tiles in step, so what they share is fetched once: for a square group
-    of ``c`` blocks of a two-operand product, each row and column of tiles is shared by ``sqrt(c)`` blocks. Between
-    groups, L2 keeps the share of the data that fits in it.
-    """
-    compulsory = work.compulsory_bytes / work.coalescing
-    if work.dram_bytes is not None:
-        return max(work.dram_bytes, work.compulsory_bytes)
-    refetched = l2_bytes / math.sqrt(concurrent)
-    if refetched <= compulsory:
-        return compulsory
-    kept = min(1.0, spec.level("l2").size_bytes / compulsory) if compulsory else 1.0
-    return compulsory + (refetched - compulsory) * (1.0 - kept)
+    arithmetic: Numbers = 0.0
+    for dtype, count in works.flops.items():
+        macs = count * (1.0 - works.fma_share / 2.0)
+        arithmetic = arithmetic + macs / (TENSOR_MACS if _on_tensor_cores(spec, dtype) else unit.warp_size)
+    loop = 0.0 if works.unrolled else LOOP_INSTRUCTIONS / works.accumulators
+    return arithmetic * (1.0 + works.overhead_per_op + loop) + works.special_ops / unit.warp_size

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.constants import Constant, Fitted, constants_for
-from flashsched.hw.operators import attention, elementwise, softmax
+from flashsched.hw.operators import attention, elementwise, gemm, softmax
 from flashsched.hw.spec import DeviceSpec
 
 __all__ = ["OPERATORS", "OperatorModel", "Sizes", "estimate", "operator_model", "section_of"]
@@ -55,7 +55,7 @@ class OperatorModel(Protocol):
         """Predicted seconds by row, never below `roofline`."""
 
 
-_MODELS: tuple[OperatorModel, ...] = (attention, elementwise, softmax)
+_MODELS: tuple[OperatorModel, ...] = (attention, elementwise, gemm, softmax)
 
 OPERATORS: dict[tuple[str, str], OperatorModel] = {
     (model.NAME, kind): model for model in _MODELS for kind in model.KINDS

@@ -1,0 +1,41 @@
+"""The constants of the GPU model: how well kernels use such a device, which no data sheet states.
+
+Fitted for each architecture family to measurements of library products (``fitted/*.toml``); the defaults are those of
+a device that nothing is known of but its spec. They are few, each has a physical meaning and bounds outside of which it
+would have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from flashsched.hw.constants import Constant
+
+__all__ = ["DEFAULTS", "GPU_CONSTANTS"]
+
+GPU_CONSTANTS: dict[str, Constant] = {
+    "arithmetic": Constant(1.0, 0.4, 1.0, "share", "of the peak that a unit's main loop reaches with data at hand"),
+    "power": Constant(1.0, 0.3, 1.3, "share", "of the sustained peak that fits the power limit when all units compute"),
+    "byte_ops": Constant(0.01, 0.01, 100.0, "operations", "whose energy is that of moving one byte from L2 to a unit"),
+    "dram": Constant(
+        1.0, 0.5, 1.2, "ratio", "of the main memory's rate that kernels reach to the spec's sustained one"
+    ),
+    "l2": Constant(1.0, 0.05, 10.0, "ratio", "of L2's rate to the spec's sustained one; above 1: units share a load"),
+    "unit_l2": Constant(1.0, 0.05, 10.0, "ratio", "of the rate at which one unit draws from L2 to the spec's"),
+    "unit_in_flight": Constant(65536.0, 1e3, 1e6, "bytes", "from main memory that one unit has under way at a time"),
+    "store": Constant(64.0, 0.5, 512.0, "bytes/clock", "that one unit stores when a block writes its results"),
+    "exposed": Constant(0.3, 0.01, 1.0, "share", "of that store time which no other block's work hides"),
+    "start_us": Constant(0.05, 0.05, 60.0, "us", "that a kernel takes to start and to end, beyond an empty one"),
+    "block_us": Constant(0.01, 0.01, 30.0, "us", "from a block's start to its first operands, not overlapped"),
+    "wave": Constant(
+        1.0, 0.0, 1.0, "share", "of whole waves: 1 counts started blocks, 0 spreads the last over all units"
+    ),
+    "overlap": Constant(
+        4.0, 1.0, 12.0, "norm", "that joins what a unit does at once: 1 adds, infinity takes the longest"
+    ),
+    "overlap_memory": Constant(4.0, 1.0, 12.0, "norm", "that joins a unit's time with L2's and main memory's"),
+}
+
+DEFAULTS: Mapping[str, float] = MappingProxyType({name: one.default for name, one in GPU_CONSTANTS.items()})
+"""The values where nothing was fitted."""

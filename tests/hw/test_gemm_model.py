@@ -1,0 +1,155 @@
+"""Products as libraries compute them: one model for one candidate and for many, and what must hold of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flashsched.errors import DeviceError, Infeasible
+from flashsched.hw import DeviceSpec, Work, devices, predict
+from flashsched.hw.gpu import gpu_times
+from flashsched.hw.operators import OPERATORS, estimate, gemm
+from flashsched.hw.works import Works
+
+GPUS = [devices[name] for name in ("a100-sim", "h100-sim", "t4-sim", "v100-sim", "mi210-sim", "p100-sim", "b200-sim")]
+A100 = devices["a100-sim"]
+DEFAULTS = {name: one.default for name, one in gemm.CONSTANTS.items()}
+
+
+def constants() -> st.SearchStrategy[dict[str, float]]:
+    """Any values that a fit may come to."""
+    return st.fixed_dictionaries({name: st.floats(one.low, one.high) for name, one in gemm.CONSTANTS.items()})
+
+
+def seconds(spec: DeviceSpec, values: dict[str, float], dtype: str, *sizes: tuple[int, ...]) -> np.ndarray:
+    columns = dict(zip(("m", "n", "k", "batch"), np.array([(*size, 1)[:4] for size in sizes]).T, strict=True))
+    return gemm.gemm_seconds(spec, values, dtype, columns)
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(
+    spec=st.sampled_from(GPUS),
+    many=st.lists(
+        st.fixed_dictionaries(
+            {
+                "blocks": st.integers(1, 10_000),
+                "threads_per_block": st.integers(1, 1024),
+                "registers_per_thread": st.integers(1, 300),
+                "shared_bytes_per_block": st.integers(0, 300_000),
+                "l2_read_bytes": st.floats(0, 1e10),
+                "steps": st.floats(1, 1e3),
+                "stages": st.integers(1, 4),
+                "bytes_in_flight": st.floats(1, 256),
+                "accumulators": st.floats(1, 64),
+            }
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_many_candidates_at_once_are_judged_as_one_by_one(spec: DeviceSpec, many: list[dict[str, float]]) -> None:
+    fixed = {"flops": {"float32": 1e9}, "dram_read_bytes": 1e6, "dram_write_bytes": 1e6}
+    columns = {name: np.array([one[name] for one in many], dtype=float) for name in many[0]}
+    together = gpu_times(spec, Works(**fixed, **columns)).seconds
+    for one, found in zip(many, together, strict=True):
+        try:
+            alone = predict(spec, Work(**fixed, **one)).time_s
+        except Infeasible:
+            alone = np.inf
+        assert found == pytest.approx(alone, rel=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(spec=st.sampled_from(GPUS), values=constants(), size=st.tuples(*[st.integers(1, 9000)] * 3, st.integers(1, 64)),
+       warm=st.booleans())  # fmt: skip
+def test_no_product_beats_the_roofline(
+    spec: DeviceSpec, values: dict[str, float], size: tuple[int, ...], warm: bool
+) -> None:
+    sizes = {name: np.array([one]) for name, one in zip(gemm.SIZES, size, strict=True)} | {"warm": np.array([warm])}
+    for dtype in ("float32", "float16"):
+        found = gemm.gemm_seconds(spec, values, dtype, sizes)
+        assert np.isfinite(found).all()
+        assert found >= gemm.roofline(spec, dtype, sizes)
+        assert found >= 2.0 * np.prod([float(one) for one in size]) / spec.peak(dtype)
+
+
+@settings(deadline=None, max_examples=50)
+@given(spec=st.sampled_from(GPUS), size=st.tuples(*[st.integers(1, 60)] * 3), axis=st.integers(0, 2))
+def test_time_grows_with_work(spec: DeviceSpec, size: tuple[int, int, int], axis: int) -> None:
+    less = tuple(64 * one for one in size)
+    more = tuple(one * (2 if place == axis else 1) for place, one in enumerate(less))
+    for dtype in ("float32", "float16"):
+        few, many = seconds(spec, DEFAULTS, dtype, less, more)
+        assert many >= few * 0.99  # more rows keep more units busy, which draw the weights a little sooner
+
+
+@settings(deadline=None, max_examples=50)
+@given(spec=st.sampled_from(GPUS), size=st.tuples(*[st.integers(1, 5000)] * 3), share=st.floats(0.1, 0.9))
+def test_a_lesser_device_is_never_faster(spec: DeviceSpec, size: tuple[int, int, int], share: float) -> None:
+    whole = seconds(spec, DEFAULTS, "float16", size)
+    fewer = spec.replace(units=max(1, round(spec.units * share)))
+    narrow = spec.replace(memory={"dram": {"bandwidth_bytes_per_s": spec.dram.bandwidth_bytes_per_s * share}})
+    for worse in (fewer, narrow, spec.replace(sustained_clock=spec.sustained_clock * share)):
+        assert seconds(worse, DEFAULTS, "float16", size) >= whole * (1 - 1e-9)
+
+
+def test_the_fastest_kernel_is_the_one_that_is_timed() -> None:
+    kernel = gemm.chosen(A100, DEFAULTS, "bfloat16", 4096, 4096, 4096)
+    assert kernel.seconds == seconds(A100, DEFAULTS, "bfloat16", (4096, 4096, 4096))[0]
+    assert kernel.bound in ("fma", "power")
+    assert set(kernel.breakdown) >= {"fma", "load", "latency", "store", "l2", "dram", "power", "launch", "split"}
+
+
+def test_few_tiles_and_a_long_reduction_are_split() -> None:
+    assert gemm.chosen(A100, DEFAULTS, "bfloat16", 64, 64, 65536).splits > 4
+    assert gemm.chosen(A100, DEFAULTS, "bfloat16", 8192, 8192, 512).splits == 1
+
+
+def test_weights_are_read_once_however_few_the_rows() -> None:
+    few, more = seconds(A100, DEFAULTS, "bfloat16", (1, 12288, 12288), (16, 12288, 12288))
+    read = 12288 * 12288 * 2 / A100.dram.bandwidth_bytes_per_s
+    assert read <= few <= more <= 1.4 * read
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [("float32", "plain"), ("float64", "plain"), ("tf32", "tensor"), ("bfloat16", "tensor"), ("int8", "tensor"),
+     ("float16/float32", "plain"), ("float8_e4m3:block", "tensor")],
+)  # fmt: skip
+def test_tensor_cores_have_constants_of_their_own(dtype: str, kind: str) -> None:
+    assert gemm.variant(devices["h100-sim"], dtype) == kind
+
+
+def test_a_product_of_many_sizes_asks_the_model_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = gemm.gpu_times
+    monkeypatch.setattr(gemm, "gpu_times", lambda *args: calls.append(1) or real(*args))
+    sizes = {name: np.full(1100, 64) for name in gemm.SIZES}
+    assert len(gemm.gemm_seconds(A100, DEFAULTS, "bfloat16", sizes)) == 1100
+    assert len(calls) == 3
+
+
+def test_the_registry_finds_it() -> None:
+    assert OPERATORS["gemm", "gpu"] is gemm
+    found, fitted = estimate(A100, "gemm", "bfloat16", {"m": 4096, "n": [4096], "k": [4096], "batch": [1]})
+    assert found.shape == (1,)
+    assert fitted.values.keys() == gemm.CONSTANTS.keys()
+
+
+def test_a_dtype_that_a_device_lacks_is_refused() -> None:
+    with pytest.raises(DeviceError, match="'t4-sim' has no peak for bfloat16"):
+        seconds(devices["t4-sim"], DEFAULTS, "bfloat16", (64, 64, 64))
+
+
+def test_constants_are_told_with_unit_and_bounds() -> None:
+    assert len(gemm.CONSTANTS) <= 24
+    for one in gemm.CONSTANTS.values():
+        assert one.low < one.high
+        assert one.unit
+        assert one.doc
+    with pytest.raises(DeviceError, match="outside of"):
+        dataclasses.replace(gemm.CONSTANTS["wave"], default=2.0)
