@@ -2,11 +2,12 @@
 
     python benchmarks/derived.py [NAME ...] [--trials 64] [--threads 2] [--rounds 7] [--save FILE]
 
-Each computation of `flashsched.testing.unseen` is tuned for so many trials in its derived space, and then timed beside
-its default nest, numba (loops as a person writes them, `parallel=True, fastmath=True`; the faster of two loop orders
-where that matters) and jax.jit (whole-array code). Each peer has a process of its own, bound to as many cores as there
-are threads. Rounds are interleaved, the others stopped meanwhile, and a ratio is the median over rounds. What a peer
-computes is checked against float64.
+Each computation of `flashsched.testing.unseen` is tuned for so many trials in its derived space (none: its first
+answers are taken), and then timed beside its default nest, numba (loops as a person writes them, `parallel=True,
+fastmath=True`; the faster of two loop orders where that matters) and jax.jit (whole arrays). Each peer has a process
+of its own, bound to as many cores as there are threads; arrays begin at cache lines. Rounds are interleaved, the others
+stopped meanwhile, and a ratio is the median over rounds. What a peer computes is checked against float64. With `--logs`
+a computation that has a log there is not tuned again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from flashsched.bench.peers.peer import aligned, empty
+
 PEERS = ("flashsched", "default", "numba", "jax")
 TRY_S = 0.15
 ROOT = Path(__file__).resolve().parent
@@ -39,7 +42,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--logs", default=None, help="folder of logs to go on from; by default none")
+    parser.add_argument("--logs", default=None, help="folder of logs; what is there is not tuned again")
     parser.add_argument("--save", default=None)
     parser.add_argument("--serve", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,6 +69,8 @@ def compare(name: str, trials: int, rounds: int, cores: list[int], logs: Path, f
     np.savez(folder / f"{name}.npz", *inputs)
     peers = {peer: start(peer, name, trials, cores, logs, folder) for peer in PEERS}
     ready = {peer: json.loads(process.stdout.readline()) for peer, process in peers.items()}
+    if "failed" in ready["flashsched"]:
+        raise SystemExit(f"{name}: {ready['flashsched']['failed']}")
     times: dict[str, list[float]] = {peer: [] for peer in PEERS if "failed" not in ready[peer]}
     for number in range(rounds):
         for peer in [*times][number % len(times) :] + [*times][: number % len(times)]:
@@ -134,7 +139,7 @@ def serve(told: str) -> None:
     given = json.loads(told)
     os.sched_setaffinity(0, given["cores"])
     with np.load(Path(given["folder"]) / f"{given['name']}.npz") as arrays:
-        inputs = [arrays[key] for key in arrays.files]
+        inputs = [aligned(arrays[key]) for key in arrays.files]
     try:
         call, note = MAKERS[given["peer"]](given, inputs)
         note |= check(given["name"], inputs, np.asarray(call()))
@@ -187,7 +192,8 @@ def ours(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any], d
     log = Path(given["logs"]) / f"{given['name']}.jsonl"
     begin = time.perf_counter()
     if given["trials"]:
-        fs.tune(task, device="cpu", trials=given["trials"], log=str(log), seed=0)
+        if not log.exists():
+            fs.tune(task, device="cpu", trials=given["trials"], log=str(log), seed=0)
         kernel = fs.load(str(log), task)
     else:
         from flashsched.codegen.build import build
@@ -196,7 +202,7 @@ def ours(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any], d
 
         first = task.candidate(FirstKnobs(), devices["cpu"])
         kernel = build(first.schedule, first.args)
-    out = np.empty(task.shape, task.dtype)
+    out = empty(task.shape, task.dtype)
     took = time.perf_counter() - begin
     return lambda: (kernel(*inputs, out), out)[1], {"tuning_s": round(took, 1)}
 
@@ -208,7 +214,7 @@ def default(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any]
 
     task, _ = prepared(given["name"])
     kernel = build(create_schedule(task.args()[-1]), task.args())
-    out = np.empty(task.shape, task.dtype)
+    out = empty(task.shape, task.dtype)
     return lambda: (kernel(*inputs, out), out)[1], {}
 
 
@@ -217,7 +223,7 @@ def numba(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any], 
     from derived_peers import numba_ways
 
     task, _ = prepared(given["name"])
-    out = np.empty(task.shape, task.dtype)
+    out = empty(task.shape, task.dtype)
     best = (float("inf"), "", lambda: out)
     for way, function in numba_ways(given["name"]).items():
 

@@ -7,7 +7,8 @@ exists, both sides are simply computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from typing import Any, TypeAlias
 
 from flashsched.codegen import emit_arith, emit_foreign, emit_math
 from flashsched.codegen.emit_affine import in_bounds
@@ -20,10 +21,14 @@ from flashsched.schedule.ir import Load
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, SizeVar, Var
 from flashsched.te.foreign import Foreign
+from flashsched.te.linear import structural_key
 from flashsched.te.simplify import bounds, prove
 from flashsched.te.visit import walk
 
 __all__ = ["Expressions"]
+
+Key: TypeAlias = tuple[Any, ...]
+"""What is equal for expressions that are alike."""
 
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
@@ -133,11 +138,12 @@ class Expressions:
             return self._choose(a, b, Const(False, "bool"))
         return self._choose(a, Const(True, "bool"), b)
 
-    def _always_readable(self, expr: Expr) -> bool:
+    def _always_readable(self, expr: Expr, read: Set[Key] = frozenset()) -> bool:
+        """Whether all that *expr* loads exists, which is certain of what is *read* before it."""
         for node in walk(expr):
             if isinstance(node, Foreign) and not node.pure:
                 return False
-            if isinstance(node, Load) and not in_bounds(node, self.state):
+            if isinstance(node, Load) and not in_bounds(node, self.state) and structural_key(node) not in read:
                 return False
         return True
 
@@ -146,8 +152,12 @@ class Expressions:
         certain = prove(condition, self.state.ranges)  # these lanes may know more than the whole loop did
         if certain is not None:
             return self.value(a if certain else b)
+        read = _read_anyway(condition)
+        readable = self._always_readable(a, read) and self._always_readable(b, read)
+        if readable and isinstance(condition, Compare) and condition.a.dtype != dtypes.INDEX:
+            return self._compared(condition, a, b)
         test = self.value(condition)
-        if self._always_readable(a) and self._always_readable(b):
+        if readable:
             return self.code.select(test, self.value(a), self.value(b))
         if test.lanes == 1:
             return self._branch(test, a, b)
@@ -155,6 +165,17 @@ class Expressions:
             first = self.value(a)
         with self.state.masked(emit_arith.negated(self.code, test)):
             second = self.value(b)
+        return self.code.select(test, first, second)
+
+    def _compared(self, condition: Compare, a: Expr, b: Expr) -> Value:
+        """*a* where *condition* holds, else *b*; what is compared and chosen is computed once.
+
+        LLVM sees an instruction for the smaller of two in ``y < x ? y : x`` only if both y are one value.
+        """
+        left, right = self.value(condition.a), self.value(condition.b)
+        known = {structural_key(condition.a): left, structural_key(condition.b): right}
+        test = emit_arith.compare(self.code, condition.op, left, right, condition.a.dtype)
+        first, second = (known.get(structural_key(side)) or self.value(side) for side in (a, b))
         return self.code.select(test, first, second)
 
     def _branch(self, test: Value, a: Expr, b: Expr) -> Value:
@@ -181,6 +202,13 @@ class Expressions:
             if isinstance(node, Load) and self.state.slot(node.buffer).copies > 1:
                 return True
         return False
+
+
+def _read_anyway(condition: Expr) -> Set[Key]:
+    """The elements that a comparison loads, whatever comes of it."""
+    nodes = [*walk(condition)] if isinstance(condition, Compare) else []
+    lazy = any(isinstance(node, Select) or (isinstance(node, Binary) and node.op in ("and", "or")) for node in nodes)
+    return frozenset() if lazy else frozenset(structural_key(node) for node in nodes if isinstance(node, Load))
 
 
 def _is_affine(expr: Expr) -> bool:

@@ -96,14 +96,22 @@ def separable_conv(channels: int, side: int, filters: int) -> list[Tensor]:
     return [X, W, V, C]
 
 
+least = te.comm_reducer(lambda x, y: te.select(y < x, y, x), te.max_value, name="least")
+most = te.comm_reducer(lambda x, y: te.select(y > x, y, x), te.min_value, name="most")
+"""As Python's ``min`` and ``max``: one instruction, where `te.min` takes three to hand a NaN on."""
+
+
 def top_hat(rows: int, columns: int, size: int) -> list[Tensor]:
-    """The white top-hat of an image: it less its opening, the largest of the smallest around, over the interior."""
+    """The white top-hat of an image: it less its opening, the largest of the smallest around, over the interior.
+
+    A pixel is no NaN.
+    """
     A = te.placeholder((rows, columns), name="A")
     di, dj = te.reduce_axis((0, size), name="di"), te.reduce_axis((0, size), name="dj")
     ei, ej = te.reduce_axis((0, size), name="ei"), te.reduce_axis((0, size), name="ej")
     reach, m, n = size - 1, rows - size + 1, columns - size + 1
-    E = te.compute((m, n), lambda i, j: te.min(A[i + di, j + dj], axis=[di, dj]), name="E")
-    D = te.compute((m - reach, n - reach), lambda i, j: te.max(E[i + ei, j + ej], axis=[ei, ej]), name="D")
+    E = te.compute((m, n), lambda i, j: least(A[i + di, j + dj], axis=[di, dj]), name="E")
+    D = te.compute((m - reach, n - reach), lambda i, j: most(E[i + ei, j + ej], axis=[ei, ej]), name="D")
     return [A, te.compute(D.shape, lambda i, j: A[i + reach, j + reach] - D[i, j], name="C")]
 
 
@@ -145,7 +153,7 @@ class Unseen(NamedTuple):
 
 
 UNSEEN = {
-    "stencil": Unseen(stencil, (2048, 2048), (19, 37)),
+    "stencil": Unseen(stencil, (1024, 1024), (19, 37)),
     "outer_products": Unseen(outer_products, (64, 256, 256), (3, 7, 19)),
     "bias_gelu_residual": Unseen(bias_gelu_residual, (1024, 1024), (5, 37)),
     "conv3d": Unseen(conv3d, (16, 16, 32, 32), (3, 3, 7, 5)),

@@ -269,3 +269,30 @@ def test_a_dot_product_of_registers_uses_fused_multiply_adds() -> None:
     assert "fmul contract" in text
     assert "fadd contract" in text
     assert not re.search(r"\b(fast|reassoc|nnan|ninf|nsz|arcp|afn)\b", text)
+
+
+def _reduced(value: Expr, rows: Buffer, out: Buffer, i: Var, k: Var) -> Program:
+    """``out[i] = value`` for each row k; that ``rows[k, i]`` exists is more than its bounds tell."""
+    return Program("reduce", (rows,), (out,), loop(k, 100, loop(i, 16, Store(out, (i,), value), VECTOR)))
+
+
+@pytest.mark.skipif(not host_target().has("avx512f"), reason="the instructions are those of AVX-512")
+@pytest.mark.parametrize(("op", "instruction"), [("min", "vminps"), ("max", "vmaxps")])
+def test_a_minimum_that_hands_a_nan_on_is_three_instructions(op: str, instruction: str) -> None:
+    i, k = Var("i"), Var("k")
+    rows, out = Buffer("X", (10, 16), "float32"), Buffer("out", (16,), "float32")
+    program = _reduced(Binary(op, Load(out, (i,)), Load(rows, (k, i))), rows, out, i, k)
+    target = host_target()
+    assembly = llvm.emit_assembly(llvm.optimize(emit(program, target), target), target)
+    assert instruction in assembly
+    assert "korw" not in assembly
+
+
+@pytest.mark.skipif(not host_target().has("avx512f"), reason="the instructions are those of AVX-512")
+def test_what_is_compared_and_chosen_is_loaded_once() -> None:
+    i, k = Var("i"), Var("k")
+    rows, out = Buffer("X", (10, 16), "float32"), Buffer("out", (16,), "float32")
+    new, old = Load(rows, (k, i)), Load(out, (i,))
+    text = text_of(_reduced(Select(Compare("<", new, old), new, old), rows, out, i, k))
+    assert text.count("load <16 x float>") == 2
+    assert "select" in text

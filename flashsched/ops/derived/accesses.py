@@ -19,7 +19,7 @@ from flashsched.te.expr import Binary, Call, Expr, Select, Var
 from flashsched.te.linear import Linear, structural_key
 from flashsched.te.sizes import numbers
 from flashsched.te.tensor import Axis
-from flashsched.te.visit import uses, walk
+from flashsched.te.visit import free_vars, uses, walk
 
 __all__ = ["Access", "StageFacts", "facts_of"]
 
@@ -65,6 +65,8 @@ class StageFacts:
         spatial: the axes of what it writes; *reduced*: those that it combines over.
         reads, writes: its accesses, each once; its own buffers are not among the reads.
         cost: instructions for a point, roughly.
+        bits: of the widest element that it writes.
+        tested: the axes that conditions at borders ask for.
     """
 
     name: str
@@ -74,7 +76,7 @@ class StageFacts:
     writes: tuple[Access, ...]
     cost: float
     bits: int
-    has_conditions: bool
+    tested: frozenset[Var]
     buffers: tuple[Buffer, ...]
 
     @property
@@ -113,7 +115,8 @@ def facts_of(s: Schedule, name: str) -> StageFacts:
     writes = tuple(_access(store, axes) for store in stage.block.stores)
     bits = max(dtypes.bits(buffer.dtype) for buffer in stage.buffers)
     values = [store.value for store in stage.block.stores]
-    conditions = any(isinstance(node, Select) for value in values for node in walk(value))
+    tests = [node.condition for value in values for node in walk(value) if isinstance(node, Select)]
+    tested = frozenset().union(*[free_vars(test) for test in tests if not _reads(test)])
     return StageFacts(
         name,
         stage.spatial,
@@ -122,9 +125,13 @@ def facts_of(s: Schedule, name: str) -> StageFacts:
         writes,
         sum(cost_of(value) for value in values),
         bits,
-        conditions,
+        tested,
         stage.buffers,
     )
+
+
+def _reads(value: Expr) -> bool:
+    return any(isinstance(node, Load) for node in walk(value))
 
 
 def cost_of(value: Expr) -> float:

@@ -17,7 +17,7 @@ from flashsched.ops.derived.lanes import share_out_reductions, sum_in_lanes
 from flashsched.ops.derived.nests import Nest, find_nests
 from flashsched.ops.derived.packing import pack_operands, turn_operands
 from flashsched.ops.derived.tiles import Tile, block_tiles, choose_dots, choose_tile, unroll_choices
-from flashsched.ops.derived.vectors import NestFacts, vector_choices
+from flashsched.ops.derived.vectors import NestFacts, reused_whole, vector_choices
 from flashsched.ops.gemm_plan import block_counts, vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
@@ -82,12 +82,12 @@ def schedule_nest(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec, a
         return
     vector, reduces = knobs.choice(f"{name}: vectors along", choices) if len(choices) > 1 else choices[0]
     plan = choose_dots(facts, knobs, spec) if reduces else choose_tile(facts, vector, knobs, spec, lanes)
-    block, tile = _cut(s, nest, facts, plan, knobs, spec, at)
+    block, tile, copies = _cut(s, nest, facts, plan, knobs, spec, at)
     if sums is not None:
         if reduces:
             sum_in_lanes(s, sums, (name, tile), vector, knobs, lanes)
         else:
-            _sum_tile(s, facts, plan, (name, tile), knobs)
+            _sum_tile(s, facts, plan, (name, tile), copies, knobs, lanes)
             pack_operands(s, facts, plan, knobs, spec)
     elif not reduces:
         turn_operands(s, facts, plan, tile, knobs)
@@ -109,13 +109,16 @@ def _cut(
     knobs: KnobsLike,
     spec: DeviceSpec,
     at: tuple[str, Loop] | None,
-) -> tuple[Loop, Loop]:
-    """Cut the loops of the finish into blocks and tiles; returns the loop over blocks and the innermost over tiles."""
+) -> tuple[Loop, Loop, int]:
+    """Cut the loops of the finish into blocks and tiles.
+
+    Returns the loop over blocks, the innermost over tiles, and of how many copies of a tile the code will be.
+    """
     name, stage = facts.finish.name, s[facts.finish.name]
     axes = facts.finish.spatial
     if not axes:
         only = stage.add_unit_loop()
-        return only, only
+        return only, only, 1
     tiles = {axis: math.ceil(facts.turns[axis] / plan.count(axis)) for axis in axes}
     loops: dict[Axis, Loop] = {axis: Loop(name, loop) for axis, loop in zip(axes, loop_names(axes), strict=False)}
     inside: dict[Axis, Loop] = {}
@@ -142,23 +145,26 @@ def _cut(
     if plan.inside() and plan.count(plan.inside()[-1]) > 1:
         last = inside[plan.inside()[-1]]
         (stage.vectorize if plan.vector is not None else stage.unroll)(last)
-    if facts.body.has_conditions and knobs.choice(f"{name}: partition", (False, True), default=True):
-        for axis in order:
-            if tiles[axis] > 1:
-                stage.loop_partition(loops[axis])
+    tested = [axis for axis in order if tiles[axis] > 1 and facts.inner(axis) in facts.body.tested]
+    copies = 1
+    if len(tested) > 0 and knobs.choice(f"{name}: partition", (False, True), default=True):
+        copies = 3 ** len(tested)
+        for axis in tested:
+            stage.loop_partition(loops[axis])
     block = loops[order[-1]]
     if at is None:
         block = stage.fuse(*outside) if len(outside) > 1 else outside[0]
         _share(s, facts, nest, block, knobs, spec)
-    return block, loops[order[-1]]
+    ragged = sum(1 for axis in plan.inside() if facts.turns[axis] % plan.count(axis))
+    return block, loops[order[-1]], copies * 2 ** (ragged if at is None else 2 * ragged)
 
 
 def _order(facts: NestFacts, plan: Tile, tiles: dict[Axis, int], knobs: KnobsLike) -> list[Axis]:
-    """The loops over tiles, outermost first: that over rows inside, so that what the vectors read stays near."""
+    """The loops over tiles, outermost first: that over rows inside, where they use again what the vectors read."""
     rows = [axis for axis in plan.inside() if axis is not plan.vector]
     ends = [axis for axis in (plan.vector, *reversed(rows)) if axis is not None]
     order = [*(axis for axis in facts.finish.spatial if axis not in ends), *ends]
-    if facts.sums is None:
+    if facts.sums is None or plan.vector is None or not rows or not reused_whole(facts, plan.vector, rows[0]):
         order = list(facts.finish.spatial)
     several = [axis for axis in reversed(order) if tiles[axis] > 1]
     if len(several) > 1:
@@ -182,7 +188,9 @@ def _share(s: Schedule, facts: NestFacts, nest: Nest, block: Loop, knobs: KnobsL
         stage.pragma(block, "nontemporal")
 
 
-def _sum_tile(s: Schedule, facts: NestFacts, plan: Tile, at: tuple[str, Loop], knobs: KnobsLike) -> None:
+def _sum_tile(
+    s: Schedule, facts: NestFacts, plan: Tile, at: tuple[str, Loop], copies: int, knobs: KnobsLike, lanes: int
+) -> None:
     """The sums of a tile: for each turn of the reduction, all of the tile's points at once."""
     assert facts.sums is not None
     sums = s[facts.sums.name]
@@ -190,8 +198,7 @@ def _sum_tile(s: Schedule, facts: NestFacts, plan: Tile, at: tuple[str, Loop], k
     inner = [facts.inner(axis) for axis in plan.inside()]
     spatial = [*(axis for axis in facts.sums.spatial if axis not in inner), *inner]
     reduced: list[Axis | Loop] = list(facts.sums.reduced)
-    steps = math.prod(plan.turns.values()) // max(1, plan.count(plan.vector))
-    options, default = unroll_choices(facts, max(1, steps))
+    options, default = unroll_choices(facts, copies * math.ceil(math.prod(plan.turns.values()) / lanes))
     turns = knobs.choice(f"{facts.sums.name}: unroll", options, default=default)
     whole: list[Axis | Loop] = []
     for axis in reversed(facts.sums.reduced):

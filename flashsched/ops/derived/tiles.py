@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flashsched.hw import DeviceSpec
-from flashsched.ops.derived.vectors import NestFacts, has_reuse, reuse_along
+from flashsched.ops.derived.vectors import NestFacts, has_reuse, reuse_along, reused_whole
 from flashsched.ops.gemm_plan import ROWS, VECTORS, register_tile, second_level
 from flashsched.ops.operator import KnobsLike
 from flashsched.te.tensor import Axis
 
 __all__ = ["Tile", "block_tiles", "choose_dots", "choose_tile", "unroll_choices"]
 
-_WRITTEN_OUT = 256
-"""Multiply-adds, or the like, up to which a window's turns are written out: their code stays in the first cache."""
+_WRITTEN_OUT = 1024
+"""Vectors of multiply-adds, or the like, up to which the turns of a window are written out."""
 
 _BLOCK_POINTS = 4096
 """Points of a block of an element-wise nest: so many that the loop around them does not count."""
@@ -88,12 +88,15 @@ def choose_tile(facts: NestFacts, vector: Axis, knobs: KnobsLike, spec: DeviceSp
 
 
 def first_tile(facts: NestFacts, vector: Axis, rows: Axis, spec: DeviceSpec) -> tuple[int, int]:
-    """Rows and vectors to begin with: the best tile of a product where rows reuse vectors, else a few vectors."""
+    """Rows and vectors to begin with: the best tile of a product where rows reuse vectors, else a few vectors.
+
+    Four rows of a window share most of what they read, if the window is written out.
+    """
     assert facts.sums is not None
     dtype = facts.body.buffers[0].dtype
-    if has_reuse(facts, vector, rows) and len(facts.body.writes) == 1:
+    if reused_whole(facts, vector, rows) and len(facts.body.writes) == 1:
         return register_tile(facts.turns[rows], facts.turns[vector], spec, dtype)
-    return 2, 2
+    return (4 if has_reuse(facts, vector, rows) else 2), 2
 
 
 def choose_dots(facts: NestFacts, knobs: KnobsLike, spec: DeviceSpec) -> Tile:
@@ -116,8 +119,8 @@ def sorted_by_dots(facts: NestFacts) -> list[Axis]:
     return sorted(axes, key=lambda axis: -sum(read.stride(facts.inner(axis)) == 0 for read in reads))
 
 
-def unroll_choices(facts: NestFacts, tile_steps: int) -> tuple[list[int], int]:
-    """How many turns of the reduction may be written out, and how many are at first, for a tile of *tile_steps*.
+def unroll_choices(facts: NestFacts, vectors: int) -> tuple[list[int], int]:
+    """How many turns of the reduction may be written out, and how many are at first, for a tile of so many *vectors*.
 
     A short window is written out whole, as far as the code stays small; a long reduction by a few turns.
     """
@@ -125,13 +128,13 @@ def unroll_choices(facts: NestFacts, tile_steps: int) -> tuple[list[int], int]:
     found, default, product = {1}, 1, 1
     for extent in reversed(extents):
         if extent > 9:
-            found |= {product * n for n in (2, 4, 8) if n <= extent and product * n * tile_steps <= _WRITTEN_OUT}
+            found |= {product * n for n in (2, 4, 8) if n <= extent and product * n * vectors <= _WRITTEN_OUT}
             break
         product *= extent
-        if product * tile_steps > _WRITTEN_OUT:
+        if product * vectors > _WRITTEN_OUT:
             break
         found.add(product)
-        default = product if product * tile_steps <= _WRITTEN_OUT // 2 else default
+        default = product if product * vectors <= _WRITTEN_OUT // 4 else default
     return sorted(found), default
 
 
@@ -145,9 +148,13 @@ def block_tiles(
     """
     room = second_level(spec) // 2
     size = {axis: (1 if axis in blocked else count) for axis, count in tiles.items()}
-    rows_first = sorted(blocked, key=lambda axis: (axis is tile.vector, -tile.count(axis)))
-    if facts.sums is None and not held:
-        rows_first = [*reversed(blocked)]
+    inner_first = [*reversed(blocked)]
+    if held:  # what is computed for a block is computed along the vectors too: rather long rows than many
+        grows = sorted(inner_first, key=lambda axis: axis is not tile.vector)
+    elif facts.sums is None:
+        grows = inner_first
+    else:
+        grows = sorted(blocked, key=lambda axis: (axis is tile.vector, -tile.count(axis)))
 
     def part() -> dict[Axis, int]:
         return {axis: min(facts.turns[axis], size[axis] * tile.count(axis)) for axis in tiles}
@@ -160,7 +167,7 @@ def block_tiles(
     def blocks() -> int:
         return math.prod(math.ceil(tiles[axis] / size[axis]) for axis in blocked)
 
-    for axis in rows_first:
+    for axis in grows:
         while size[axis] < tiles[axis]:
             before = size[axis]
             size[axis] = min(2 * before, tiles[axis])

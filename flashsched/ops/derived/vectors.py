@@ -15,7 +15,7 @@ from flashsched.schedule import Schedule
 from flashsched.te.expr import Var
 from flashsched.te.tensor import Axis
 
-__all__ = ["NestFacts", "reuse_along", "vector_choices", "worth_packing"]
+__all__ = ["NestFacts", "has_reuse", "reuse_along", "reused_whole", "vector_choices", "worth_packing"]
 
 _PACKED_READS = 8
 """Reads of each element from which a copy in a better order pays."""
@@ -94,8 +94,13 @@ def reuse_along(facts: NestFacts, vector: Axis) -> list[Axis]:
 
 
 def has_reuse(facts: NestFacts, vector: Axis, axis: Axis) -> bool:
-    """Whether anything that vectors hold is used again along *axis*."""
+    """Whether anything that vectors hold is used again along *axis*, or a part of it."""
     return _reused(facts, vector, axis) > 0
+
+
+def reused_whole(facts: NestFacts, vector: Axis, axis: Axis) -> bool:
+    """Whether some vectors are used again, just as they are, along *axis*."""
+    return _reused(facts, vector, axis) >= 1
 
 
 def worth_packing(s: Schedule, facts: NestFacts, access: Access, vector: Axis) -> bool:
