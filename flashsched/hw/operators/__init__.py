@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.constants import Constant, Fitted, constants_for
-from flashsched.hw.operators import attention, elementwise, gemm, softmax
+from flashsched.hw.operators import (
+    attention,
+    elementwise,
+    elementwise_systolic,
+    gemm,
+    gemm_cpu,
+    gemm_systolic,
+    softmax,
+)
 from flashsched.hw.spec import DeviceSpec
 
 __all__ = ["OPERATORS", "OperatorModel", "Sizes", "estimate", "operator_model", "section_of"]
@@ -55,7 +63,9 @@ class OperatorModel(Protocol):
         """Predicted seconds by row, never below `roofline`."""
 
 
-_MODELS: tuple[OperatorModel, ...] = (attention, elementwise, gemm, softmax)
+_MODELS: tuple[OperatorModel, ...] = (
+    attention, elementwise, elementwise_systolic, gemm, gemm_cpu, gemm_systolic, softmax,
+)  # fmt: skip
 
 OPERATORS: dict[tuple[str, str], OperatorModel] = {
     (model.NAME, kind): model for model in _MODELS for kind in model.KINDS

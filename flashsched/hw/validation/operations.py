@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flashsched.hw.operators import elementwise
 from flashsched.hw.validation.tables import Table
 
-__all__ = ["DTYPES", "FOLD_BY", "OPERATIONS", "Asked", "asked_of", "numbers"]
+__all__ = ["DTYPES", "FOLD_BY", "OPERATIONS", "Asked", "asked_of", "dtype_of", "numbers"]
 
 Columns = dict[str, NDArray[np.int64]]
 
@@ -34,6 +34,16 @@ DTYPES: dict[str, str] = {
     "int8": "int8", "int8_rowwise": "int8:row", "int32": "int32",
 }  # fmt: skip
 """A table's name of a dtype -> ours (``operators/dtypes.py``)."""
+
+
+_OTHERWISE = {("yangwhale", "float32"): "float32/bfloat16"}
+"""Sources whose library computes in another dtype than it is given: XLA multiplies float32 on a TPU as bfloat16, unless
+another precision is asked for."""
+
+
+def dtype_of(name: str, source: str) -> str | None:
+    """Our name of a table's dtype; None where it is not known."""
+    return _OTHERWISE.get((source, name.lower()), DTYPES.get(name.lower()))
 
 
 class Asked(NamedTuple):
@@ -121,7 +131,16 @@ def _matrix(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.
     return _columns(table, rows, {"m": ("numel", "n_elements"), "n": ("n",)}, {"n": 1})
 
 
-_GEMM = {"m": ("m",), "n": ("n",), "k": ("k",), "batch": ("batch",)}
+_GEMM = {"m": ("m",), "n": ("n",), "k": ("k",), "batch": ("batch",), "threads": ("threads", "cores")}
+
+
+def _gemm(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.bool_], tuple[str, ...]]:
+    """A product as a library runs it: rows of a schedule of one's own are left out."""
+    sizes, kept, missing = _columns(table, rows, _GEMM, {"batch": 1, "threads": 0})
+    schedule = table.text("schedule")[rows]
+    return sizes, kept & ((schedule == "") | (schedule == "xla")), missing
+
+
 _ATTENTION = {"batch": ("batch", "b"), "seqlen": ("seqlen", "seq_len", "s", "isl"), "kv_len": ("kv_len", "context"),
               "heads": ("heads", "num_heads"), "kv_heads": ("kv_heads", "num_kv_heads"),
               "head_dim": ("head_dim", "d")}  # fmt: skip
@@ -159,7 +178,7 @@ def _copy(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.bo
 
 OPERATIONS: dict[str, tuple[str, Reader, dict[str, int]]] = {
     **{name: ("elementwise", _matrix, {"function": index}) for name, index in _ELEMENTWISE.items()},
-    "gemm": ("gemm", lambda table, rows: _columns(table, rows, _GEMM, {"batch": 1}), {}),
+    "gemm": ("gemm", _gemm, {}),
     "softmax": ("softmax", _matrix, {}),
     "layernorm": ("norm", _matrix, {"passes": 2}),
     "rmsnorm": ("norm", _matrix, {"passes": 1}),

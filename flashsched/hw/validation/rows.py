@@ -15,7 +15,7 @@ from flashsched.hw.operators import OPERATORS, OperatorModel, section_of
 from flashsched.hw.operators.dtypes import arithmetic, has_peak
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.names import spec_named
-from flashsched.hw.validation.operations import DTYPES, asked_of
+from flashsched.hw.validation.operations import asked_of, dtype_of
 from flashsched.hw.validation.tables import Notes, Table, read_tables
 from flashsched.hw.validation.timing import timing_of
 
@@ -84,7 +84,7 @@ def _groups(table: Table, device: str | None, notes: Notes) -> Iterator[Rows]:
         rows = np.all([column == value for column, value in zip(names, key, strict=True)], axis=0)
         name, op, dtype_name, source, unit, backend = key
         count = int(rows.sum())
-        asked, kind = _part_named(name, unit, backend)
+        asked, kind = _part_named(name, unit, backend, source)
         spec, remark = spec_named(asked)
         if spec is not None and kind and spec.kind != kind:
             spec, remark = None, f"no device is called {asked!r}"
@@ -96,12 +96,19 @@ def _groups(table: Table, device: str | None, notes: Notes) -> Iterator[Rows]:
         yield from _asked(table, rows, spec, (name, op, dtype_name or "fp32", source), remark, notes)
 
 
-def _part_named(name: str, unit: str, backend: str) -> tuple[str, str]:
+_OF_CPUS = ("danieldk",)
+"""Sources that timed CPUs, and say no more than the chip's name."""
+
+
+def _part_named(name: str, unit: str, backend: str, source: str = "") -> tuple[str, str]:
     """The name of the part of a chip that was timed, and the kind it must be ("" for any)."""
     if unit.upper() == "ANE":
         return re.sub(r"(?i)^apple-?", "ane-", name), ""
-    if unit.upper() == "CPU" or re.search(r"(^|_)cpu", backend.lower()):
-        return f"{name} CPU", "cpu"
+    if unit.upper() == "CPU-NEON":  # a chip's vector units, where its matrix unit is the faster part
+        return f"{name} NEON", "cpu"
+    if unit.upper() in ("CPU", "CPU-AMX") or re.search(r"(^|_)cpu", backend.lower()) or source in _OF_CPUS:
+        chip, bracket, rest = name.partition("(")
+        return f"{chip.strip()} CPU {bracket}{rest}".strip(), "cpu"
     return name, ""
 
 
@@ -109,7 +116,7 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
            notes: Notes) -> Iterator[Rows]:  # fmt: skip
     name, op, dtype_name, source = key
     count = int(rows.sum())
-    dtype = DTYPES.get(dtype_name.lower())
+    dtype = dtype_of(dtype_name, source)
     asked = asked_of(table, rows, op)
     model = OPERATORS.get((asked.model, spec.kind)) if asked is not None else None
     if asked is None or model is None:

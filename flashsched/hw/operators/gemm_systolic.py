@@ -1,0 +1,75 @@
+"""Matrix products on systolic arrays, as a TPU's compiler runs them.
+
+``start + first operands + joined(arrays, remaining operands) + results``. The arrays take `streamed_cycles`. The first
+operands come before they can begin: everything, if it fits the window of VMEM that the compiler fills at once; what is
+beyond it comes while they work. What it writes waits for the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.hw.constants import Constant
+from flashsched.hw.operators.dtypes import peak_of, storage_bytes
+from flashsched.hw.operators.times import LAUNCHED, as_timed, column, joined, least_seconds
+from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.systolic import streamed_cycles
+
+__all__ = ["CONSTANTS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "variant"]
+
+NAME = "gemm"
+KINDS = ("tpu",)
+SIZES = ("m", "n", "k")
+
+Floats = NDArray[np.float64]
+
+CONSTANTS: dict[str, Constant] = {
+    "start_us": Constant(1.0, 0.3, 20.0, "us", "from the start of a kernel to its first transfer, and back"),
+    "arrays": Constant(0.65, 0.3, 1.0, "share", "of the arrays' rate that a product's folds reach"),
+    "stream": Constant(0.4, 0.1, 1.0, "share", "of the main memory's bandwidth, while nothing else is done"),
+    "window": Constant(0.25, 0.02, 1.5, "share", "of VMEM whose operands are fetched before the arrays begin"),
+    **LAUNCHED,
+}
+
+_NORM = 8.0  # copies are made by engines of their own: they overlap with the arrays almost wholly
+
+
+def variant(spec: DeviceSpec, dtype: str) -> str:
+    """A set of constants of its own: those of GPUs mean other things."""
+    del spec, dtype
+    return "systolic"
+
+
+def roofline(spec: DeviceSpec, dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> Floats:
+    """Seconds by row that no kernel beats: all multiply-adds, each operand read once, the result written once."""
+    flops, operands, results = _work(dtype, sizes)
+    return least_seconds(spec, dtype, flops, operands + results, column(sizes, "warm"))
+
+
+def seconds(
+    spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
+) -> Floats:
+    """Predicted seconds by row, never below `roofline`."""
+    unit = spec.systolic
+    assert unit is not None
+    _, operands, results = _work(dtype, sizes)
+    m, n, k, batch = (column(sizes, name, 1.0) for name in ("m", "n", "k", "batch"))
+    macs = unit.rows * unit.columns * unit.arrays * spec.units
+    cycles = batch * streamed_cycles(m, n, k, unit.rows, unit.columns, unit.arrays * spec.units)
+    arrays = cycles / (constants["arrays"] * peak_of(spec, dtype) / (2.0 * macs))
+    rate = constants["stream"] * spec.dram.bandwidth_bytes_per_s
+    window = constants["window"] * spec.memory[0].size_bytes * spec.units
+    first = np.minimum(operands, window)
+    beside = joined(_NORM, arrays, (operands - first) / rate)
+    kernel = constants["start_us"] * 1e-6 + (first + results) / rate + beside
+    return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
+
+
+def _work(dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> tuple[Floats, Floats, Floats]:
+    """Operations, and bytes of operands and results."""
+    m, n, k, batch = (column(sizes, name, 1.0) for name in ("m", "n", "k", "batch"))
+    width = storage_bytes(dtype)
+    return 2.0 * batch * m * n * k, batch * (m * k + k * n) * width, batch * m * n * max(width, 2)
