@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flashsched.cli.run import USAGE, CommandError, say, tell, usage
-from flashsched.cli.tune import canonical_device
+from flashsched.cli.tune import canonical_device, spec_of
 from flashsched.cli.workload import task_title, workload_options
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.tune.figures import seconds_text
@@ -75,9 +75,7 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
 
 def _require_code(device: str, stage: str) -> None:
     """Refuse a *stage* of machine code for a device that there is none for."""
-    from flashsched.hw import devices
-
-    if devices[device].gpu is None and (device != "cpu" or stage == "ptx"):
+    if spec_of(device).gpu is None and (device != "cpu" or stage == "ptx"):
         what = "has no PTX" if device == "cpu" else "is simulated, and no code is made for it"
         raise CommandError(
             f"error: {device} {what}\n  hint: --stage lowered is as far as it goes; CPUs (--device cpu, --stage asm) "
@@ -90,14 +88,13 @@ def _code(candidate: Candidate, device: str, stage: str, name: str) -> str:
     """The code of *candidate* for *device* at a stage of `_CODE`."""
     from flashsched.codegen.build import build
     from flashsched.codegen.gpu.build import build_gpu
-    from flashsched.codegen.gpu.target import arch_of
-    from flashsched.hw import devices
+    from flashsched.codegen.gpu.target import arch_of, gpu_arch
 
-    spec = devices[device]
+    spec = spec_of(device)
     if spec.gpu is None:
         kernel = build(candidate.schedule, candidate.args, name=name)
     else:
-        kernel = build_gpu(candidate.schedule, candidate.args, arch_of(spec), name)
+        kernel = build_gpu(candidate.schedule, candidate.args, gpu_arch(device) or arch_of(spec), name)
         if stage == "ptx":
             return kernel.ptx()
     return kernel.asm() if stage == "asm" else kernel.llvm_ir(optimized=stage == "llvm-optimized")
@@ -105,12 +102,11 @@ def _code(candidate: Candidate, device: str, stage: str, name: str) -> str:
 
 def find_candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:
     """The schedule of *task* for *device*, the best of *log* or the template's choice, and where it comes from."""
-    from flashsched.hw import devices
     from flashsched.schedule import Trace
     from flashsched.tune.knobs import FirstKnobs, RandomKnobs
 
     if log is None:
-        spec, rng = devices[device], random.Random(0)
+        spec, rng = spec_of(device), random.Random(0)
         try:
             return task.candidate(FirstKnobs(), spec), "the template's first choice, not tuned"
         except Infeasible as reason:

@@ -49,7 +49,7 @@ def simulate(task: Task, device: str, trials: int, seed: int, log: Path | None, 
       flashsched simulate matmul --dtype float16 --device a100-sim --trials 200
       flashsched simulate conv2d --device mine.toml --json
     """
-    from flashsched.codegen.analysis import simulate as predict
+    from flashsched.codegen.analysis.compiled import simulate_compiled
     from flashsched.hw import devices
 
     with usage():
@@ -57,12 +57,13 @@ def simulate(task: Task, device: str, trials: int, seed: int, log: Path | None, 
         spec = devices.for_simulation(device)
         task.template(spec.kind)
     schedule = _from_log(log, task, device) if log is not None else _searched(task, device, trials, seed, quiet)
-    found = predict(schedule, spec)
+    found, registers = simulate_compiled(schedule, spec)
     if as_json:
         document = {"task": task.to_json(), "device": spec.name, **_json(found, task)}
+        document |= {"registers": registers} if registers else {}
         tell(json.dumps(document, allow_nan=False, indent=1))
     else:
-        tell(_told(found, task, spec.name))
+        tell(_told(found, task, spec.name, registers))
 
 
 def _from_log(log: Path, task: Task, device: str) -> Schedule:
@@ -94,7 +95,7 @@ def _json(found: Prediction, task: Task) -> dict[str, Any]:
     return {**fields, "share_of_roofline": found.share_of_roofline, "gflops": gflops, "source": "simulated"}
 
 
-def _told(found: Prediction, task: Task, device: str) -> str:
+def _told(found: Prediction, task: Task, device: str, registers: str) -> str:
     rate = f"   {figure_text(task.flops / found.time_s / 1e9)} GFLOP/s" if task.flops and found.time_s > 0 else ""
     share = f"{percent_text(found.share_of_roofline)} of the roofline ({seconds_text(found.roofline_s)})"
     lines = [
@@ -105,6 +106,8 @@ def _told(found: Prediction, task: Task, device: str) -> str:
         f"  arithmetic   {percent_text(found.utilization)} of its peak",
         f"  occupancy    {percent_text(found.occupancy)}, limited by {found.occupancy_limit}; {found.waves:.3g} waves",
     ]
+    if registers:
+        lines.append(f"  registers    {registers}")
     if found.energy_j is not None:
         lines.append(f"  energy       {found.energy_j:.3g} J")
     lines += ["", "  what each limit alone would take"]

@@ -23,16 +23,19 @@ from flashsched.errors import LogError
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
+    from flashsched.hw import DeviceSpec
     from flashsched.tune.record import Record
     from flashsched.tune.task import Task
     from flashsched.tune.tuner import Progress, Result
 
-__all__ = ["canonical_device", "tune"]
+__all__ = ["canonical_device", "spec_of", "tune"]
 
 
 @click.command(short_help="Search the schedules of a workload.")
 @workload_options
-@click.option("--device", default="cpu", metavar="NAME", help="cpu is this machine; others are simulated.")
+@click.option(
+    "--device", default="cpu", metavar="NAME", help="cpu is this machine, cuda its GPU; others are simulated."
+)
 @click.option("--trials", type=click.IntRange(min=1), default=64, metavar="N", help="Schedules to run at most.")
 @click.option(
     "--time-budget", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Begin no trial after S seconds."
@@ -85,12 +88,11 @@ def tune(
       flashsched tune examples/my_op.py:scaled_add --log runs/scaled_add.jsonl
       flashsched tune matmul --trials 256 --resume
     """
-    from flashsched.hw import devices
     from flashsched.tune.tuner import tune as run
 
     with usage():
         device = canonical_device(device)
-        spec = devices[device]
+        spec = spec_of(device)
         task.template(spec.kind)
     path = log if log is not None else Path("tuning_logs", _file_name(spec.name), f"{_file_name(task.op)}.jsonl")
     _check_writable(path)
@@ -138,8 +140,23 @@ def canonical_device(name: str) -> str:
 
     if name == "cpu":
         return name
+    if name == "cuda":
+        spec_of(name)
+        return name
     spec = devices.for_simulation(name)
     return name if name.lower().endswith(".toml") else spec.name
+
+
+def spec_of(device: str) -> DeviceSpec:
+    """What *device* is: ``"cuda"`` the GPU that is here, any other one that is known by name or a file.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    from flashsched.codegen.gpu.device_spec import cuda_spec
+    from flashsched.hw import devices
+
+    return cuda_spec() if device == "cuda" else devices[device]
 
 
 def _file_name(text: str) -> str:

@@ -57,7 +57,7 @@ def _refuse(spec: DeviceSpec, field: str, value: object, right: str) -> NoReturn
 def _check_identity(spec: DeviceSpec) -> None:
     if not _NAME.fullmatch(spec.name):
         _refuse(spec, "name", spec.name, "lower-case letters, digits, '-', '+' and '.', e.g. 'my-chip-sim'")
-    if spec.name != "cpu" and not spec.name.split("[")[0].endswith("-sim"):
+    if spec.name not in ("cpu", "cuda") and not spec.name.split("[")[0].endswith("-sim"):
         right = f"ending in '-sim', e.g. '{spec.name}-sim', so that reports keep simulated apart from measured"
         _refuse(spec, "name", spec.name, right)
     if spec.kind not in KINDS:

@@ -48,6 +48,8 @@ class CpuRunner:
     """
 
     source = "measured"
+    code = "cpu"
+    """What kernels are built for, as `flashsched.build` takes it."""
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class CpuRunner:
         blob = pickle.dumps(task)
         common = {
             "task": blob,
+            "target": self.code,
             "seed": self._seed,
             "expected": self._expected(task, self._seed),
             "timing": self._timing,
@@ -122,7 +125,11 @@ class CpuRunner:
     def _compiled(self, blob: bytes, traces: Sequence[JsonTrace]) -> Iterator[tuple[int, Outcome]]:
         """What became of compiling each: failures as they come, then the others in order; in time to be timed."""
         jobs = [
-            Job("flashsched.tune.jobs:compile_candidate", {"task": blob, "trace": trace}, self._timeout_s)
+            Job(
+                "flashsched.tune.jobs:compile_candidate",
+                {"task": blob, "trace": trace, "target": self.code},
+                self._timeout_s,
+            )
             for trace in traces
         ]
         ready: dict[int, Outcome] = {}
@@ -147,6 +154,7 @@ class CpuRunner:
         """As `finals`, of candidates that are known by their traces."""
         payload = {
             "task": pickle.dumps(task),
+            "target": self.code,
             "traces": list(traces),
             "seed": self._seed + 1,
             "expected": self._expected(task, self._seed + 1),

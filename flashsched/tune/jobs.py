@@ -7,11 +7,14 @@ file of numbers, named in the payload.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import pickle
+import sys
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy as np
 
 from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.parcel import Parcel, opened, parcel_of
+from flashsched.errors import DeviceError
 from flashsched.schedule import Trace
 from flashsched.tune.control import Control
 from flashsched.tune.measure import Run, interleave, time_callable
@@ -72,11 +76,25 @@ def warm_up() -> None:
     import flashsched.codegen.jit  # noqa: F401
 
 
-def _kernel(task: Task, trace: dict[str, Any]) -> Kernel:
+@contextlib.contextmanager
+def _device_alive() -> Iterator[None]:
+    """End this process where a kernel ruined its GPU's context: nothing more can be done with it here."""
+    try:
+        yield
+    except DeviceError as error:
+        from flashsched.codegen.gpu.driver_errors import is_lasting
+
+        if not is_lasting(error):
+            raise
+        print(error.reason, file=sys.stderr, flush=True)
+        os._exit(70)
+
+
+def _kernel(task: Task, trace: dict[str, Any], target: str) -> Kernel:
     from flashsched.codegen.build import build
 
     candidate = task.replay(Trace.from_json(trace))
-    return build(candidate.schedule, candidate.args, name=task.op)
+    return build(candidate.schedule, candidate.args, target, task.op)
 
 
 def _reference(task: Task, payload: dict[str, Any]) -> Reference:
@@ -93,7 +111,12 @@ def _reference(task: Task, payload: dict[str, Any]) -> Reference:
 
 def compile_candidate(payload: dict[str, Any]) -> bytes | None:
     """Compile a candidate into the object cache; the kernel, packed for the process that times it."""
-    parcel = parcel_of(_kernel(pickle.loads(payload["task"]), payload["trace"]))
+    target = payload.get("target", "cpu")
+    kernel = _kernel(pickle.loads(payload["task"]), payload["trace"], target)
+    if target != "cpu":
+        kernel.asm()  # or else it is refused; the process that times it makes it again
+        return None
+    parcel = parcel_of(kernel)
     return None if parcel is None else pickle.dumps(parcel)
 
 
@@ -101,16 +124,21 @@ def measure_candidate(payload: dict[str, Any]) -> Measured:
     """Take a compiled candidate, check its result, then time it between two samples of the control kernel."""
     task: Task = pickle.loads(payload["task"])
     packed = payload.get("kernel")
-    kernel = _kernel(task, payload["trace"]) if packed is None else opened(_unpacked(packed))
+    target = payload.get("target", "cpu")
+    kernel = _kernel(task, payload["trace"], target) if packed is None else opened(_unpacked(packed))
     reference = _reference(task, payload)
-    check = verify(kernel, reference)
-    if not check.ok:
-        return Measured([], check.to_json(), check.text())
-    run = kernel.bound(*reference.inputs)
+    with _device_alive():
+        check = verify(kernel, reference)
+        if not check.ok:
+            return Measured([], check.to_json(), check.text())
+        run = kernel.bound(*reference.inputs)
     settings = {**_TIMING, **payload.get("timing", {})}
     best_s = payload.get("best_s")
     if best_s is not None:
         settings |= {"stop_if_slower_than_s": _HOPELESS * best_s, "worse_than_s": _WORSE * best_s}
+    if target != "cpu":  # a GPU's own clock, which this machine's pace is nothing to
+        timing = time_callable(run, **settings)
+        return Measured(list(timing.samples_s), check.to_json(), None, timing.stopped_early)
     control = _control()
     control.know(payload.get("control_s"))
     timing, drift = control.timed(lambda: time_callable(run, **settings))
@@ -149,8 +177,9 @@ def retime(payload: dict[str, Any]) -> list[Measured]:
     """Check finalists on inputs of another seed, and time those that pass in interleaved rounds."""
     task: Task = pickle.loads(payload["task"])
     reference = _reference(task, payload)
-    kernels = [_kernel(task, trace) for trace in payload["traces"]]
-    checks = [verify(kernel, reference) for kernel in kernels]
+    kernels = [_kernel(task, trace, payload.get("target", "cpu")) for trace in payload["traces"]]
+    with _device_alive():
+        checks = [verify(kernel, reference) for kernel in kernels]
     good = [n for n, check in enumerate(checks) if check.ok]
     samples = interleave([kernels[n].bound(*reference.inputs) for n in good], payload.get("rounds", 11))
     times = dict(zip(good, samples, strict=True))

@@ -41,7 +41,8 @@ _Order: TypeAlias = tuple[bool, bool, bool, bool, float, int, int, int]
 def load(log: str | Path | Iterable[str | Path], task: Task, *, target: str = "cpu") -> Kernel:
     """The kernel of the best correct record of *task* in *log* (or in several), compiled for this machine.
 
-    Another *target*, as `flashsched.build` takes it, gives the same schedule to save for another machine.
+    Another *target*, as `flashsched.build` takes it, gives the same schedule to save for another machine; ``"cuda"``
+    takes the best record that was measured on a CUDA device.
 
     Raises:
         NoRecordError: no record fits; the message names the nearest and why it does not fit.
@@ -50,7 +51,7 @@ def load(log: str | Path | Iterable[str | Path], task: Task, *, target: str = "c
     """
     from flashsched.codegen.build import build
 
-    record, candidate = _best(_paths(log), task)
+    record, candidate = _best(_paths(log), task, "cuda" if target.split(":")[0] == "cuda" else "cpu")
     del record
     return build(candidate.schedule, candidate.args, target, task.op)
 

@@ -109,7 +109,8 @@ def runner_for(
     fleet: str | None = None,
     observers: Sequence[str] = (),
 ) -> Runner:
-    """The runner for *device*: ``"cpu"`` is this machine, or those of *fleet*; any other is simulated.
+    """The runner for *device*: ``"cpu"`` is this machine, or those of *fleet*; ``"cuda"`` is its GPU; any
+    other is simulated.
 
     Raises:
         DeviceError: there is no such device, or no model of its kind.
@@ -118,7 +119,11 @@ def runner_for(
     if device != "cpu":
         if fleet is not None or observers:
             asked = "a fleet measures" if fleet is not None else "observers watch what is measured"
-            raise TuneError(f"{asked}, and {device} is simulated here", hint="leave it out, or take device='cpu'")
+            raise TuneError(f"{asked}, and {device} is no CPU", hint="leave it out, or take device='cpu'")
+        if device == "cuda":
+            from flashsched.tune.cuda_runner import CudaRunner  # it is a CPU's runner with another device
+
+            return CudaRunner(jobs, seed)
         return SimulatedRunner(devices.for_simulation(device), seed, jobs)
     if fleet is None:
         return CpuRunner(jobs, seed, observers=observers)

@@ -24,7 +24,14 @@ from flashsched.te.expr import Var
 __all__ = ["gpu_work"]
 
 BASE_REGISTERS = 24
-"""Addresses, indices and counters of a kernel; estimated from what ``ptxas -v`` says of small ones."""
+"""Addresses, indices and counters of a kernel that reduces, as ``ptxas -v`` says of the templates' kernels."""
+
+PLAIN_REGISTERS = 10
+"""The same of one that does not: it has one address for each array, and no tile (``ptxas -v``)."""
+
+MOST_AHEAD = 32.0, 32.0
+"""Registers that wait for loads: of tiles on their way to shared memory, and of a kernel that does not reduce. More of
+them are loaded in turn (``ptxas -v``)."""
 
 REGISTER_STEP = 8
 """Registers are given to threads in steps (CUDA occupancy calculator, recalled)."""
@@ -174,20 +181,31 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
         for loop in site.loops:
             if loop.kind.is_thread or loop.kind.is_block:
                 inside.pop(loop.var, None)
-    words = float(BASE_REGISTERS)
+    words = float(BASE_REGISTERS if main is None or main.reduces else PLAIN_REGISTERS)
     for memory in nest.memories:
         if id(memory) in in_registers:
             words += memory.elements(inside) * ceil(memory.width / 4)
-    if main is not None:
-        for touch in main.touches:
-            if id(touch.memory) not in in_registers:  # operands, those of one step of the reduction
-                words += _operands(main, touch) * ceil(touch.memory.width / 4)
+    if main is not None:  # operands, those of one step of the reduction, or of all that is written out
+        loads = [touch for touch in main.touches if id(touch.memory) not in in_registers]
+        loads = loads if main.reduces else [touch for touch in loads if not touch.write]
+        wanted = sum(_operands(main, touch) * ceil(touch.memory.width / 4) for touch in loads)
+        words += max(wanted, min(_ahead(nest), MOST_AHEAD[0])) if main.reduces else min(wanted, MOST_AHEAD[1])
     held = warps(kernel.threads.count, unit.warp_size) * unit.warp_size
     most = min(unit.max_registers_per_thread, unit.registers // held // REGISTER_STEP * REGISTER_STEP)
-    wanted = ceil(words / REGISTER_STEP) * REGISTER_STEP
-    if wanted <= most:
-        return wanted, 0.0
+    asked = ceil(words / REGISTER_STEP) * REGISTER_STEP
+    if asked <= most:
+        return asked, 0.0
     return max(most, 1), (words - most) * (main.repeated(frozenset(kernel.nest.extents)) if main else 1.0)
+
+
+def _ahead(nest: Nest) -> float:
+    """Registers that a thread's share of the tiles passes through on the way to shared memory."""
+    return sum(
+        site.copies(touch.needs) * ceil(touch.memory.width / 4)
+        for site in nest.sites
+        for touch in site.touches
+        if touch.write and touch.memory.buffer.scope == "shared"
+    )
 
 
 def _operands(site: Site, touch: Touch) -> float:

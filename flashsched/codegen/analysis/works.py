@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flashsched.codegen.analysis.cpu import cpu_work
 from flashsched.codegen.analysis.gpu import gpu_work
@@ -28,7 +29,7 @@ def nest_works(schedule: Schedule, spec: DeviceSpec) -> list[Work]:
     return [work for _, work in _read(schedule, spec)]
 
 
-def simulate(schedule: Schedule, spec: DeviceSpec) -> Prediction:
+def simulate(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None) -> Prediction:
     """How long *schedule*, as it stands, takes on *spec*, and why: its nests one after another.
 
     Times, bytes and limiters are summed; the roofline is that of the whole: all useful operations, and the caller's
@@ -39,16 +40,25 @@ def simulate(schedule: Schedule, spec: DeviceSpec) -> Prediction:
         Infeasible: a block asks for more than a unit of the device has.
         LoweringError: a loop's length is known at run time only.
     """
-    return analyse(schedule, spec)[1]
+    return analyse(schedule, spec, registers)[1]
 
 
-def analyse(schedule: Schedule, spec: DeviceSpec) -> tuple[list[Work], Prediction]:
+def analyse(
+    schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None
+) -> tuple[list[Work], Prediction]:
     """Both at once: what `nest_works` and `simulate` say, for one reading of the nests.
+
+    On a GPU *registers* are those that a thread of each kernel takes, where they are known better than by an estimate.
 
     Raises:
         DeviceError, Infeasible, LoweringError: as `simulate`.
     """
     read = _read(schedule, spec)
+    if registers is not None:
+        read = [
+            (nest, replace(work, registers_per_thread=number))
+            for (nest, work), number in zip(read, registers, strict=True)
+        ]
     works = [work for _, work in read]
     parts = [predict(spec, work) for work in works]
     if not parts:

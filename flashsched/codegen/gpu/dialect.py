@@ -23,6 +23,9 @@ _AMD: Final = {
 }  # fmt: skip
 _MOST_BLOCKS = (2**31 - 1, 65535, 65535)  # along x, y and z (CUDA C++ Programming Guide, technical specifications)
 
+_REGISTERS, _THREADS, _BLOCKS = 65536, 1024, 16  # of a unit: what all have at least, but for the registers of sm_37
+_BASE_REGISTERS = 40  # of a thread: addresses, counters, and a few loads on their way
+
 
 class Dialect:
     """How code for *arch* is written."""
@@ -56,11 +59,18 @@ class Dialect:
         if self.arch.is_nvidia:
             code.line(f'call void asm sideeffect "prefetch.L2 [$0];", "l"(ptr {pointer})')
 
-    def linkage(self, block: tuple[int, ...]) -> tuple[str, str]:
-        """What a kernel with so many threads in a block is called before its name, and its attributes."""
+    def linkage(self, block: tuple[int, ...], own_bytes: int) -> tuple[str, str]:
+        """What a kernel with so many threads in a block is called before its name, and its attributes.
+
+        *own_bytes* of memory are each thread's own. They decide how many blocks a unit is to hold: left alone, ptxas
+        spills a large tile to have many, and where it may take all registers, it takes them to load far ahead.
+        """
         x, y, z = block
         if self.arch.is_nvidia:
-            return "ptx_kernel", f'nounwind "nvvm.reqntid"="{x},{y},{z}"'
+            threads = x * y * z
+            fit = _REGISTERS // (threads * (_BASE_REGISTERS + own_bytes // 4))
+            blocks = max(1, min(fit, _THREADS // threads, _BLOCKS))
+            return "ptx_kernel", f'nounwind "nvvm.reqntid"="{x},{y},{z}" "nvvm.minctasm"="{blocks}"'
         return "amdgpu_kernel", f'nounwind "amdgpu-flat-work-group-size"="{x * y * z},{x * y * z}"'
 
     def global_pointer(self) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from flashsched.errors import DeviceError
 
-__all__ = ["NAMES", "explained"]
+__all__ = ["NAMES", "explained", "is_lasting"]
 
 NAMES: Final = {
     1: "CUDA_ERROR_INVALID_VALUE", 2: "CUDA_ERROR_OUT_OF_MEMORY", 3: "CUDA_ERROR_NOT_INITIALIZED",
@@ -46,3 +46,9 @@ def explained(function: str, status: int) -> DeviceError:
     """The error that tells that *function* of the driver gave *status*."""
     name = NAMES.get(status, f"CUDA error {status}")
     return DeviceError(f"{function} of the CUDA driver fails: {name} ({status})", hint=_HINTS.get(status))
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether *error* is one after which a process can do nothing more with its device."""
+    lasting = (700, 702, 714, 715, 716, 717, 718, 719)
+    return isinstance(error, DeviceError) and any(f"({status})" in error.reason for status in lasting)

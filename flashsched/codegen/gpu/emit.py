@@ -24,7 +24,6 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.barrier import Barrier
 from flashsched.schedule.ir import Alloc, Buffer, For, LoopKind, Prefetch, Stmt, Store, walk_stmt
 from flashsched.schedule.llvm_texts import llvm_text
-from flashsched.te import dtypes
 
 __all__ = ["ARRAY_ALIGNMENT", "emit_gpu", "shared_bytes"]
 
@@ -92,7 +91,9 @@ def _kernel(launch: Launch, module: Module, dialect: Dialect) -> list[str]:
         params.append(f"i64 {value.text}")
     writer = _Kernel(state, launch, dialect, places)
     writer.write(launch.body)
-    word, attributes = dialect.linkage(launch.block)
+    own = {node.buffer: places.of[id(node)] for node in walk_stmt(launch.body) if isinstance(node, Alloc)}
+    kept = sum(place.size for place in own.values() if place.scope == "own")
+    word, attributes = dialect.linkage(launch.block, kept)
     module.add(function_text(f"{word} void @{launch.name}({', '.join(params)})", attributes, state.code))
     return writer.memory
 
@@ -185,8 +186,3 @@ class _Kernel(Statements):
             pointer = self._dialect.scaled(self.code, pointer, self._index(loop.kind, count), step)
             step *= count
         return pointer
-
-
-def element_bytes(buffer: Buffer) -> int:
-    """Bytes of an element of *buffer*."""
-    return dtypes.bits(buffer.dtype) // 8
