@@ -137,6 +137,37 @@ def test_a_device_as_a_file_that_can_be_changed_and_checked(cli: Cli, tmp_path: 
     assert (done.code, "units" in done.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ("[peaks]\nint8 = 1248e12", "vendors quote twice the dense rate for sparse operands"),
+        ("[peaks]\nfloat32 = 50e12", "at most what the schedulers issue on the plain cores"),
+        (
+            '[[memory]]\nname = "l2"\nlatency_s = 1e-9',
+            "memory.l2.latency_s is 1e-09; it must be at least that of 'shared'",
+        ),
+        ('[[memory]]\nname = "l2"\nsize_bytes = 1000', "memory.l2.size_bytes is 1000; it must be at least"),
+        ("clok_hz = 1e9", "unknown field clok_hz\n  hint: did you mean clock_hz?"),
+    ],
+)
+def test_a_device_that_contradicts_itself_is_refused(cli: Cli, tmp_path: Path, figures: str, says: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'base = "a100"\nname = "mine-sim"\n{figures}\n', encoding="utf-8")
+    done = cli("devices", "--check", path)
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+
+
+def test_a_device_of_the_user_s_folder_is_one_like_any_other(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASHSCHED_DEVICES", str(tmp_path))
+    (tmp_path / "mine.toml").write_text('base = "tpu-v4"\nname = "mine-sim"\nlaunch_s = 2e-6', encoding="utf-8")
+    assert "mine-sim" in cli("devices").out
+    assert cli("devices", "mine-sim").out.startswith("mine-sim")
+    assert json.loads(cli("devices", "mine", "--json").out)["launch_s"] == 2e-6
+
+
 # -- show ------------------------------------------------------------------------------------------------------------
 
 SHOWN = {
