@@ -69,7 +69,9 @@ class Target:
         return same and not lacking_here(self.instruction_sets)
 
     def has(self, feature: str) -> bool:
-        """Whether code for this CPU may use *feature*, by LLVM's name of it, e.g. ``avx512vnni``."""
+        """Whether code for this CPU may use *feature*, by LLVM's name of it: ``avx512vnni``, a GPU's ``sm_80``."""
+        if feature.startswith("sm_"):
+            return self.arch == "nvptx64" and int(self.cpu[3:]) >= int(feature[3:])
         return feature in _features(self)
 
     def to_json(self) -> dict[str, object]:

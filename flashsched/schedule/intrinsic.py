@@ -46,7 +46,6 @@ class Intrinsic:
         formals: what stands for the memory of its tensors where *how* is a statement.
         portable: parts in LLVM text for CPUs that lack *features*; without them, building is refused there.
         lanes: how many lanes of a warp run it as one, on a GPU; 1 where a thread does it alone.
-        fragments: the tensors that lie in a warp's registers, spread over its lanes, each with what a lane has of it.
     """
 
     name: str
@@ -58,7 +57,6 @@ class Intrinsic:
     portable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     formals: tuple[Formal, ...] = ()
     lanes: int = 1
-    fragments: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @cached_property
     def _nest(self) -> tuple[Stmt, tuple[Buffer, ...]]:
@@ -202,6 +200,7 @@ def intrinsic(
     strides: Mapping[str, Sequence[int | None]] | None = None,
     features: Sequence[str] = (),
     portable: Mapping[str, str] | None = None,
+    lanes: int = 1,
     replace: bool = False,
 ) -> Intrinsic:
     """Declare an instruction: what it computes as a te tensor, and how, as LLVM text.
@@ -239,6 +238,8 @@ def intrinsic(
         strides: the strides in elements that the texts need, a tensor's name to a number or None (any) a dimension.
         features: LLVM's names of the CPU features that the texts need.
         portable: texts by part (``body``, ``update``, ``reset``) for CPUs without *features*.
+        lanes: 32 for what all lanes of a GPU's warp do together: each runs the text, with its own part of the tensors;
+            the loop then stands inside blocks and warps (``threadIdx.y``), and outside of ``threadIdx.x``.
         replace: whether an intrinsic of that name may give way to this one.
 
     Raises:
@@ -293,6 +294,7 @@ def intrinsic(
         tuple(features),
         MappingProxyType(dict(portable or {})),
         tuple(formals),
+        lanes,
     )
     INTRINSICS[name] = made
     return made

@@ -48,6 +48,17 @@ def _require(state: State, loop: For, around: Sequence[For]) -> None:
     known = find_intrinsic(loop.notes["intrinsic"])
     name = loop.var.name
     for outer in around:
+        if known.lanes > 1 and (outer.kind.is_block or outer.kind in (LoopKind.THREAD_Y, LoopKind.THREAD_Z)):
+            continue
+        if known.lanes > 1 and outer.kind is LoopKind.THREAD_X:
+            refuse(
+                state,
+                f"loop {name!r} is run by the {known.lanes} lanes of a warp together, and stands inside "
+                f"{outer.var.name!r}, which is threadIdx.x",
+                error=StructureError,
+                loop=loop.var,
+                hint="bind the loops around it to threadIdx.y, one turn a warp; threadIdx.x is the lanes'",
+            )
         if outer.kind in (LoopKind.VECTORIZE,) or outer.kind.is_block or outer.kind.is_thread:
             refuse(
                 state,

@@ -235,11 +235,9 @@ class _Thread:
         shape = tuple(int(extent) for extent in alloc.buffer.shape if isinstance(extent, int))
         if place.scope == "own":
             return _Memory.of(alloc.buffer, shape, True)
-        rows = (LoopKind.THREAD_Y, LoopKind.THREAD_Z)
-        kinds = rows if place.scope == "warp" else tuple(loop.kind for loop in place.copies)
-        key = (id(alloc), *(self._at[kind] for kind in kinds))
+        key = (id(alloc), *(self._at[loop.kind] for loop in place.copies))
         if key not in self._block.shared:
-            self._block.shared[key] = _Memory.of(alloc.buffer, shape, place.scope == "warp")
+            self._block.shared[key] = _Memory.of(alloc.buffer, shape, False)
         return self._block.shared[key]
 
     def _value(self, expr: Expr, env: _Env) -> Any:

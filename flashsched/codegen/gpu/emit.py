@@ -154,8 +154,7 @@ class _Kernel(Statements):
                 )
             slot = Slot(self._shared(place, hint, place.size), _OWN_ALIGNMENT)
         else:
-            size = place.size * copies if place.scope == "own" else place.size // 32
-            pointer = code.stack(size, hint, _OWN_ALIGNMENT)
+            pointer = code.stack(place.size * copies, hint, _OWN_ALIGNMENT)
             slot = Slot(pointer, _OWN_ALIGNMENT, private=True, copies=copies)
         state.slots[buffer] = slot
         yield

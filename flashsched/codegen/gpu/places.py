@@ -1,4 +1,4 @@
-"""Where the memory of a kernel lies: in a thread's registers, in shared memory, or spread over the lanes of a warp.
+"""Where the memory of a kernel lies: in a thread's registers or stack, or in shared memory.
 
 Where it is made decides, for that says who sees it: what is made inside all loops over threads is one thread's own, and
 what is made outside of some of them is shared by those threads, whatever scope it was given.
@@ -28,8 +28,8 @@ class Place:
     """Where the memory of an `Alloc` lies.
 
     Attributes:
-        scope: ``"own"``, a thread's; ``"shared"``; ``"warp"``, a part of it in each lane of a warp.
-        size: its bytes; of ``"warp"``, those of all lanes.
+        scope: ``"own"``, a thread's, or ``"shared"``.
+        size: its bytes.
         offset: in the block's shared memory.
         copies: the loops over threads that each have a copy, in shared memory.
     """
@@ -55,8 +55,8 @@ def places_of(kernel: Stmt, threads: Mapping[LoopKind, int]) -> Places:
     buffers.
 
     Raises:
-        LoweringError: memory in the scope ``"register"`` is seen by several threads, in ``"warp"`` by less or more than
-            a warp, or how much of it there is depends on a size.
+        LoweringError: memory in the scope ``"register"`` is seen by several threads, or how much of it there is depends
+            on a size.
     """
     found: dict[int, Place] = {}
     total = 0
@@ -88,14 +88,6 @@ def _place(alloc: Alloc, own: tuple[For, ...], threads: Mapping[LoopKind, int], 
         )
     size = -(-size // _ALIGNMENT) * _ALIGNMENT
     missing = [kind.value for kind in threads if all(loop.kind is not kind for loop in own)]
-    if buffer.scope == "warp":
-        if missing not in ([], [LoopKind.THREAD_X.value]) or (not missing and LoopKind.THREAD_X in threads):
-            raise LoweringError(
-                f"{buffer.name} lies in the registers of a warp, and is made "
-                f"{'inside threadIdx.x' if not missing else 'outside of ' + ', '.join(missing)}",
-                hint="compute it inside the loops bound to threadIdx.y and threadIdx.z, and outside of threadIdx.x",
-            )
-        return Place("warp", size)
     if not missing and buffer.scope != "shared":
         return Place("own", size)
     if buffer.scope == "register":

@@ -147,11 +147,13 @@ def _settled(kernel: Stmt) -> Stmt:
 class _Pending:
     """An access since the last barrier, who made it, and the loops of which it was made in another turn than now.
 
-    Of such a loop its index speaks by a name of its own, which *earlier* gives.
+    Of such a loop its index speaks by a name of its own, which *earlier* gives. *turns* are the loops over threads that
+    it was made in, each with which time it was come to: what two turns of one of them do is independent.
     """
 
     key: tuple[object, ...]
     access: Access
+    turns: frozenset[tuple[Var, int]]
     earlier: tuple[tuple[Var, Var], ...] = ()
 
 
@@ -201,9 +203,12 @@ class _Flow:
     def _unit(self, unit: Unit, pending: list[_Pending]) -> list[_Pending]:
         own = sorted(unit.own, key=lambda loop: loop.kind.value)
         key: tuple[object, ...] = tuple((loop.kind, self._now[loop.var]) for loop in own)
-        if unit.together:  # all lanes of a warp have a part in it
-            key = (*key, next(self._instances))
-        mine = [_Pending(key, access) for access in unit.accesses]
+        turns = frozenset((loop.var, self._now[loop.var]) for loop in own)
+        mine = [_Pending(key, access, turns) for access in unit.accesses]
+        if unit.together:  # each lane has its part of it: always the same of what is written, any of what is read
+            written = {access.buffer for access in unit.accesses if access.write}
+            lanes = {b: "lanes" if b in written else next(self._instances) for b in unit.buffers}
+            mine = [_Pending((*key, lanes[access.buffer]), access, turns) for access in unit.accesses]
         if not unit.waits and any(_meet(old, new) for old in pending for new in mine):
             if self._asked is None:
                 unit.waits = True
@@ -223,7 +228,8 @@ def _meet(old: _Pending, new: _Pending) -> bool:
 
 def _differ(x: Expr, y: Expr, old: _Pending, new: _Pending) -> bool:
     """Whether *x* of *old* is certainly another number than *y* of *new*, whatever threads they are of."""
-    other: dict[Var, Expr] = {var: Var(f"{var.name}.other") for var in old.access.ranges}
+    same = {var for var, _ in old.turns & new.turns}
+    other: dict[Var, Expr] = {var: Var(f"{var.name}.other") for var in old.access.ranges if var not in same}
     ranges = dict(new.access.ranges)
     ranges |= {name: old.access.ranges[var] for var, name in other.items() if isinstance(name, Var)}
     x = substitute(x, other)
@@ -252,7 +258,7 @@ def _earlier(pending: list[_Pending], var: Var) -> list[_Pending]:
         if not any(uses(index, var) for index in old.access.indices):
             return old
         indices = tuple(substitute(index, {var: before}) for index in old.access.indices)
-        return _Pending(old.key, replace(old.access, indices=indices), (*old.earlier, (var, before)))
+        return replace(old, access=replace(old.access, indices=indices), earlier=(*old.earlier, (var, before)))
 
     return [change(old) for old in pending]
 

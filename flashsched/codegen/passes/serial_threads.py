@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flashsched.codegen.passes.own_memory import widened
+from flashsched.codegen.passes.thread_units import is_together
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import (
     Alloc,
@@ -47,13 +48,24 @@ def serial_threads(body: Stmt) -> Stmt:
     the loops over threads are cut before and after it, and what a thread keeps to itself across such a place becomes an
     array with an element a thread.
 
-    Threads that combine what each of them has into the same elements (see `bind`) do so turn by turn here.
+    Threads that combine what each of them has into the same elements (see `bind`) do so turn by turn here, and what the
+    lanes of a warp do together by an instruction is done by the loops that say what it means.
 
     Raises:
         LoweringError: some threads would come to a cooperative loop and others not, or not as often.
     """
+    body = rewrite_stmt(body, _by_loops)
     bound = (node.kind for node in walk_stmt(body) if isinstance(node, For))
     return _blocks(body, False) if any(kind.is_block or kind.is_thread for kind in bound) else body
+
+
+def _by_loops(stmt: Stmt) -> Stmt | None:
+    """The loops of *stmt*, where it is tensorized with an instruction of a GPU."""
+    if not is_together(stmt):
+        return None
+    assert isinstance(stmt, For)
+    notes = {key: value for key, value in stmt.notes.items() if key != "intrinsic"}
+    return stmt.body if "part" in notes else replace(stmt, kind=LoopKind.SERIAL, notes=notes)
 
 
 def _blocks(stmt: Stmt, inside: bool) -> Stmt:

@@ -63,6 +63,11 @@ class Unit:
     together: bool = False
     waits: bool = False
 
+    @property
+    def buffers(self) -> set[Buffer]:
+        """What it reads and writes of memory that other threads may see."""
+        return {access.buffer for access in self.accesses}
+
 
 @dataclass(eq=False)
 class Inner:
@@ -194,7 +199,7 @@ class _Cutter:
         found = [
             Access(buffer, write, indices, inside)
             for buffer, write, indices, inside in _touched(stmt, ranges)
-            if buffer not in made and buffer in self._written and buffer.scope != "warp"
+            if buffer not in made and buffer in self._written
         ]
         return tuple(dict.fromkeys(found))
 
