@@ -48,6 +48,8 @@ from flashsched.ops import Operator, operator
 from flashsched.schedule import Schedule, Trace, create_schedule, primitive
 from flashsched.schedule.intrinsic import Intrinsic, intrinsic
 from flashsched.schedule.llvm_texts import remember_llvm
+from flashsched.tune.comparison.compare import compare_devices
+from flashsched.tune.comparison.picture import plot_comparison
 from flashsched.tune.explain import Explanation, explain
 from flashsched.tune.load import load
 from flashsched.tune.task import Task
@@ -84,6 +86,7 @@ __all__ = [
     "add",
     "attention",
     "build",
+    "compare_devices",
     "conv2d",
     "create_schedule",
     "devices",
@@ -99,6 +102,7 @@ __all__ = [
     "mean",
     "num_threads",
     "operator",
+    "plot_comparison",
     "prepack",
     "primitive",
     "read_log",
