@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from flashsched.hw import DeviceSpec
-from flashsched.ops.gpu_tiles import inline_elementwise, operands
+from flashsched.ops.gpu_tiles import operands
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
 from flashsched.schedule.ir import Buffer, block_loads
@@ -42,13 +42,25 @@ def systolic(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec
     Knobs, for each product: a tile's side along every axis of the output and along the first axis of the reduction,
     and whether tiles have a second buffer, to which the next ones come ahead.
     """
-    inline_elementwise(s)
+    _inline(s)
     for number, name in enumerate([stage.name for stage in s.stages if stage.op.reduction is not None]):
         sums = s[name]
         found = _operands(s, sums)
         points: int = math.prod([axis.count for axis in (*sums.op.axis, *sums.op.reduce_axis)])
         if found is not None and points:
             _stage_product(s, sums, found, knobs, spec, number)
+
+
+def _inline(s: Schedule) -> None:
+    """Put element-wise stages into their readers, those aside of several operands that a sum of products reads: they
+    are an operand as they stand (the weights of attention)."""
+    outputs = {tensor.op.name for tensor in s.outputs}
+    for name in [stage.name for stage in s.stages if stage.name not in outputs and stage.op.reduction is None]:
+        buffers = s.state.stage(name).buffers
+        readers = [stage for stage in s.stages if any(buffer in operands(s, stage) for buffer in buffers)]
+        multiplied = any(stage.op.reduction is not None and len(operands(s, stage)) > 1 for stage in readers)
+        if not multiplied or len(operands(s, s[name])) < 2:
+            s[name].compute_inline()
 
 
 def _operands(s: Schedule, sums: StageView) -> _Operands | None:

@@ -327,6 +327,25 @@ def test_a_packed_product_is_near_the_peak_of_a_xeon() -> None:
     assert predict(XEON, micro_kernel(9000, 1)).time_s > 10 * said.time_s
 
 
+def test_a_nest_has_no_way_to_a_matrix_unit() -> None:
+    work = dataclasses.replace(micro_kernel(4096, 56), level_bytes={})
+    for dtype, speedup in (("float32", 1), ("bfloat16", 2), ("int8", 4)):  # dot products, and not AMX
+        spec = devices["sapphire-rapids"]
+        narrow = dataclasses.replace(work, flops={dtype: 2.0 * 4096**3})
+        ratio = predict(spec, work).breakdown["fma"] / predict(spec, narrow).breakdown["fma"]
+        assert ratio == pytest.approx(speedup, rel=0.01)
+    neon = predict(devices["apple-m1-cpu"], dataclasses.replace(micro_kernel(2048, 4), level_bytes={}, vector_lanes=4))
+    assert 2.0 * 2048**3 / neon.time_s <= 0.42e12
+
+
+def test_one_socket_has_half_of_the_memories() -> None:
+    spec = devices["xeon-gold-6126-2s"]
+    stream = Work(flops={}, dram_read_bytes=1e10, dram_write_bytes=0, parallel_items=1e6, threads=12)
+    both = dataclasses.replace(stream, threads=24)
+    assert predict(spec, stream).breakdown["dram"] == pytest.approx(2 * predict(spec, both).breakdown["dram"], rel=0.01)
+    assert predict(spec, stream).time_s == pytest.approx(predict(XEON, stream).time_s, rel=0.01)
+
+
 def test_a_cpu_says_which_level_it_lacks() -> None:
     with pytest.raises(DeviceError, match="level_bytes has 'l4', which device 'cpu-xeon-sim' lacks"):
         predict(XEON, dataclasses.replace(micro_kernel(64, 1), level_bytes={"l4": 1.0}))

@@ -16,7 +16,7 @@ from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import program_of
 from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw.registry import devices
-from flashsched.ops import Operator, batch_matmul, conv2d, matmul, relu, softmax
+from flashsched.ops import Operator, attention, batch_matmul, conv2d, matmul, relu, softmax
 from flashsched.ops.systolic import systolic
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
@@ -36,6 +36,7 @@ SMALL: list[tuple[Operator, tuple[int, ...], str, dict[str, Any]]] = [
     (conv2d, (2, 4, 9, 7, 6, 3, 2, 0), "float32", {"bias": True}),
     (relu, (7, 9), "float32", {}),
     (softmax, (5, 11), "float32", {}),
+    (attention, (1, 2, 9, 8), "float32", {}),
 ]
 
 
@@ -92,6 +93,13 @@ def test_a_convolution_is_a_product_over_channels_and_window() -> None:
     assert columns * depth == 128 * 64 * 9 or rows * depth == 128 * 64 * 9  # filters are the one side or the other
     assert work.products >= 1
     assert work.flops["float32"] == 2.0 * 128 * 56 * 56 * 64 * 9
+
+
+def test_both_products_of_attention_are_staged() -> None:
+    s = first(attention, (2, 4, 256, 64), "float32")
+    works = nest_works(s, V5E)
+    assert sum(work.products > 0 for work in works) == 2
+    assert simulate(s, V5E).utilization > 0.05
 
 
 def test_cores_take_turns_of_a_parallel_loop() -> None:

@@ -163,8 +163,7 @@ def _streamed(nest: Nest, copies: Sequence[tuple[Site, Touch]]) -> float:
 
 def _padded(site: Site, sublanes: int, lanes: int) -> float:
     """Lanes of the vector unit for each of *site*'s points: rows shorter than a register leave some of it idle."""
-    written = next((touch for touch in site.touches if touch.write), None)
-    shape = written.memory.shape if written is not None else ()
+    shape = max((touch.memory.shape for touch in site.touches if touch.write), key=prod, default=())
     if not shape or not prod(shape):
         return 1.0
     last = shape[-1]
