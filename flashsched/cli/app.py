@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from flashsched.cli.bench import bench
+from flashsched.cli.calibrate import calibrate
 from flashsched.cli.compare import compare
 from flashsched.cli.devices import devices
 from flashsched.cli.doctor import doctor
@@ -50,7 +51,7 @@ def app(ctx: click.Context) -> None:
         tell(ctx.get_help())
 
 
-for command in (tune, report, replay, show, save, devices, simulate, compare, validate, bench, doctor, log):
+for command in (tune, report, replay, show, save, devices, simulate, compare, validate, calibrate, bench, doctor, log):
     app.add_command(command)
 
 

@@ -10,6 +10,7 @@ transfers overlap with arithmetic, how long a kernel takes to start. Those are f
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +25,14 @@ __all__ = [
     "Fitted",
     "Section",
     "Tier",
+    "constants_file",
     "constants_for",
     "family_of",
     "fitted_in",
+    "fitted_toml",
     "own_constants",
     "parse_fitted",
+    "users_constants",
 ]
 
 Tier = Literal["calibrated", "family", "specs"]
@@ -119,8 +123,8 @@ def constants_for(
 ) -> Fitted:
     """The best values known of *constants* for *spec*, every one of them within its range.
 
-    *section* is the operation, e.g. "gemm", or "gemm.tensor" for a variant of it. *own* holds a user's own
-    calibration, which is looked at first. With *tier*, the values that this tier would have: "family" never those
+    *section* is the operation, e.g. "gemm", or "gemm.tensor" for a variant of it. A user's own calibration comes first:
+    *own*, or what `users_constants` finds. With *tier*, the values that this tier would have: "family" never those
     fitted to the device's own rows, "specs" never those of its family.
 
     A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured.
@@ -128,9 +132,11 @@ def constants_for(
     family = family_of(spec)
     name = spec.name
     shipped = fitted_in(family).get(section, Section())
+    if own is None:
+        own = users_constants(name)
     general = fitted_in("defaults").get(section, Section())
     chain: list[tuple[Tier, Fitted | None]] = [
-        ("calibrated", own.get(section, Section()).devices.get(name) if own else None),
+        ("calibrated", own.get(section, Section()).devices.get(name)),
         ("calibrated", shipped.devices.get(name)),
         ("family", shipped.without.get(name) or (None if name in shipped.devices else shipped.values)),
         ("specs", general.without.get(family) or general.values),
@@ -212,6 +218,56 @@ def _fitted(table: Any, where: str) -> Fitted:
     if table.get("tier", "specs") not in ("calibrated", "family", "specs"):
         raise DeviceError(f"{where}: tier is {table['tier']!r}; it must be calibrated, family or specs")
     return Fitted(**table)
+
+
+def constants_file(device: str) -> Path:
+    """Where a user's own calibration of *device* is kept: in ``$FLASHSCHED_CONSTANTS``, or the user's data folder."""
+    given = os.environ.get("FLASHSCHED_CONSTANTS", "").strip()
+    if given:
+        return Path(given).expanduser() / f"{device}.toml"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("flashsched", appauthor=False)) / "constants" / f"{device}.toml"
+
+
+def users_constants(device: str) -> Mapping[str, Section]:
+    """The user's own calibration of *device*; empty where there is none. Read anew where the file has changed.
+
+    Raises:
+        DeviceError: the file is no calibration.
+    """
+    path = constants_file(device)
+    try:
+        return _read_constants(path, path.stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@functools.lru_cache(maxsize=64)
+def _read_constants(path: Path, changed_at: int) -> Mapping[str, Section]:
+    del changed_at
+    return own_constants(path)
+
+
+def fitted_toml(sections: Mapping[str, Section], note: str) -> str:
+    """*sections* as a file that `parse_fitted` reads back; *note* stands at its head as a comment."""
+    lines = [f"# {line}".rstrip() for line in note.splitlines()]
+    for name, section in sorted(sections.items()):
+        if section.values is not None:
+            lines += ["", f'["{name}"]', *_fitted_lines(section.values)]
+        for table in ("devices", "without"):
+            for key, fitted in sorted(getattr(section, table).items()):
+                lines += ["", f'["{name}".{table}."{key}"]', *_fitted_lines(fitted)]
+    return "\n".join(lines) + "\n"
+
+
+def _fitted_lines(fitted: Fitted) -> list[str]:
+    values = ", ".join(f"{name} = {value:.4g}" for name, value in fitted.values.items())
+    lines = [f'tier = "{fitted.tier}"']
+    if fitted.error_pct is not None:
+        lines.append(f"error_pct = {fitted.error_pct:.2f}")
+    origin = fitted.origin.replace("\\", "/").replace('"', "'")
+    return [*lines, f"rows = {fitted.rows}", f'origin = "{origin}"', f"values = {{ {values} }}"]
 
 
 def own_constants(path: str | Path) -> Mapping[str, Section]:

@@ -16,11 +16,15 @@ from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.constants import Constant, Fitted, constants_for
 from flashsched.hw.operators import (
     attention,
+    collective,
+    conv2d,
     elementwise,
     elementwise_systolic,
     gemm,
     gemm_cpu,
     gemm_systolic,
+    host_copy,
+    row_wise,
     softmax,
 )
 from flashsched.hw.spec import DeviceSpec
@@ -64,7 +68,8 @@ class OperatorModel(Protocol):
 
 
 _MODELS: tuple[OperatorModel, ...] = (
-    attention, elementwise, elementwise_systolic, gemm, gemm_cpu, gemm_systolic, softmax,
+    attention, collective, conv2d, elementwise, elementwise_systolic, gemm, gemm_cpu, gemm_systolic, host_copy,
+    row_wise, softmax,
 )  # fmt: skip
 
 OPERATORS: dict[tuple[str, str], OperatorModel] = {
@@ -88,9 +93,9 @@ def operator_model(op: str, spec: DeviceSpec) -> OperatorModel:
 
 
 def section_of(model: OperatorModel, spec: DeviceSpec, dtype: str) -> str:
-    """The section of fitted constants that *model* reads for *dtype* on *spec*: "gemm.tensor"."""
-    variant = model.variant(spec, dtype)
-    return f"{model.NAME}.{variant}" if variant else model.NAME
+    """The section of fitted constants that *model* reads for *dtype* on *spec*: "gemm.tensor", "elementwise.cpu"."""
+    parts = (model.NAME, model.variant(spec, dtype), "" if spec.kind == "gpu" else spec.kind)
+    return ".".join(part for part in parts if part)
 
 
 def estimate(spec: DeviceSpec, op: str, dtype: str, sizes: Mapping[str, object]) -> tuple[NDArray[np.float64], Fitted]:

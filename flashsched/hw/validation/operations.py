@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.operators import elementwise
+from flashsched.hw.operators.collective import COLLECTIVES
 from flashsched.hw.validation.tables import Table
 
 __all__ = ["DTYPES", "FOLD_BY", "OPERATIONS", "Asked", "asked_of", "dtype_of", "numbers"]
@@ -147,7 +148,6 @@ _ATTENTION = {"batch": ("batch", "b"), "seqlen": ("seqlen", "seq_len", "s", "isl
 _CONV = {"batch": ("batch",), "cin": ("cin",), "hin": ("hin",), "win": ("win",), "cout": ("cout",), "kh": ("kh",),
          "kw": ("kw",), "stride_h": ("stride_h", "stride"), "stride_w": ("stride_w", "stride"),
          "pad_h": ("pad_h", "pad"), "pad_w": ("pad_w", "pad")}  # fmt: skip
-_COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
 _CONVOLUTIONS = ("conv2d", "conv2d_bwd_data", "conv2d_bwd_weight")
 
 Reader = Callable[[Table, NDArray[np.bool_]], tuple[Columns, NDArray[np.bool_], tuple[str, ...]]]
@@ -180,9 +180,9 @@ OPERATIONS: dict[str, tuple[str, Reader, dict[str, int]]] = {
     **{name: ("elementwise", _matrix, {"function": index}) for name, index in _ELEMENTWISE.items()},
     "gemm": ("gemm", _gemm, {}),
     "softmax": ("softmax", _matrix, {}),
-    "layernorm": ("norm", _matrix, {"passes": 2}),
-    "rmsnorm": ("norm", _matrix, {"passes": 1}),
-    "sum": ("reduction", _matrix, {}),
+    "layernorm": ("row_wise", _matrix, {"passes": 2}),
+    "rmsnorm": ("row_wise", _matrix, {"passes": 1}),
+    "sum": ("row_wise", _matrix, {"passes": 0}),
     "attention_prefill": ("attention", _attention, {"causal": 0}),
     "attention_prefill_causal": ("attention", _attention, {"causal": 1}),
     "attention_decode": ("attention", _attention, {"causal": 0, "decode": 1}),
@@ -190,7 +190,7 @@ OPERATIONS: dict[str, tuple[str, Reader, dict[str, int]]] = {
         name: ("conv2d", lambda table, rows: _columns(table, rows, _CONV, {}), {"pass": index})
         for index, name in enumerate(_CONVOLUTIONS)
     },
-    **{name: ("collective", _message, {"kind": index}) for index, name in enumerate(_COLLECTIVES)},
+    **{name: ("collective", _message, {"collective": index}) for index, name in enumerate(COLLECTIVES)},
     "h2d_copy": ("host_copy", _copy, {}),
     "d2h_copy": ("host_copy", _copy, {}),
 }

@@ -21,11 +21,11 @@ from flashsched.hw.validation.rows import Rows, read_rows, thinned
 from flashsched.hw.validation.scores import SIZE_RANGES, Score, range_of, score
 from flashsched.hw.validation.tables import Notes
 
-__all__ = ["TIERS", "Scored", "Validation", "collect", "validate_models"]
+__all__ = ["TIERS", "Scored", "Validation", "collect", "held_out", "validate_models"]
 
 TIERS: tuple[Tier, ...] = ("calibrated", "family", "specs")
 _FEWEST = 10  # rows of a device that a calibration needs
-_MOST = 600  # rows of a fold's fit: more change nothing and cost time
+_MOST = 500  # rows of a fold's fit: more change nothing and cost time
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
     fits = dict.fromkeys((group.device, group.section) for group in groups)
     for key in fits:
         members = [i for i, group in enumerate(groups) if (group.device, group.section) == key]
-        for index, times in zip(members, _held_out([groups[i] for i in members], folds), strict=True):
+        for index, times in zip(members, held_out([groups[i] for i in members], folds), strict=True):
             calibrated[index] = times
     for index, group in enumerate(groups):
         outcome.roofline_s.append(group.model.roofline(group.spec, group.dtype, group.sizes))
@@ -148,7 +148,7 @@ def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
     return outcome
 
 
-def _held_out(members: list[Rows], folds: int) -> list[NDArray[np.float64]]:
+def held_out(members: list[Rows], folds: int) -> list[NDArray[np.float64]]:
     """Each row's prediction by the fit that did not see its fold; NaN where there are too few rows for a fit."""
     times = [np.full(len(group.measured_s), np.nan) for group in members]
     if sum(len(group.measured_s) for group in members) < _FEWEST:

@@ -1,0 +1,36 @@
+"""Fit the constants that ship (``flashsched/hw/fitted/*.toml``) to a folder of measurements.
+
+    python benchmarks/fit_constants.py MEASUREMENTS [SECTION …]
+
+With sections named (``softmax``, ``conv2d.tensor``), only those are fitted anew and the others stay as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flashsched.hw.constants import fitted_in, fitted_toml
+from flashsched.hw.validation.calibrate import fit_families
+from flashsched.hw.validation.rows import read_rows
+
+FOLDER = Path(__file__).resolve().parents[1] / "flashsched" / "hw" / "fitted"
+
+NOTE = """Constants of the operator models, fitted by benchmarks/fit_constants.py to published measurements.
+[section]: over all devices of the family. devices: to one device's own rows. without: to all but that device
+(in defaults.toml: all but that family). error_pct: mean error of rows that the fit did not see; of [section], the
+mean over the devices (families) left out in turn. docs/guide/trust.md tells what the tiers mean."""
+
+
+def main(folder: str, *only: str) -> None:
+    groups, _ = read_rows(Path(folder))
+    groups = [group for group in groups if not only or group.section in only or group.model.NAME in only]
+    fresh = fit_families(groups, progress=lambda text: print(text, flush=True))
+    FOLDER.mkdir(exist_ok=True)
+    for family, sections in fresh.items():
+        kept = {name: section for name, section in fitted_in(family).items() if only and name not in sections}
+        (FOLDER / f"{family}.toml").write_text(fitted_toml({**kept, **sections}, NOTE), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,142 @@
+"""Operator models: never below the roofline, never faster with more to do or less to do it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flashsched.errors import DeviceError
+from flashsched.hw import DeviceSpec, devices
+from flashsched.hw.operators import (
+    OPERATORS,
+    OperatorModel,
+    attention,
+    collective,
+    conv2d,
+    elementwise,
+    estimate,
+    host_copy,
+    operator_model,
+    row_wise,
+    section_of,
+    softmax,
+)
+
+Question = tuple[Any, DeviceSpec, dict[str, float], str, dict[str, int]]
+
+MODELS: list[Any] = [attention, collective, conv2d, elementwise, host_copy, row_wise, softmax]
+GPUS = ("a100-sim", "v100-sim", "h100-sim", "mi210-sim")
+
+RANGES: dict[str, tuple[int, int]] = {
+    "m": (1, 50_000), "n": (1, 20_000), "function": (0, len(elementwise.FUNCTIONS) - 1), "passes": (0, 2),
+    "batch": (1, 64), "seqlen": (1, 8192), "kv_len": (1, 8192), "heads": (1, 96), "kv_heads": (1, 96),
+    "head_dim": (16, 256), "causal": (0, 1), "bytes": (1, 10**9), "devices": (2, 8), "collective": (0, 3),
+    "cin": (1, 2048), "cout": (1, 2048), "hin": (8, 256), "win": (8, 256), "kh": (1, 7), "kw": (1, 7),
+    "stride_h": (1, 2), "stride_w": (1, 2), "pad_h": (0, 3), "pad_w": (0, 3), "pass": (0, 2),
+}  # fmt: skip
+GROWS = {
+    attention: ("batch", "heads"), collective: ("bytes",), conv2d: ("batch",), elementwise: ("m", "n"),
+    host_copy: ("bytes",), row_wise: ("m",), softmax: ("m",),
+}  # fmt: skip
+"""Sizes that mean more of the same work: none of them may make it faster."""
+
+FLAGS = {"warm": (0, 1), "launched": (0, 3), "rowwise": (0, 1)}
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Question:
+    """A model, a device, constants anywhere in their ranges, a dtype and sizes."""
+    model = draw(st.sampled_from(MODELS))
+    constants = {name: one.low + draw(st.floats(0, 1)) * (one.high - one.low) for name, one in model.CONSTANTS.items()}
+    sizes = {name: draw(st.integers(*RANGES[name])) for name in model.SIZES}
+    sizes |= {name: draw(st.integers(*ends)) for name, ends in FLAGS.items()}
+    if model is attention:
+        sizes["kv_len"] = max(sizes["kv_len"], sizes["seqlen"])
+    dtype = draw(st.sampled_from(["float32", "float16"]))
+    return model, devices[draw(st.sampled_from(GPUS))], constants, dtype, sizes
+
+
+def time_of(model: Any, spec: DeviceSpec, constants: dict[str, float], dtype: str, sizes: dict[str, int]) -> float:
+    columns = {name: np.array([value], dtype=np.int64) for name, value in sizes.items()}
+    return float(model.seconds(spec, constants, dtype, columns)[0])
+
+
+@settings(max_examples=50)
+@given(questions())
+def test_no_prediction_beats_the_roofline(
+    question: Question,
+) -> None:
+    model, spec, constants, dtype, sizes = question
+    columns = {name: np.array([value], dtype=np.int64) for name, value in sizes.items()}
+    time = model.seconds(spec, constants, dtype, columns)[0]
+    assert np.isfinite(time)
+    assert time >= model.roofline(spec, dtype, columns)[0] * (1 - 1e-9)
+    assert time > 0
+
+
+@settings(max_examples=50)
+@given(questions(), st.integers(2, 5))
+def test_more_of_the_same_work_is_never_faster(question: Question, times: int) -> None:
+    model, spec, constants, dtype, sizes = question
+    for name in GROWS[model]:
+        more = sizes | {name: sizes[name] * times}
+        before = time_of(model, spec, constants, dtype, sizes)
+        assert time_of(model, spec, constants, dtype, more) >= before * (1 - 1e-6), name
+
+
+@settings(max_examples=50)
+@given(questions(), st.sampled_from([0.25, 0.5, 0.9]))
+def test_a_slower_memory_is_never_faster(question: Question, share: float) -> None:
+    model, spec, constants, dtype, sizes = question
+    slow = spec.replace(memory={spec.dram.name: {"bandwidth_bytes_per_s": spec.dram.bandwidth_bytes_per_s * share}})
+    before = time_of(model, spec, constants, dtype, sizes)
+    assert time_of(model, slow, constants, dtype, sizes) >= before * (1 - 1e-6)
+
+
+@settings(max_examples=50)
+@given(questions())
+def test_half_of_the_units_are_never_faster(
+    question: Question,
+) -> None:
+    model, spec, constants, dtype, sizes = question
+    fewer = spec.replace(units=spec.units // 2)
+    before = time_of(model, spec, constants, dtype, sizes)
+    assert time_of(model, fewer, constants, dtype, sizes) >= before * (1 - 1e-6)
+
+
+def test_many_rows_are_predicted_as_each_alone() -> None:
+    spec, values = devices["a100-sim"], {name: one.default for name, one in softmax.CONSTANTS.items()}
+    m, n = np.array([10, 4096, 100_000]), np.array([64, 1500, 9000])
+    together = softmax.seconds(spec, values, "float32", {"m": m, "n": n})
+    alone = [time_of(softmax, spec, values, "float32", {"m": int(a), "n": int(b)}) for a, b in zip(m, n, strict=True)]
+    np.testing.assert_allclose(together, alone)
+
+
+@pytest.mark.parametrize("model", OPERATORS.values(), ids=lambda model: model.NAME)
+def test_every_constant_says_what_it_is(model: OperatorModel) -> None:
+    for name, one in model.CONSTANTS.items():
+        assert one.unit, f"{model.NAME}.{name} has no unit"
+        assert len(one.doc) > 10, f"{model.NAME}.{name} is not explained"
+
+
+def test_an_estimate_says_how_far_it_is_trusted() -> None:
+    times, fitted = estimate(devices["a100-sim"], "softmax", "float32", {"m": [4096, 8192], "n": [1024, 1024]})
+    assert times.shape == (2,)
+    assert 0 < times[0] < times[1] < 1e-3
+    assert fitted.tier in fitted.band
+
+
+def test_what_cannot_be_estimated_is_refused_with_what_could() -> None:
+    with pytest.raises(DeviceError, match=r"no model of 'sofmax' on a100-sim(.|\n)*did you mean softmax"):
+        operator_model("sofmax", devices["a100-sim"])
+    with pytest.raises(DeviceError, match="softmax needs the sizes m, n; n is missing"):
+        estimate(devices["a100-sim"], "softmax", "float32", {"m": [1]})
+
+
+def test_constants_of_another_kind_of_device_have_a_section_of_their_own() -> None:
+    assert section_of(conv2d, devices["t4-sim"], "float16") == "conv2d.tensor"
+    assert section_of(elementwise, devices["cpu-xeon-sim"], "float32") == "elementwise.cpu"
