@@ -150,6 +150,13 @@ _OTHERS = ("flops", "useful_flops", "level_bytes", "coalescing", "fma_share", "u
 _NOT_NEGATIVE = tuple(f.name for f in fields(Work) if f.name not in (*_AT_LEAST_ONE, *_OTHERS))
 
 
+_TIERS = {
+    "calibrated": "constants fitted to this device",
+    "family": "constants fitted to other devices of its family",
+    "specs": "from the device's specs alone",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What a device model says of a ``Work``.
@@ -166,6 +173,8 @@ class Prediction:
         breakdown: seconds that each limiter alone would take; they overlap, so their sum is more than ``time_s``.
         energy_j: power times time, from rest to full power with the busiest of arithmetic and main memory; None
             where the spec states no power.
+        tier: whose measurements the model's constants were fitted to: "calibrated" (this device's), "family", "specs".
+        error_pct: mean error of such predictions, in percent, over measurements that no fit saw; None: never checked.
     """
 
     time_s: float
@@ -178,6 +187,14 @@ class Prediction:
     bytes: Mapping[str, float]
     breakdown: Mapping[str, float]
     energy_j: float | None = None
+    tier: str = "specs"
+    error_pct: float | None = None
+
+    @property
+    def trust(self) -> str:
+        """Tier and error band as people read them."""
+        error = "error unknown" if self.error_pct is None else f"±{self.error_pct:.0f} %"
+        return f"{error} ({_TIERS.get(self.tier, self.tier)})"
 
     @property
     def share_of_roofline(self) -> float:

@@ -65,7 +65,7 @@ def time_of(model: Any, spec: DeviceSpec, constants: dict[str, float], dtype: st
     return float(model.seconds(spec, constants, dtype, columns)[0])
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(questions())
 def test_no_prediction_beats_the_roofline(
     question: Question,
@@ -78,7 +78,7 @@ def test_no_prediction_beats_the_roofline(
     assert time > 0
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(questions(), st.integers(2, 5))
 def test_more_of_the_same_work_is_never_faster(question: Question, times: int) -> None:
     model, spec, constants, dtype, sizes = question
@@ -88,7 +88,7 @@ def test_more_of_the_same_work_is_never_faster(question: Question, times: int) -
         assert time_of(model, spec, constants, dtype, more) >= before * (1 - 1e-6), name
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(questions(), st.sampled_from([0.25, 0.5, 0.9]))
 def test_a_slower_memory_is_never_faster(question: Question, share: float) -> None:
     model, spec, constants, dtype, sizes = question
@@ -97,7 +97,7 @@ def test_a_slower_memory_is_never_faster(question: Question, share: float) -> No
     assert time_of(model, slow, constants, dtype, sizes) >= before * (1 - 1e-6)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(questions())
 def test_half_of_the_units_are_never_faster(
     question: Question,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from flashsched.hw.constants import Constant
 from flashsched.hw.operators import OperatorModel
 from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.validation.kept import fit_key, keep_fit, kept_fit
 
 __all__ = ["Sample", "fitted_values", "folds_of", "predicted"]
 
@@ -68,7 +69,20 @@ def predicted(model: OperatorModel, sample: Sample, values: Mapping[str, float])
 
 
 def fitted_values(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float]) -> dict[str, float]:
-    """The constants of *model* that fit *samples* best, beginning at *known* and held to it weakly."""
+    """The constants of *model* that fit *samples* best, beginning at *known* and held to it weakly.
+
+    A fit that was made before, by this version of the models on the same rows, is not made again.
+    """
+    key = fit_key(model.NAME, model.CONSTANTS, samples, known)
+    kept = kept_fit(key)
+    if kept is not None and kept.keys() == model.CONSTANTS.keys():
+        return kept
+    found = _fitted(model, samples, known)
+    keep_fit(key, found)
+    return found
+
+
+def _fitted(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float]) -> dict[str, float]:
     from scipy.optimize import least_squares  # here: it costs 0.2 s
 
     names = list(model.CONSTANTS)
@@ -97,7 +111,7 @@ def fitted_values(model: OperatorModel, samples: Sequence[Sample], known: Mappin
     if not free.any():
         return values_at(start)
     found = least_squares(
-        of_free, inner[free], bounds=(0.0, 1.0), loss="soft_l1", f_scale=_OUTLIER, diff_step=1e-3, max_nfev=30,
+        of_free, inner[free], bounds=(0.0, 1.0), loss="soft_l1", f_scale=_OUTLIER, diff_step=1e-3, max_nfev=15,
         xtol=1e-4, ftol=1e-4,
     )  # fmt: skip
     best = start.copy()

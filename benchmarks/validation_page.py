@@ -1,0 +1,68 @@
+"""Write ``docs/reference/validation.md``: the device models held against a folder of measurements.
+
+python benchmarks/validation_page.py MEASUREMENTS
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flashsched.hw.validation import Validation, validate_models
+from flashsched.hw.validation.scores import Score
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "validation.md"
+
+HEAD = """# The models against measurements
+
+Made by `python benchmarks/validation_page.py MEASUREMENTS`, whose figures are those of `flashsched validate`.
+[How far to trust it](../guide/trust.md) says what the tiers mean and how rows are held out.
+
+Errors are in percent of the measured time, mean over the rows (MAPE). Calibrated: five folds, each row predicted by
+constants that did not see it. Family: constants fitted to other devices of the architecture. Specs: to other
+architectures alone. The roofline is no model: peak arithmetic and bandwidth, and nothing else.
+"""
+
+SOURCES = """
+## Sources
+
+Published measurements, by the short names that the tables bear: sitar-lab/NeuSight (MIT), ai-dynamo/aiconfigurator
+(Apache-2.0), microsoft/vidur (MIT), baidu-research/DeepBench (Apache-2.0), PrincetonUniversity/LLMCompass
+(BSD-3-Clause), zksainx/pipeweave (Apache-2.0), ROCm/aiter (MIT), te42kyfo/gpu-benches, TristanBilot/mlx-benchmark (MIT)
+and others. The rows themselves are not part of this package.
+"""
+
+
+def page(outcome: Validation) -> str:
+    """The whole page."""
+    parts = [HEAD, "\n## By operation\n\n", _table(outcome.overall(), ("operation",))]
+    parts += ["\n## By device\n\n", _table(outcome.scores(), ("device", "operation", "dtype"))]
+    reasons = [f"- {line}" for line in outcome.notes.lines if "left out" in line][:12]
+    parts += ["\n## Left out\n\nThe most frequent reasons:\n\n", "\n".join(reasons), "\n", SOURCES]
+    return "".join(parts)
+
+
+def _table(scored: list, columns: tuple[str, ...]) -> str:
+    lines: dict[tuple[str, ...], dict[str, Score]] = {}
+    for each in scored:
+        key = (each.op,) if columns == ("operation",) else (each.device.partition("(")[0].strip(), each.op, each.dtype)
+        lines.setdefault(key, {})[each.tier] = each.score
+    head = (*columns, "rows", "calibrated", "median", "p90", "rank", "family", "specs", "roofline")
+    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(columns)}{'--:|' * (len(head) - len(columns))}"]
+    for key, tiers in lines.items():
+        best = tiers.get("calibrated")
+        cells = [f"{tiers['roofline'].rows:,}", *(_cell(best, name) for name in ("mape", "median", "p90", "spearman"))]
+        cells += [_cell(tiers.get(tier), "mape") for tier in ("family", "specs", "roofline")]
+        rows.append(f"| {' | '.join([*key, *cells])} |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(score: Score | None, name: str) -> str:
+    value = getattr(score, name, float("nan"))
+    if value != value:
+        return "–"
+    return f"{value:.3f}" if name == "spearman" else f"{value:.1f}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(validate_models(Path(sys.argv[1]))), encoding="utf-8")
