@@ -18,8 +18,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "flashsched" / "hw" / "fitted"
 
 NOTE = """Constants of the operator models, fitted by benchmarks/fit_constants.py to published measurements.
 [section]: over all devices of the family. devices: to one device's own rows. without: to all but that device
-(in defaults.toml: all but that family). error_pct: mean error of rows that the fit did not see; of [section], the
-mean over the devices (families) left out in turn. docs/guide/trust.md tells what the tiers mean."""
+(in defaults.toml: all but that family). error_pct: mean error of rows that the fit did not see; of [section], of
+the devices (families) left out in turn. docs/guide/trust.md tells what the tiers mean."""
 
 
 def main(folder: str, *only: str) -> None:

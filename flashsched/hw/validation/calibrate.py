@@ -97,7 +97,8 @@ def _of_device(members: list[Rows], folds: int) -> Fitted:
 def _leaving_out(
     members: list[Rows], names: list[str], name_of: Callable[[Rows], str], tier: Tier
 ) -> tuple[dict[str, Fitted], list[float], int]:
-    """For each name, the fit to all other rows and its error on that name's; the errors, and the rows they are of."""
+    """For each name, the fit to all other rows and its error on that name's; the errors times
+    the rows, and the rows."""
     found: dict[str, Fitted] = {}
     errors: list[float] = []
     rows = 0
@@ -108,21 +109,22 @@ def _leaving_out(
         fitted = _over(seen, tier, [], 0)
         times = np.concatenate([predicted(group.model, group, fitted.values) for group in tested])
         error = _mape(times, tested)
-        errors.append(error)
+        errors.append(error * _count(tested))
         rows += _count(tested)
         found[name] = replace(fitted, error_pct=error, rows=_count(tested))
     return found, errors, rows
 
 
 def _over(members: list[Rows], tier: Tier, errors: list[float], rows: int) -> Fitted:
-    """One fit to the rows of several devices, each counting the same; *errors* are those of the devices left out."""
+    """One fit to the rows of several devices, each counting the same; *errors*, of the devices left out, are
+    added up over *rows*."""
     kept = []
     for name in dict.fromkeys(group.spec.name for group in members):
         kept += thinned([group for group in members if group.spec.name == name], _ROWS_OF_A_DEVICE)
     first = members[0]
     defaults = {name: one.default for name, one in first.model.CONSTANTS.items()}
     values = fitted_values(first.model, kept, defaults)
-    return Fitted(values, tier, float(np.mean(errors)) if errors else None, rows, _origin(members))
+    return Fitted(values, tier, sum(errors) / rows if rows else None, rows, _origin(members))
 
 
 def _count(members: Iterable[Rows]) -> int:
