@@ -11,6 +11,7 @@ from flashsched.codegen.ahead.library import Library, load_library
 from flashsched.codegen.ahead.save import save_library
 from flashsched.codegen.build import build
 from flashsched.codegen.lower import lower
+from flashsched.codegen.stablehlo import to_stablehlo
 from flashsched.codegen.threads import num_threads, set_num_threads
 from flashsched.errors import (
     DeviceError,
@@ -115,6 +116,7 @@ __all__ = [
     "softmax",
     "sum",
     "te",
+    "to_stablehlo",
     "transpose",
     "tune",
     "validate",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["best_of_log", "find_candidate", "show"]
 
 _CODE = ("llvm", "llvm-optimized", "asm", "ptx")
-_STAGES = ("te", "python", "loops", "lowered", *_CODE)
+_STAGES = ("te", "python", "loops", "lowered", *_CODE, "stablehlo")
 _TRIES = 200  # draws for a schedule that is possible, where the template's first choice is not
 
 
@@ -36,7 +36,8 @@ _TRIES = 200  # draws for a schedule that is possible, where the template's firs
 @click.option("--log", type=click.Path(path_type=Path), metavar="FILE", help="Show the best schedule of this log.")
 def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) -> None:
     """Show WORKLOAD at one stage of its way: te (expressions), python (the schedule as a program), loops (the
-    scheduled nest), lowered (after all passes), llvm, llvm-optimized, asm; for a GPU, asm and ptx are its own code.
+    scheduled nest), lowered (after all passes), llvm, llvm-optimized, asm; for a GPU, asm and ptx are its own code;
+    stablehlo is what XLA takes for a TPU, of the expressions alone.
 
     The schedule is the best one of --log, or else the first choice of the operator's template, before any tuning.
 
@@ -54,6 +55,11 @@ def show(task: Task, stage: str, passes: bool, device: str, log: Path | None) ->
         device = canonical_device(device)
         if stage == "te":
             tell(task.text.replace("; ", "\n"))
+            return
+        if stage == "stablehlo":
+            from flashsched.codegen.stablehlo import to_stablehlo
+
+            tell(to_stablehlo(task.args()).rstrip())
             return
         if stage in _CODE:
             _require_code(device, stage)
