@@ -51,6 +51,10 @@ TENSOR_OUTPUTS_PER_LANE = 4
 TENSOR_LATENCY_CYCLES = 33.0
 """Its latency: W. Sun et al., "Dissecting Tensor Cores via Microbenchmarks", arXiv 2206.02874 (A100; recalled)."""
 
+POWER_WINDOW_S = 1e-3
+"""About how long a board draws more than its limit before the clock comes down. Estimated: T4's short float32 products
+run 10 to 15 % faster than its long ones (sitar-lab/NeuSight)."""
+
 
 @dataclass(frozen=True, slots=True)
 class GpuTimes:
@@ -246,7 +250,8 @@ def _power_s(spec: DeviceSpec, works: Works, constants: Mapping[str, float], mov
     operations = _arithmetic_s(spec, works.flops)
     if any(some(count) for count in works.flops.values()):
         operations = operations + moved.l2 * constants["byte_ops"] / spec.peak(works.main_dtype)
-    return operations * works.stretch / (spec.sustained_clock * constants["power"])
+    sustained = operations * works.stretch / (spec.sustained_clock * constants["power"])
+    return sustained * (1.0 - constants["burst"] / (1.0 + sustained / POWER_WINDOW_S))
 
 
 def _arithmetic_s(spec: DeviceSpec, flops: Mapping[str, Numbers]) -> Numbers:

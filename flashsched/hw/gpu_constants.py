@@ -17,6 +17,7 @@ __all__ = ["DEFAULTS", "GPU_CONSTANTS"]
 GPU_CONSTANTS: dict[str, Constant] = {
     "arithmetic": Constant(1.0, 0.4, 1.0, "share", "of the peak that a unit's main loop reaches with data at hand"),
     "power": Constant(1.0, 0.3, 1.3, "share", "of the sustained peak that fits the power limit when all units compute"),
+    "burst": Constant(0.01, 0.01, 0.9, "share", "of the power-limited time that a kernel much below 1 ms is spared"),
     "byte_ops": Constant(0.01, 0.01, 100.0, "operations", "whose energy is that of moving one byte from L2 to a unit"),
     "dram": Constant(
         1.0, 0.5, 1.2, "ratio", "of the main memory's rate that kernels reach to the spec's sustained one"

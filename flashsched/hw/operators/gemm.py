@@ -57,9 +57,15 @@ CONSTANTS: dict[str, Constant] = {
     "stages": Constant(4.0, 1.5, 12.0, "buffers", "of a tile's loads: all but one are under way at a time"),
     "split_us": Constant(2.5, 0.05, 60.0, "us", "to add the slices of a split reduction up, their bytes apart"),
     "kept": Constant(0.7, 0.01, 3.0, "share", "of L2 in which a product finds what it or the call before it touched"),
+    "turns": Constant(16.0, 1.0, 100.0, "layers", "of such weights that are used before the same come again"),
     "ragged": Constant(1.03, 1.0, 1.6, "ratio", "of arithmetic time where neither n nor k is a multiple of 32"),
     "far": Constant(0.02, 0.001, 2.0, "share", "of time that each doubling of a row beyond 32 KiB adds"),
     "alias": Constant(1.05, 1.0, 4.0, "ratio", "of time where rows are a multiple of 128 KiB, and fall into one set"),
+    "batch_tile": Constant(1024.0, 1024.0, 16384.0, "elements", "of the smallest tile that a library has for batches"),
+    "vector_us": Constant(0.1, 0.01, 5.0, "us", "that a product with a vector is faster, for it fills no tile"),
+    "batch_call": Constant(
+        0.6, 0.2, 2.0, "ratio", "of a framework's time around a batched product to a linear one's"
+    ),
     **LAUNCHED,
 }
 
@@ -92,15 +98,9 @@ def variant(spec: DeviceSpec, dtype: str) -> str:
 
 
 def roofline(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Floats:
-    """Seconds by row that no product beats: the arithmetic at its peak, and what L2 cannot hold from main memory.
-
-    Activations and results may be in L2 when the product starts and after it ends; the weights B are cold, unless
-    the row is ``warm``.
-    """
-    m, n, k, batch, warm = _columns(sizes)
-    a, b, c = _operand_bytes(m, n, k, batch, storage_bytes(dtype))
-    held = spec.level("l2").size_bytes
-    moved = np.where(warm > 0, np.maximum(a + b + c - held, 0.0), b + np.maximum(a + c - held, 0.0))
+    """Seconds by row that no product beats: the arithmetic at its peak, and what L2 cannot hold from main memory."""
+    m, n, k, batch, _ = _columns(sizes)
+    moved = np.maximum(sum(_operand_bytes(m, n, k, batch, storage_bytes(dtype))) - spec.level("l2").size_bytes, 0.0)
     return np.maximum(2.0 * m * n * k * batch / spec.peak(arithmetic(dtype)), moved / spec.dram.bandwidth_bytes_per_s)
 
 
@@ -110,12 +110,16 @@ def gemm_seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, s
     for start in range(0, len(found), _ROWS_AT_A_TIME):
         part = {name: np.asarray(column)[start : start + _ROWS_AT_A_TIME] for name, column in sizes.items()}
         found[start : start + _ROWS_AT_A_TIME] = _Candidates.of(spec, constants, dtype, part).total.min(axis=1)
+    vector = np.minimum(sizes["m"], sizes["n"]) == 1
+    found -= np.where(vector, np.minimum(constants["vector_us"] * 1e-6, 0.5 * found), 0.0)
     return np.maximum(found, roofline(spec, dtype, sizes))
 
 
 def seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
     """Predicted seconds by row, never below `roofline`; with what a framework's launches add, where rows say so."""
-    return as_timed(gemm_seconds(spec, constants, dtype, sizes), constants, sizes)
+    kernel = gemm_seconds(spec, constants, dtype, sizes)
+    call = np.where(column(sizes, "batch", 1.0) > 1, constants["batch_call"], 1.0)
+    return as_timed(kernel, {**constants, "gap_us": constants["gap_us"] * call}, sizes, call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,11 @@ class _Candidates:
         times = gpu_times(spec, works, constants)
         l2 = spec.level("l2").drawn_by(np.inf) * constants["l2"]
         extra = np.where(partial > 0, constants["split_us"] * 1e-6 + partial / l2, 0.0)
-        return cls(kernels, times, extra, times.seconds + extra)
+        area = kernels[:, 0] * kernels[:, 1]
+        lacking = np.where(
+            column(sizes, "batch", 1.0)[:, None] > 1, np.maximum(constants["batch_tile"] / area, 1.0), 1.0
+        )
+        return cls(kernels, times, extra, (times.seconds + extra) * lacking)
 
 
 def _works(
@@ -196,7 +204,8 @@ def _works(
     read = blocks * (lines + across) * np.minimum(slice_k, k) * size
     held = spec.level("l2").size_bytes * constants["kept"]
     fresh = np.clip((a + c) / held, 0.0, 1.0)  # share of activations and results that L2 does not hold
-    cold = np.where(warm > 0, (a + b + c) * np.clip((a + b + c) / held, 0.0, 1.0), b + (a + c) * fresh)
+    weights = b * np.clip(b * constants["turns"] / held, 0.0, 1.0)
+    cold = np.where(warm > 0, (a + b + c) * np.clip((a + b + c) / held, 0.0, 1.0), weights + (a + c) * fresh)
     together = np.minimum(blocks, spec.units * np.clip(np.floor(32768.0 / (rows * columns)), 1.0, 6.0)) / used
     again = np.maximum(read / np.sqrt(np.maximum(together, 1.0)) - a - b, 0.0)
     missed = np.clip(1.0 - held / (a + b + c), 0.0, 1.0)
