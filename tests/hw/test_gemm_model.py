@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec, Work, devices, predict
 from flashsched.hw.gpu import gpu_times
 from flashsched.hw.operators import OPERATORS, estimate, gemm
+from flashsched.hw.validation.timing import timing_of
 from flashsched.hw.works import Works
 
 GPUS = [devices[name] for name in ("a100-sim", "h100-sim", "t4-sim", "v100-sim", "mi210-sim", "p100-sim", "b200-sim")]
@@ -153,3 +156,32 @@ def test_constants_are_told_with_unit_and_bounds() -> None:
         assert one.doc
     with pytest.raises(DeviceError, match="outside of"):
         dataclasses.replace(gemm.CONSTANTS["wave"], default=2.0)
+
+
+REAL = Path(__file__).with_name("gemm_rows.csv")
+
+
+def real_rows() -> dict[str, list[dict[str, str]]]:
+    lines = [line for line in REAL.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(lines):
+        found.setdefault(row["device"], []).append(row)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("device", "percent"),
+    [("a100-sim", 10), ("h100-sim", 8), ("b200-sim", 10), ("v100-pcie-32gb-sim", 8), ("t4-sim", 15), ("mi210-sim", 12)],
+)
+def test_real_devices_take_about_as_long(device: str, percent: float) -> None:
+    rows = real_rows()[device]
+    timing = timing_of(rows[0]["source"])
+    sizes = {name: np.array([int(row[name]) for row in rows]) for name in gemm.SIZES}
+    sizes |= {name: np.full(len(rows), getattr(timing, name)) for name in ("warm", "launched")}
+    measured = np.array([float(row["measured_us"]) for row in rows]) * 1e-6
+    found, fitted = estimate(devices[device], "gemm", rows[0]["dtype"], sizes)
+    error = np.abs(found / measured - 1).mean() * 100
+    bound = np.abs(gemm.roofline(devices[device], rows[0]["dtype"], sizes) / measured - 1).mean() * 100
+    assert fitted.tier == "calibrated"
+    assert error <= percent
+    assert error < bound / 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,7 @@ CONSTANTS: dict[str, Constant] = {
     "alias": Constant(1.05, 1.0, 4.0, "ratio", "of time where rows are a multiple of 128 KiB, and fall into one set"),
     "batch_tile": Constant(1024.0, 1024.0, 16384.0, "elements", "of the smallest tile that a library has for batches"),
     "vector_us": Constant(0.1, 0.01, 5.0, "us", "that a product with a vector is faster, for it fills no tile"),
-    "batch_call": Constant(
-        0.6, 0.2, 2.0, "ratio", "of a framework's time around a batched product to a linear one's"
-    ),
+    "batch_call": Constant(0.6, 0.2, 2.0, "ratio", "of a framework's time around a batched product to a linear one's"),
     **LAUNCHED,
 }
 
@@ -119,7 +118,8 @@ def seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes:
     """Predicted seconds by row, never below `roofline`; with what a framework's launches add, where rows say so."""
     kernel = gemm_seconds(spec, constants, dtype, sizes)
     call = np.where(column(sizes, "batch", 1.0) > 1, constants["batch_call"], 1.0)
-    return as_timed(kernel, {**constants, "gap_us": constants["gap_us"] * call}, sizes, call)
+    around: dict[str, Any] = {**constants, "gap_us": constants["gap_us"] * call}  # by row
+    return as_timed(kernel, around, sizes, call)
 
 
 @dataclass(frozen=True, slots=True)
