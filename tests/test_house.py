@@ -44,10 +44,11 @@ NEIGHBOURS = {
 # has that FLASHSCHED_TARGET names, the code generator alone can tell.
 UPWARD = {("te/__init__.py", "flashsched.schedule"), ("hw/host.py", "flashsched.codegen.target")}
 
-# Which modules may import a dependency. What is not named here (or in EVERYWHERE) nobody may.
+# Which modules may import a dependency: one, a folder, or one for each of two jobs. What is not named here (or in
+# EVERYWHERE) nobody may.
 DOORS = {
     "llvmlite": "codegen/",
-    "optuna": "tune/search.py",
+    "optuna": ("tune/search.py", "tune/shared.py"),  # proposing, and its storage
     "sklearn": "tune/learners.py",
     "pandas": "tune/report.py",
     "scipy": "hw/validation/fit.py",
@@ -128,7 +129,9 @@ def test_each_dependency_has_one_door(module: str) -> None:
         door = DOORS.get(root)
         where = f"flashsched/{module}:{line} imports {name}"
         assert door, f"{where}, which no module may: give it a door here and a line in pyproject.toml"
-        assert module == door or (module.startswith(door) and door.endswith("/")), f"{where}; its one door is {door}"
+        doors = (door,) if isinstance(door, str) else door
+        fits = any(module == one or (module.startswith(one) and one.endswith("/")) for one in doors)
+        assert fits, f"{where}; its door is {' or '.join(doors)}"
 
 
 def test_every_part_has_a_floor() -> None:

@@ -51,6 +51,7 @@ __all__ = ["canonical_device", "spec_of", "tune"]
 @click.option("--resume", is_flag=True, help="Go on from the log: its trials count, and none is repeated.")
 @click.option("--sampler", type=click.Choice(["tpe", "random"]), default="tpe", help="How Optuna proposes.")
 @click.option("--fleet", metavar="ADDRESS", help="Measure on the workers of a Dask scheduler, tcp://host:8786.")
+@click.option("--storage", metavar="URL", help="Search together with others through a database, postgresql://…")
 @click.option(
     "--observe", "observers", multiple=True, metavar="NAME", help="Watch perf, rapl or module:Class; may be repeated."
 )
@@ -71,6 +72,7 @@ def tune(
     sampler: str,
     fleet: str | None,
     observers: tuple[str, ...],
+    storage: str | None,
     show: bool,
     as_json: bool,
     quiet: bool,
@@ -110,7 +112,7 @@ def tune(
             result = run(
                 task, device, trials, path, seed,
                 time_budget=time_budget, jobs=jobs, resume=resume, sampler=sampler, progress=progress,
-                fleet=fleet, observers=observers,
+                fleet=fleet, observers=observers, storage=storage,
             )  # fmt: skip
     except Stopped as stop:
         raise Stopped(stop.number, _stopped_text(stop.number, last, task, path, ctx.obj or [])) from None

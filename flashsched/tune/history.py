@@ -141,6 +141,20 @@ class History:
                 self.rank(record, candidate)
             yield record, value, candidate
 
+    def heard(self, record: Record) -> tuple[Record, float | None, Candidate | None] | None:
+        """Take in a trial of another coordinator, as `resume` does one of an earlier run; None if it does not fit.
+
+        It is no trial of this run: it counts for nothing, is not written, and is no finalist here.
+        """
+        wanted = self.runner.target()
+        if record.task["hash"] != self.task.hash or record.device != self.device or "retimes" in record.extra:
+            return None
+        if any(record.target.get(key) != wanted.get(key) for key in ("cpu", "vector_bits", "spec")):
+            return None
+        value = record.median_s if record.status in VALID else None
+        self.seen[canonical_of(record)] = value
+        return record, value, None if value is None else self._replayed(record)
+
     def _replayed(self, record: Record) -> Candidate | None:
         """The schedule of *record*; None where an older version made it: it stays known, and is not tried again."""
         try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from flashsched.errors import Infeasible
 from flashsched.tune.candidates import Maker, Ranked
 from flashsched.tune.cost_model import CostModel
-from flashsched.tune.history import History, decisions_of
+from flashsched.tune.history import History, canonical_of, decisions_of
 from flashsched.tune.knobs import Answers, FirstKnobs, MutatedKnobs, RandomKnobs
 from flashsched.tune.record import Record
 from flashsched.tune.task import Candidate
@@ -91,7 +91,8 @@ class Pool:
             self.model.learn(item.features, item.prior_s, value)
 
     def learn_earlier(self, record: Record, value: float | None, candidate: Candidate | None) -> None:
-        """Take in a trial of an earlier run; the cost model learns where the schedule was replayed."""
+        """Take in a trial of another run; the cost model learns where the schedule was replayed."""
+        self._waiting.pop(canonical_of(record), None)
         self._proposer.add_known(decisions_of(record), value, record.extra.get("sizes"))
         if candidate is not None and value is not None:
             with contextlib.suppress(Infeasible):  # the device's model has changed since

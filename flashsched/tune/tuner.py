@@ -8,10 +8,11 @@ best, so that a single trial is good already. At the end the best few are timed 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TuneError
 from flashsched.tune.finals import settle
@@ -20,6 +21,9 @@ from flashsched.tune.pool import Pool
 from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import Runner, runner_for
 from flashsched.tune.task import Task
+
+if TYPE_CHECKING:
+    from flashsched.tune.shared import SharedSearch
 
 __all__ = ["Progress", "Result", "Search", "tune"]
 
@@ -38,6 +42,7 @@ def tune(
     progress: Callable[[Progress], None] | None = None,
     fleet: str | None = None,
     observers: Sequence[str] = (),
+    storage: str | None = None,
 ) -> Result:
     """Search the schedules of *task* for *device*.
 
@@ -54,6 +59,7 @@ def tune(
         progress: called after each trial.
         fleet: address of a Dask scheduler, ``"tcp://host:8786"``, on whose workers candidates are measured.
         observers: what is watched beside the time: ``"perf"``, ``"rapl"``, or ``"module:Class"`` of your own.
+        storage: a database, ``"postgresql://user@host/name"``, through which several such runs search together.
 
     Raises:
         DeviceError: there is no such device, or no model of its kind.
@@ -67,11 +73,13 @@ def tune(
     how: dict[str, Any] = {"fleet": fleet, "observers": observers}
     with runner_for(device, seed, jobs, **{name: value for name, value in how.items() if value}) as runner:
         search = Search(
-            task, runner, trials, log, seed, time_budget=time_budget, sampler=sampler, progress=progress, resume=resume
-        )
-        while search.step():
-            pass
-        return search.finish()
+            task, runner, trials, log, seed, time_budget=time_budget, sampler=sampler, progress=progress, resume=resume,
+            storage=storage,
+        )  # fmt: skip
+        with contextlib.closing(search):
+            while search.step():
+                pass
+            return search.finish()
 
 
 class Search:
@@ -92,6 +100,7 @@ class Search:
         sampler: str = "tpe",
         progress: Callable[[Progress], None] | None = None,
         resume: bool = False,
+        storage: str | None = None,
     ) -> None:
         task.template(runner.spec.kind)
         self.task, self.runner, self.trials = task, runner, trials
@@ -103,18 +112,26 @@ class Search:
         if resume:
             for earlier in self.history.resume():
                 self.pool.learn_earlier(*earlier)
+        self._shared: SharedSearch | None = None
+        if storage is not None:
+            from flashsched.tune.shared import SharedSearch, study_name
+
+            self._shared = SharedSearch(storage, study_name(task, runner.spec.name, runner.target()))
 
     def step(self) -> bool:
         """Propose, rank and run one batch; False, and nothing is run, once there is an end to the search."""
         history = self.history
         if len(history.records) >= self.trials or self._late():
             return False
+        self._hear()
         want = self.runner.batch if history.records else 1
         batch = self.pool.next_batch(min(want, self.trials - len(history.records)))
         if not batch:
             return False
         for index, trial in self.runner.run(self.task, [item.candidate for item in batch], history.best_s):
             record = history.add(batch[index], trial)
+            if self._shared is not None:
+                self._shared.tell(record)
             self.pool.learn(batch[index], record.median_s if trial.status in VALID else None)
             self._tell("search")
             if self._late():
@@ -126,6 +143,18 @@ class Search:
         best, ties = settle(self.history, lambda: self._tell("finals"))
         history = self.history
         return Result(self.task, history.device, history.records, best, ties, history.path, self.pool.refused)
+
+    def close(self) -> None:
+        """End the exchange with other coordinators, if there is one."""
+        if self._shared is not None:
+            self._shared.close()
+
+    def _hear(self) -> None:
+        """Learn what other coordinators found."""
+        for record in self._shared.news() if self._shared is not None else ():
+            found = self.history.heard(record)
+            if found is not None:
+                self.pool.learn_earlier(*found)
 
     def _late(self) -> bool:
         return self._deadline is not None and time.perf_counter() >= self._deadline
