@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flashsched.ops.attention import attention
 from flashsched.ops.conv2d import conv2d, packed_conv2d
+from flashsched.ops.decisions import choose_order, choose_split
 from flashsched.ops.elementwise import add, relu
 from flashsched.ops.gelu import gelu
 from flashsched.ops.matmul import batch_matmul, matmul, packed_matmul
@@ -19,6 +20,8 @@ __all__ = [
     "add",
     "attention",
     "batch_matmul",
+    "choose_order",
+    "choose_split",
     "conv2d",
     "find_operator",
     "gelu",

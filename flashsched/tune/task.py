@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flashsched.errors import TuneError
 from flashsched.hw import DeviceSpec
 from flashsched.ops import OPERATORS, Operator, find_operator
-from flashsched.ops.derived import derived_cpu
+from flashsched.ops.derived import DERIVED
 from flashsched.ops.operator import KnobsLike, Template
 from flashsched.ops.systolic import systolic
 from flashsched.schedule import Schedule, Trace, create_schedule
@@ -170,9 +170,7 @@ class Task:
         Raises:
             TuneError: the operator has no template for them.
         """
-        found = self.operator.templates.get(kind)
-        if found is None and kind == "cpu":
-            return derived_cpu
+        found = self.operator.templates.get(kind, DERIVED.get(kind))
         if found is None and kind in ("asic", "tpu"):
             return systolic
         if found is None:

@@ -83,7 +83,6 @@ def mine(tmp_path: Path) -> Path:
         (["tune", "mine.py:graph", "--dtype", "int8"], "graph() has no parameter dtype"),
         (["tune", "mine.py:task", "--dtype", "int8"], "mine.py:task is fixed as it stands, and takes no --dtype"),
         (["tune", "mine.py:tensors", "-o", "a=1"], "mine.py:tensors is fixed as it stands, and takes no --option"),
-        (["tune", "mine.py:scaled_add", "--device", "a100-sim"], "has no schedule template for a gpu"),
         (["tune", "matmul", "--log", "mine.py"], "mine.py is no tuning log, and nothing is appended to it"),
         (["tune", "matmul", "--log", "mine.py/x.jsonl"], "cannot write the log mine.py/x.jsonl: "),
         (["tune", "matmul", "--log", "."], "cannot write the log .: Is a directory"),

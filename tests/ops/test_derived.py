@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 import flashsched as fs
 from flashsched import te
+from flashsched.codegen.analysis import simulate
 from flashsched.codegen.build import build, build_program
 from flashsched.codegen.lower import lower
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw import devices
-from flashsched.ops.derived import derived_cpu
+from flashsched.ops.derived import derived_cpu, derived_gpu
 from flashsched.schedule import Trace, create_schedule
+from flashsched.schedule.ir import blocks
 from flashsched.testing import programs
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.graphs import Graph, graphs
@@ -115,7 +117,7 @@ def test_windows_that_overlap_are_computed_block_by_block():
 def test_nearly_every_draw_is_valid(name):
     task = task_of(name, small=False)
     refused = 0
-    for seed in range(10):
+    for seed in range(6):
         try:
             task.candidate(RandomKnobs(random.Random(seed)), CPU)
         except (Infeasible, ScheduleError):
@@ -147,3 +149,46 @@ def test_a_task_of_a_graph_is_tuned_in_its_derived_space(tmp_path):
     y = x + bias
     wanted = y * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))) + r
     np.testing.assert_allclose(fs.load(log, task)(*inputs), wanted, rtol=1e-5, atol=1e-6)
+
+
+# -- GPUs --------------------------------------------------------------------------------------------------------
+
+
+A100 = devices["a100-sim"]
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_the_ten_computations_on_a_gpu(name):
+    task = task_of(name)
+    rng = np.random.default_rng(0)
+    for seed in (None, 1):
+        knobs = FirstKnobs() if seed is None else RandomKnobs(random.Random(seed))
+        candidate = task.candidate(knobs, A100)
+        inputs = [np.asarray(rng.integers(0, 2, t.known_shape)).astype(t.dtype) for t in candidate.args[:-1]]
+        plain = build(create_schedule(candidate.args[-1]), candidate.args)(*inputs)
+        np.testing.assert_allclose(build(candidate.schedule, candidate.args)(*inputs), plain, rtol=1e-5, atol=1e-6)
+
+
+@settings(ONCE, max_examples=30)
+@given(drawn=graphs(), seed=st.integers(0, 1 << 16))
+def test_any_draw_for_any_graph_on_a_gpu(drawn: Graph, seed: int) -> None:
+    schedule = create_schedule(list(drawn.outputs))
+    args = [*drawn.inputs, *drawn.outputs]
+    derived_gpu(schedule, args, RandomKnobs(random.Random(seed)), A100)
+    note(f"{drawn!r}\n{schedule}")
+    feeds = drawn.feeds(seed)
+    found = build_program(lower(schedule, args))(*feeds.values())
+    drawn.check(found if isinstance(found, tuple) else [found], feeds)
+
+
+def test_a_product_on_a_gpu_shares_its_operands():
+    task = Task.from_te(programs.matmul(2048, 2048, 2048), name="mine")
+    candidate = task.candidate(FirstKnobs(), A100)
+    names = {block.name for block in blocks(candidate.schedule.body)}
+    assert {"A.shared", "B.shared", "C.local"} <= names
+    assert simulate(candidate.schedule, A100).share_of_roofline > 0.3
+
+
+def test_rows_on_a_gpu_are_combined_by_threads_together():
+    nest = str(Task.from_te(programs.row_sum(64, 0, 4096)).candidate(FirstKnobs(), A100).schedule)
+    assert "for k.i in range(128):  # threadIdx.x" in nest

@@ -178,7 +178,7 @@ def test_to_json_is_what_a_record_needs():
         (lambda: Task.from_te([te.placeholder((4,), name="A")]), "the output, which must be computed"),
         (lambda: Task.from_te(programs.chain(4)), "the inputs and then the output, and P is computed"),
         (lambda: Task.from_te(programs.matmul(2, 2, 2)[1:]), "is not given A, an input of C"),
-        (lambda: Task.from_te(programs.matmul(2, 2, 2)).template("gpu"), r"custom has no schedule template for a gpu"),
+        (lambda: Task.from_te(programs.matmul(2, 2, 2)).template("dsp"), r"custom has no schedule template for a dsp"),
     ],
 )
 def test_refusals(make, says):

@@ -314,7 +314,6 @@ def test_a_bug_in_the_template_ends_the_run():
         ({"resume": True}, TuneError, "resume goes on from a log, and none was given"),
         ({"sampler": "tpee"}, TuneError, r"unknown sampler 'tpee'(.|\n)*tpe"),
         ({"device": "a100-simm"}, DeviceError, "a100-simm"),
-        ({"task": Task.from_te(programs.pointwise(4))}, TuneError, "has no schedule template for a gpu"),
     ],
 )
 def test_refusals(options, error, says):

@@ -7,11 +7,18 @@
 - ``tiles``: register tiles and blocks, their ordered choices and the first ones to try.
 - ``lanes``: reductions with vectors along what is reduced, or shared out among threads.
 - ``packing``: copies of operands in the order in which tiles read them.
-- ``cpu``: the template, which takes the steps.
+- ``cpu``, ``gpu``: the templates, which take the steps.
 """
 
 from __future__ import annotations
 
-from flashsched.ops.derived.cpu import derived_cpu
+from collections.abc import Mapping
 
-__all__ = ["derived_cpu"]
+from flashsched.ops.derived.cpu import derived_cpu
+from flashsched.ops.derived.gpu import derived_gpu
+from flashsched.ops.operator import Template
+
+__all__ = ["DERIVED", "derived_cpu", "derived_gpu"]
+
+DERIVED: Mapping[str, Template] = {"cpu": derived_cpu, "gpu": derived_gpu}
+"""The template of a graph that has none of its own, by the kind of device."""

@@ -25,7 +25,7 @@ from flashsched.schedule.default import loop_names
 from flashsched.te.recurrence import ScanInitOp, ScanOp, cycles
 from flashsched.te.tensor import Axis, ComputeOp, Tensor, graph
 
-__all__ = ["derived_cpu"]
+__all__ = ["derived_cpu", "inside_of", "recurrent_stages"]
 
 _FOR_THREADS = 100_000.0
 """Instructions, a vector's counted as one a lane, that are worth waking threads for."""
@@ -74,7 +74,7 @@ def schedule_nest(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec, a
     if at is not None:
         s[name].compute_at(*at)
     body = None if sums is None else facts_of(s, sums)
-    facts = NestFacts(finish, body, _inside(finish, body), turns)
+    facts = NestFacts(finish, body, inside_of(finish, body), turns)
     lanes, _ = vector_shape(spec, facts.body.buffers[0].dtype)
     choices = vector_choices(s, facts, lanes)
     if not choices:
@@ -198,7 +198,7 @@ def _sum_tile(
     inner = [facts.inner(axis) for axis in plan.inside()]
     spatial = [*(axis for axis in facts.sums.spatial if axis not in inner), *inner]
     reduced: list[Axis | Loop] = list(facts.sums.reduced)
-    options, default = unroll_choices(facts, copies * math.ceil(math.prod(plan.turns.values()) / lanes))
+    options, default = unroll_choices(facts, plan, copies * math.ceil(math.prod(plan.turns.values()) / lanes))
     turns = knobs.choice(f"{facts.sums.name}: unroll", options, default=default)
     whole: list[Axis | Loop] = []
     for axis in reversed(facts.sums.reduced):
@@ -220,7 +220,7 @@ def _sum_tile(
         sums.vectorize(spatial[-1])
 
 
-def _inside(finish: StageFacts, body: StageFacts | None) -> dict[Axis, Axis]:
+def inside_of(finish: StageFacts, body: StageFacts | None) -> dict[Axis, Axis]:
     """For each axis of the finish the axis of the sums that it reads them by."""
     found: dict[Axis, Axis] = {}
     for access in [] if body is None else finish.reads_of(body.buffers):

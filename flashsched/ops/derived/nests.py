@@ -40,10 +40,10 @@ class Nest:
     held: int = 0
 
 
-def find_nests(s: Schedule, knobs: KnobsLike, apart: Set[str]) -> list[Nest]:
+def find_nests(s: Schedule, knobs: KnobsLike, apart: Set[str], *, alone: bool = False) -> list[Nest]:
     """The nests of *s*, readers before what they read, as *knobs* place what may be in two places.
 
-    The stages *apart* are in none.
+    The stages *apart* are in none. *alone*: nothing is computed inside a block of another.
     """
     nests: list[Nest] = []
     home: dict[str, tuple[Nest, Mapping[Axis, frozenset[Axis]]]] = {}
@@ -69,7 +69,7 @@ def find_nests(s: Schedule, knobs: KnobsLike, apart: Set[str]) -> list[Nest]:
             continue
         common = frozenset[Axis]().union(*follows.values())
         shared = tuple(a for a in (nest.shared or facts_of(s, nest.finish).spatial) if a in common and a.count > 1)
-        if shared and knobs.choice(f"{name}: place", ("root", "block"), default="block") == "block":
+        if not alone and shared and knobs.choice(f"{name}: place", ("root", "block"), default="block") == "block":
             nest.inner.insert(0, finishing.setdefault(name, Nest(name)))
             nest.shared = shared
             nest.held += facts.bytes

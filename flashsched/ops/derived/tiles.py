@@ -90,13 +90,13 @@ def choose_tile(facts: NestFacts, vector: Axis, knobs: KnobsLike, spec: DeviceSp
 def first_tile(facts: NestFacts, vector: Axis, rows: Axis, spec: DeviceSpec) -> tuple[int, int]:
     """Rows and vectors to begin with: the best tile of a product where rows reuse vectors, else a few vectors.
 
-    Four rows of a window share most of what they read, if the window is written out.
+    A few rows of a window share most of what they read, if the window is written out.
     """
     assert facts.sums is not None
     dtype = facts.body.buffers[0].dtype
     if reused_whole(facts, vector, rows) and len(facts.body.writes) == 1:
         return register_tile(facts.turns[rows], facts.turns[vector], spec, dtype)
-    return (4 if has_reuse(facts, vector, rows) else 2), 2
+    return (6, 1) if has_reuse(facts, vector, rows) else (2, 2)
 
 
 def choose_dots(facts: NestFacts, knobs: KnobsLike, spec: DeviceSpec) -> Tile:
@@ -119,11 +119,15 @@ def sorted_by_dots(facts: NestFacts) -> list[Axis]:
     return sorted(axes, key=lambda axis: -sum(read.stride(facts.inner(axis)) == 0 for read in reads))
 
 
-def unroll_choices(facts: NestFacts, vectors: int) -> tuple[list[int], int]:
+def unroll_choices(facts: NestFacts, plan: Tile, vectors: int) -> tuple[list[int], int]:
     """How many turns of the reduction may be written out, and how many are at first, for a tile of so many *vectors*.
 
-    A short window is written out whole, as far as the code stays small; a long reduction by a few turns.
+    A short window is written out whole, as far as the code stays small, and rather so where rows of a tile then share
+    what they read; a long reduction by a few turns.
     """
+    rows = [axis for axis in plan.inside() if axis is not plan.vector]
+    slides = plan.vector is not None and bool(rows) and not reused_whole(facts, plan.vector, rows[0])
+    limit = _WRITTEN_OUT if slides else _WRITTEN_OUT // 4
     extents = [axis.count for axis in facts.body.reduced]
     found, default, product = {1}, 1, 1
     for extent in reversed(extents):
@@ -134,7 +138,7 @@ def unroll_choices(facts: NestFacts, vectors: int) -> tuple[list[int], int]:
         if product * vectors > _WRITTEN_OUT:
             break
         found.add(product)
-        default = product if product * vectors <= _WRITTEN_OUT // 4 else default
+        default = product if product * vectors <= limit else default
     return sorted(found), default
 
 
