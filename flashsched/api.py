@@ -53,6 +53,7 @@ from flashsched.tune.comparison.compare import compare_devices
 from flashsched.tune.comparison.picture import plot_comparison
 from flashsched.tune.explain import Explanation, explain
 from flashsched.tune.load import load
+from flashsched.tune.many import ManyResult, tune_many
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import Progress, Result, tune
 
@@ -72,6 +73,7 @@ __all__ = [
     "LibraryError",
     "LogError",
     "LoweringError",
+    "ManyResult",
     "NoRecordError",
     "Operator",
     "Packed",
@@ -119,6 +121,7 @@ __all__ = [
     "to_stablehlo",
     "transpose",
     "tune",
+    "tune_many",
     "validate",
 ]
 

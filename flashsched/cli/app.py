@@ -9,6 +9,7 @@ import click
 from flashsched.cli.bench import bench
 from flashsched.cli.calibrate import calibrate
 from flashsched.cli.compare import compare
+from flashsched.cli.costmodel import costmodel
 from flashsched.cli.devices import devices
 from flashsched.cli.doctor import doctor
 from flashsched.cli.logs import log
@@ -19,6 +20,7 @@ from flashsched.cli.save import save
 from flashsched.cli.show import show
 from flashsched.cli.simulate import simulate
 from flashsched.cli.tune import tune
+from flashsched.cli.tune_many import tune_many
 from flashsched.cli.validate import validate
 
 __all__ = ["app"]
@@ -52,6 +54,8 @@ def app(ctx: click.Context) -> None:
 
 
 for command in (tune, report, replay, show, save, devices, simulate, compare, validate, calibrate, bench, doctor, log):
+    app.add_command(command)
+for command in (costmodel, tune_many):
     app.add_command(command)
 
 

@@ -99,6 +99,8 @@ def progress_text(now: Progress, flops: int) -> str:
         parts.append("settling among the best")
     elif now.done > 1:  # the first trial, which comes after a long look around, says nothing of the others
         parts.append(f"{duration_text(now.left_s)} left")
+    if now.notes and now.done <= 1:
+        parts.append(now.notes[0])
     if now.failed:
         parts.append(f"failed: {failures_text(now.failed)}")
     return ", ".join(parts)

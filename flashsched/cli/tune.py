@@ -49,7 +49,27 @@ __all__ = ["canonical_device", "spec_of", "tune"]
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of everything random.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilations at once.  [default: one a core]")
 @click.option("--resume", is_flag=True, help="Go on from the log: its trials count, and none is repeated.")
-@click.option("--sampler", type=click.Choice(["tpe", "random"]), default="tpe", help="How Optuna proposes.")
+@click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "random", "cmaes", "gp", "evolutionary"]),
+    default="tpe",
+    help="Who proposes.",
+)
+@click.option("--patience", type=click.IntRange(min=1), metavar="N", help="End when N trials found nothing better.")
+@click.option(
+    "--regret",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="End when it is 95 % sure that less than SHARE (0.02 is 2 %) is left.",
+)
+@click.option("--cold", is_flag=True, help="Start from nothing: no logs of other tasks, no pretrained cost model.")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    type=click.Choice(["time", "energy", "code"]),
+    help="What to search for; may be repeated, on simulated devices.  [default: time]",
+)
 @click.option("--fleet", metavar="ADDRESS", help="Measure on the workers of a Dask scheduler, tcp://host:8786.")
 @click.option("--storage", metavar="URL", help="Search together with others through a database, postgresql://…")
 @click.option(
@@ -70,6 +90,10 @@ def tune(
     jobs: int | None,
     resume: bool,
     sampler: str,
+    patience: int | None,
+    regret: float | None,
+    cold: bool,
+    objectives: tuple[str, ...],
     fleet: str | None,
     observers: tuple[str, ...],
     storage: str | None,
@@ -111,7 +135,9 @@ def tune(
 
             result = run(
                 task, device, trials, path, seed,
-                time_budget=time_budget, jobs=jobs, resume=resume, sampler=sampler, progress=progress,
+                time_budget=time_budget, jobs=jobs, resume=resume, sampler=sampler, patience=patience, regret=regret,
+                warm_start=not cold, pretrained=not cold, objectives=objectives or ("time",),
+                progress=progress,
                 fleet=fleet, observers=observers, storage=storage,
             )  # fmt: skip
     except Stopped as stop:
@@ -225,6 +251,10 @@ def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: f
     if result.ties:
         tied = ", ".join(f"{record.trial}" for record in result.ties)
         lines.append(f"  ties      trial{'s' if len(result.ties) > 1 else ''} {tied}: too close to tell apart")
+    lines += [f"  note      {note}" for note in result.notes]
+    if len(result.objectives) > 1:
+        lines += [f"  front     {_front_text(result, record)}" for record in result.front]
+    lines.append(f"  stopped   {result.stopped}")
     lines.append(f"  log       {path}")
     if simulated:
         words = shlex.join([*_words(task, workload), "--device", device, "--log", str(path)])
@@ -232,6 +262,16 @@ def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: f
     else:
         lines.append(f"  use       f = fs.load({str(path)!r}, {_task_code(task)})")
     return "\n".join(lines)
+
+
+def _front_text(result: Result, record: Record) -> str:
+    """A record of the Pareto front: its objectives, and which trial it is."""
+    units = {
+        "time": seconds_text(record.median_s),
+        "energy": f"{figure_text(1e3 * record.extra.get('energy_j', 0.0))} mJ",
+        "code": f"{record.extra.get('code', 0)} instructions",
+    }
+    return f"{', '.join(units[name] for name in result.objectives)}   (trial {record.trial})"
 
 
 def _words(task: Task, workload: str) -> list[str]:
@@ -283,4 +323,7 @@ def _json(result: Result, device: str, path: Path, seed: int, elapsed_s: float) 
         "best": None if result.best is None else _best_json(result, result.best),
         "ties": [record.record_id for record in result.ties],
         "why": result.why_nothing() if result.best is None else None,
+        "stopped": result.stopped,
+        "notes": list(result.notes),
+        "front": [record.record_id for record in result.front],
     }

@@ -9,10 +9,9 @@ function asks first.
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,17 +163,6 @@ def _make(op: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any]) 
 @functools.cache
 def log_files() -> tuple[Path, ...]:
     """The tuning logs that the functions look in."""
-    return tuple(_find_logs())
+    from flashsched.tune.places import log_places
 
-
-def _find_logs() -> Iterator[Path]:
-    import platformdirs
-
-    folders = [Path("tuning_logs")]
-    folders += [Path(item) for item in os.environ.get("FLASHSCHED_LOGS", "").split(os.pathsep) if item]
-    folders.append(Path(platformdirs.user_data_dir("flashsched")) / "tuning_logs")
-    for folder in folders:
-        if folder.is_file():
-            yield folder
-        elif folder.is_dir():
-            yield from sorted(folder.rglob("*.jsonl"))
+    return tuple(log_places())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw import DeviceSpec
+from flashsched.schedule import Trace
 from flashsched.tune.task import Candidate, Task
 
 if TYPE_CHECKING:
     from flashsched.tune.search import Proposal
 
-__all__ = ["Maker", "Ranked"]
+__all__ = ["Maker", "Ranked", "key_of"]
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,23 @@ class Ranked:
 
     Attributes:
         candidate: the schedule, and the decisions that led to it.
-        canonical: its steps as text: two candidates of one text are one.
+        key: of its steps: two candidates of one key are one.
         sizes: how many options each decision had.
         features: numbers read off its nest, and its decisions as ``knob NAME``.
         prior_s: seconds that the device's own model predicts.
+        energy_j: joules that it predicts, where it tells.
+        code: instructions of straight code, roughly: accesses of all blocks as often as they are written out.
         proposal: what the sampler must be told of, where it was the one that proposed it.
     """
 
     candidate: Candidate
-    canonical: str
+    key: str
     sizes: dict[str, int]
     features: dict[str, float]
     prior_s: float
     proposal: Proposal[Candidate] | None = None
+    energy_j: float | None = None
+    code: float = 0.0
 
     @property
     def decisions(self) -> dict[str, int]:
@@ -81,14 +87,20 @@ class Maker:
         from flashsched.tune.features import features_of
 
         try:
-            works, prediction = analyse(candidate.schedule, self.spec)
+            read = analyse(candidate.schedule, self.spec)
         except Infeasible as error:
             raise self._ruled_out(error.reason) from None
-        numbers = features_of(works, self.spec)
+        numbers = features_of(read.nests, read.works, self.spec)
         numbers |= {f"knob {name}": float(index) for name, index in decisions.items()}
         made = replace(candidate, decisions=dict(decisions))
-        return Ranked(made, candidate.trace.canonical(), dict(sizes), numbers, prediction.time_s, proposal)
+        found, key, code = read.prediction, key_of(candidate.trace), 2.0 ** numbers["code"] - 1
+        return Ranked(made, key, dict(sizes), numbers, found.time_s, proposal, found.energy_j, code)
 
     def _ruled_out(self, reason: str) -> Infeasible:
         self.refused[reason] = self.refused.get(reason, 0) + 1
         return Infeasible(reason)
+
+
+def key_of(trace: Trace) -> str:
+    """What tells the steps of *trace* from others: a digest of their text, which may be long."""
+    return hashlib.blake2b(trace.canonical().encode(), digest_size=16).hexdigest()

@@ -8,12 +8,11 @@ answer) is put right where the template is asked, see `flashsched.tune.knobs.Hin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ABSENT", "DecisionTable", "keys"]
+__all__ = ["ABSENT", "DecisionTable", "Rows"]
 
 ABSENT = -1
 """Stands in a row where a knob was not asked."""
@@ -90,8 +89,3 @@ class DecisionTable:
         value = np.where(rng.random(rows.shape) < 0.25, far, near)
         made: Rows = np.where((rows != ABSENT) & moves, value, rows).astype(np.int16)
         return made
-
-
-def keys(rows: NDArray[Any]) -> list[bytes]:
-    """What tells rows apart: one for each."""
-    return [row.tobytes() for row in np.ascontiguousarray(rows)]

@@ -1,4 +1,4 @@
-"""What the cost model sees of a schedule: a fixed list of finite numbers, read off its `Work`.
+"""What the cost model sees of a schedule: a fixed list of finite numbers, read off its nests and their `Work`.
 
 The numbers say why a schedule is fast (work, bytes for each level, reuse, lanes, chains, parallel work, registers,
 waste), not what it is called, so one model serves all operators, shapes and templates of a kind of device. Counts are
@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from flashsched.codegen.analysis import nest_works
+from flashsched.codegen.analysis import nests_and_works
+from flashsched.codegen.analysis.reading import Nest
 from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec, Prediction, Work, predict
 from flashsched.schedule import Schedule
+from flashsched.tune.access import NEST_FEATURES, nest_features
 
 __all__ = ["FEATURES", "features", "features_of"]
 
@@ -87,6 +89,7 @@ FEATURES: tuple[str, ...] = (
     *_DERIVED,
     *_PREDICTED,
     *(f"share_{name}" for name in _LIMITERS),
+    *NEST_FEATURES,
 )
 """The names of all features, in their order."""
 
@@ -100,11 +103,12 @@ def features(schedule: Schedule, spec: DeviceSpec) -> dict[str, float]:
         DeviceError: no nest can be read for devices of this kind.
         LoweringError: a loop's length is known at run time only.
     """
-    return features_of(nest_works(schedule, spec), spec)
+    read = nests_and_works(schedule, spec)
+    return features_of([nest for nest, _ in read], [work for _, work in read], spec)
 
 
-def features_of(works: Sequence[Work], spec: DeviceSpec) -> dict[str, float]:
-    """The features of a kernel made of *works*, one after another."""
+def features_of(nests: Sequence[Nest], works: Sequence[Work], spec: DeviceSpec) -> dict[str, float]:
+    """The features of a kernel made of *nests*, one after another, and what each asks of the device."""
     sums = {name: sum(of(work) for work in works) for name, of in _OF_ALL.items()}
     found = {f"log_{name}": _log(number) for name, number in sums.items()}
     main = max(works, key=lambda w: (_total(w.flops), w.compulsory_bytes), default=None)
@@ -114,6 +118,7 @@ def features_of(works: Sequence[Work], spec: DeviceSpec) -> dict[str, float]:
     found["tail_waste"] = _ratio(sums["flops"], sums["useful_flops"])
     found["bytes_per_compulsory"] = _ratio(sums["dram_bytes"], sums["compulsory_bytes"])
     found |= _of_predictions(works, spec)
+    found |= nest_features(nests, works, spec)
     return {name: _finite(found[name]) for name in FEATURES}
 
 

@@ -53,10 +53,12 @@ def settle(history: History, tell: Callable[[], None]) -> tuple[Record | None, l
 def _timed(history: History, entries: Sequence[Entry]) -> list[Record]:
     """The final records of finalists, not yet written."""
     trials = history.runner.finals(history.task, [entry.candidate for entry in entries])
-    return [
-        history.new_record(entry.candidate, trial, entry.record.trial, {"retimes": entry.record.record_id})
-        for entry, trial in zip(entries, trials, strict=True)
-    ]
+    settled = []
+    for entry, trial in zip(entries, trials, strict=True):
+        known = {name: entry.record.extra[name] for name in ("code",) if name in entry.record.extra}
+        extra = {"retimes": entry.record.record_id, **known}
+        settled.append(history.new_record(entry.candidate, trial, entry.record.trial, extra))
+    return settled
 
 
 def _raise_if_all_wrong(task: Task, finalists: Sequence[Record]) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from flashsched.errors import FlashschedError, LogError, ScheduleError
-from flashsched.hw import roofline_s
+from flashsched.hw import DeviceSpec, roofline_s
 from flashsched.schedule import Trace
-from flashsched.tune.candidates import Ranked
+from flashsched.tune.candidates import Ranked, key_of
 from flashsched.tune.log import TuningLog, read
 from flashsched.tune.record import Record
 from flashsched.tune.result import VALID
@@ -18,7 +18,7 @@ from flashsched.tune.runner import Runner, Trial
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.versions import versions
 
-__all__ = ["Entry", "History", "canonical_of", "decisions_of"]
+__all__ = ["Entry", "History", "decisions_of", "record_key"]
 
 _TAUGHT = 100  # records of a resumed log that are replayed, for the cost model to learn from
 _KEPT = 16  # the best so far
@@ -44,7 +44,7 @@ class History:
 
     Attributes:
         records: all trials, in order.
-        seen: traces that were run or ruled out, with their seconds; None where they failed.
+        seen: schedules, by their key, that were run or ruled out, with their seconds; None where they failed.
         best: the best so far, the fastest first.
         resumed: trials of earlier runs.
         roofline_s: what no schedule can be faster than, if the device's peaks are right.
@@ -55,13 +55,14 @@ class History:
         self.task, self.runner, self.seed = task, runner, seed
         self.device = runner.spec.name
         self.path = None if log is None else Path(log)
+        self._task, self._target = task.to_json(), runner.target()  # one for all records
         self._log = None if log is None else TuningLog(log)
         self.records: list[Record] = []
         self.seen: dict[str, float | None] = {}
         self.best: list[Entry] = []
         self.failed: dict[str, int] = {}
         self.resumed = 0
-        self.roofline_s = roofline_s(runner.spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True)
+        self.roofline_s = self._roofline_s(runner.spec)
 
     @property
     def best_s(self) -> float | None:
@@ -70,10 +71,11 @@ class History:
 
     def add(self, item: Ranked, trial: Trial) -> Record:
         """Remember what became of a candidate, and write it to the log."""
-        record = self.new_record(item.candidate, trial, len(self.records), {"sizes": item.sizes})
+        beside = {"code": round(item.code)} if self.runner.source == "simulated" else {}
+        record = self.new_record(item.candidate, trial, len(self.records), {"sizes": item.sizes, **beside})
         self.write(record)
         value = record.median_s if trial.status in VALID else None
-        self.seen[item.canonical] = value
+        self.seen[item.key] = value
         self._count(record)
         if value is not None:
             self.rank(record, item.candidate)
@@ -82,7 +84,7 @@ class History:
     def new_record(self, candidate: Candidate, trial: Trial, number: int, extra: dict[str, Any]) -> Record:
         """The record of *trial*; neither written nor counted."""
         return Record(
-            task=self.task.to_json(),
+            task=self._task,
             trace={**candidate.trace.to_json(), "decisions": dict(candidate.decisions)},
             device=self.device,
             source=self.runner.source,
@@ -91,11 +93,29 @@ class History:
             error=trial.error,
             times_s=list(trial.times_s),
             verified=trial.verified,
-            target=self.runner.target(),
+            target=self._target,
             versions=versions(),
             seed=self.seed,
             extra={"roofline_s": self.roofline_s, **trial.extra, **extra},
         )
+
+    def measure_again(self) -> str:
+        """Measure the machine's peaks again, since the best beats the roofline; what came of it, in words."""
+        from flashsched.tune.peaks import measured_again
+
+        before, best = self.roofline_s, self.best[0].time_s
+        self.roofline_s = self._roofline_s(measured_again())
+        said = f"the best reached {before / best:.0%} of the roofline, so the machine's peaks were measured again: "
+        now = self.roofline_s / best
+        if now > 1.04:
+            said += f"now it is {now:.0%}, still over 100 %; the peaks are too low, as on a machine that is busy"
+        else:
+            said += f"now it is {now:.0%}"
+        return said.replace("%", " %").replace("  %", " %")
+
+    def _roofline_s(self, spec: DeviceSpec) -> float:
+        task = self.task
+        return roofline_s(spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True)
 
     def write(self, record: Record) -> None:
         """Append *record* to the log, if there is one."""
@@ -117,7 +137,7 @@ class History:
         assert self.path is not None
         if not self.path.exists():
             return
-        wanted = self.runner.target()
+        wanted = self._target
         disproved = set()  # records that were correct until their final check
         for record in read(self.path):
             if record.task["hash"] != self.task.hash or record.device != self.device:
@@ -135,7 +155,7 @@ class History:
         replayed = {record.record_id for record in (*best, *valid[-_TAUGHT:])}
         for record in self.records:
             value = times.get(record.record_id)
-            self.seen[canonical_of(record)] = value
+            self.seen[record_key(record)] = value
             candidate = self._replayed(record) if record.record_id in replayed else None
             if candidate is not None:
                 self.rank(record, candidate)
@@ -152,7 +172,7 @@ class History:
         if any(record.target.get(key) != wanted.get(key) for key in ("cpu", "vector_bits", "spec")):
             return None
         value = record.median_s if record.status in VALID else None
-        self.seen[canonical_of(record)] = value
+        self.seen[record_key(record)] = value
         return record, value, None if value is None else self._replayed(record)
 
     def _replayed(self, record: Record) -> Candidate | None:
@@ -173,13 +193,13 @@ def decisions_of(record: Record) -> dict[str, int]:
     return {str(name): int(index) for name, index in dict(record.trace.get("decisions") or {}).items()}
 
 
-def canonical_of(record: Record) -> str:
-    """The steps of *record* as text; two records of one text are of one schedule.
+def record_key(record: Record) -> str:
+    """What tells the schedule of *record* from others.
 
     Raises:
         LogError: the record holds no trace.
     """
     try:
-        return Trace.from_json(record.trace).canonical()
+        return key_of(Trace.from_json(record.trace))
     except FlashschedError as error:
         raise LogError(f"a record of the log holds no trace: {error}") from None

@@ -17,14 +17,16 @@ Rows: TypeAlias = NDArray[Any]
 Predict: TypeAlias = Callable[[Rows], tuple[Rows, Rows]]
 
 
-def forest(rows: Rows, values: Rows, seed: int, trees: int = 48, leaf: int = 2) -> Predict:
-    """Extremely randomised trees; the spread is that among the trees.
+def forest(rows: Rows, values: Rows, seed: int, trees: int = 48, leaf: int = 2, tried: float = 1.0) -> Predict:
+    """Extremely randomised trees; the spread is that among the trees. *tried* is the share of columns a split is of.
 
     P. Geurts et al., "Extremely randomized trees", Machine Learning 63, 2006.
     """
     from sklearn.ensemble import ExtraTreesRegressor
 
-    fitted = ExtraTreesRegressor(n_estimators=trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1)
+    fitted = ExtraTreesRegressor(
+        n_estimators=trees, min_samples_leaf=leaf, max_features=tried, random_state=seed, n_jobs=1
+    )
     fitted.fit(np.asarray(rows, dtype=np.float32), values)
     each = [tree.tree_ for tree in fitted.estimators_]
 

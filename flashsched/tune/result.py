@@ -35,6 +35,7 @@ class Progress:
         left_s: seconds left, as far as can be told.
         failed: trials by status, those that failed.
         stage: what is being done: ``"search"`` or ``"finals"``.
+        notes: what is worth knowing of the run, the latest last: what it started from, what was found amiss.
     """
 
     done: int
@@ -45,6 +46,7 @@ class Progress:
     left_s: float
     failed: dict[str, int]
     stage: str = "search"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -59,6 +61,10 @@ class Result:
         ties: records whose times can't be told from the best's.
         log: the log they were written to.
         refused: why candidates were ruled out before they were run, and how often.
+        stopped: why the search ended.
+        notes: what is worth knowing of the run: what it started from, what was found amiss.
+        objectives: what was searched for.
+        front: with several objectives, the records that no other beats in all of them, the fastest first.
     """
 
     task: Task
@@ -68,6 +74,10 @@ class Result:
     ties: list[Record] = field(default_factory=list)
     log: Path | None = None
     refused: dict[str, int] = field(default_factory=dict)
+    stopped: str = ""
+    notes: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ("time",)
+    front: list[Record] = field(default_factory=list)
 
     def to_frame(self) -> pd.DataFrame:
         """The trials as a pandas DataFrame, one row each."""

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
+from flashsched.codegen.analysis import works
 from flashsched.errors import DeviceError
 from flashsched.hw.registry import devices
 from flashsched.testing.graphs import Graph, graphs
@@ -31,7 +32,7 @@ def test_all_schedules_have_the_same_finite_features(data: st.DataObject) -> Non
 
 def test_names_are_unique_and_nothing_gives_zeros() -> None:
     assert len(set(FEATURES)) == len(FEATURES)
-    assert set(features_of([], SPECS[0]).values()) == {0.0}
+    assert set(features_of([], [], SPECS[0]).values()) == {0.0}
 
 
 def test_features_tell_what_a_step_changes() -> None:
@@ -65,7 +66,8 @@ def test_a_ragged_tile_shows_as_waste() -> None:
     assert waste(16) == pytest.approx(math.log2((112 / 100) ** 2))
 
 
-def test_a_device_without_a_reader_is_refused() -> None:
+def test_a_device_without_a_reader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     *_, c = matmul(8, 8, 8)
+    monkeypatch.delitem(works._READERS, "tpu")
     with pytest.raises(DeviceError, match="no nest is read"):
         features(te.create_schedule(c), devices["tpu-v4-sim"])

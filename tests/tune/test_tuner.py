@@ -380,7 +380,9 @@ def test_resume_teaches_the_cost_model(scripted, tmp_path, monkeypatch):
     scripted()
     tune(trials=12, log=log)
     models = []
-    monkeypatch.setattr(pool, "CostModel", lambda seed, make=pool.CostModel: models.append(make(seed)) or models[-1])
+    monkeypatch.setattr(
+        pool, "CostModel", lambda *given, make=pool.CostModel: models.append(make(*given)) or models[-1]
+    )
     tune(trials=12, log=log, resume=True)
     assert len(models[0]) == 12
 

@@ -5,6 +5,6 @@ It stands between the schedule, which knows no device, and `flashsched.hw`, whic
 
 from __future__ import annotations
 
-from flashsched.codegen.analysis.works import analyse, nest_works, simulate
+from flashsched.codegen.analysis.works import Analysis, analyse, nest_works, nests_and_works, simulate
 
-__all__ = ["analyse", "nest_works", "simulate"]
+__all__ = ["Analysis", "analyse", "nest_works", "nests_and_works", "simulate"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flashsched.codegen.analysis.cpu import cpu_work
 from flashsched.codegen.analysis.gpu import gpu_work
@@ -14,9 +14,18 @@ from flashsched.hw import DeviceSpec, Prediction, Work, predict
 from flashsched.hw.roofline import roofline_s
 from flashsched.schedule.schedule import Schedule
 
-__all__ = ["analyse", "nest_works", "simulate"]
+__all__ = ["Analysis", "analyse", "nest_works", "nests_and_works", "simulate"]
 
 _READERS = {"asic": systolic_work, "cpu": cpu_work, "gpu": gpu_work, "tpu": systolic_work}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A kernel as it was read: its root nests, what each asks of the device, and what the device's model says."""
+
+    nests: list[Nest]
+    works: list[Work]
+    prediction: Prediction
 
 
 def nest_works(schedule: Schedule, spec: DeviceSpec) -> list[Work]:
@@ -26,7 +35,7 @@ def nest_works(schedule: Schedule, spec: DeviceSpec) -> list[Work]:
         DeviceError: no nest can be read for devices of this kind.
         LoweringError: a loop's length is known at run time only.
     """
-    return [work for _, work in _read(schedule, spec)]
+    return [work for _, work in nests_and_works(schedule, spec)]
 
 
 def simulate(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None) -> Prediction:
@@ -40,38 +49,42 @@ def simulate(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | No
         Infeasible: a block asks for more than a unit of the device has.
         LoweringError: a loop's length is known at run time only.
     """
-    return analyse(schedule, spec, registers)[1]
+    return analyse(schedule, spec, registers).prediction
 
 
-def analyse(
-    schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None
-) -> tuple[list[Work], Prediction]:
-    """Both at once: what `nest_works` and `simulate` say, for one reading of the nests.
+def analyse(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None) -> Analysis:
+    """All at once: what `nest_works` and `simulate` say, for one reading of the nests.
 
     On a GPU *registers* are those that a thread of each kernel takes, where they are known better than by an estimate.
 
     Raises:
         DeviceError, Infeasible, LoweringError: as `simulate`.
     """
-    read = _read(schedule, spec)
+    read = nests_and_works(schedule, spec)
     if registers is not None:
         read = [
             (nest, replace(work, registers_per_thread=number))
             for (nest, work), number in zip(read, registers, strict=True)
         ]
-    works = [work for _, work in read]
+    nests, works = [nest for nest, _ in read], [work for _, work in read]
     parts = [predict(spec, work) for work in works]
     if not parts:
-        return works, predict(spec, Work(flops={}, dram_read_bytes=0, dram_write_bytes=0))
+        return Analysis([], [], predict(spec, Work(flops={}, dram_read_bytes=0, dram_write_bytes=0)))
     flops: dict[str, float] = {}
     for _, work in read:
         for name, number in (work.useful_flops or work.flops).items():
             flops[name] = flops.get(name, 0.0) + number
-    moved = _callers_bytes([nest for nest, _ in read])
-    return works, parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved))
+    moved = _callers_bytes(nests)
+    whole = parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved))
+    return Analysis(nests, works, whole)
 
 
-def _read(schedule: Schedule, spec: DeviceSpec) -> list[tuple[Nest, Work]]:
+def nests_and_works(schedule: Schedule, spec: DeviceSpec) -> list[tuple[Nest, Work]]:
+    """Each root nest of *schedule*, and what it asks of *spec*.
+
+    Raises:
+        DeviceError, LoweringError: as `nest_works`.
+    """
     if spec.kind not in _READERS:
         raise DeviceError(
             f"device {spec.name!r} cannot be simulated: no nest is read for kind {spec.kind!r}",

@@ -186,9 +186,11 @@ def _searched(space: Space, task: Task, strategy: Strategy, seed: int, trials: i
 
 def _with_tuner(task: Task, runner: TableRunner, sampler: str, seed: int, trials: int) -> None:
     """A run of the tuner itself."""
+    from flashsched.tune.settings import Settings
     from flashsched.tune.tuner import Search
 
-    search = Search(task, runner, trials, seed=seed, sampler=sampler)
+    settings = Settings(trials=trials, seed=seed, sampler=sampler, warm_start=False, pretrained=False)
+    search = Search(task, runner, settings)
     while search.step():
         pass
 
