@@ -252,6 +252,25 @@ def test_ctrl_c_ends_it_at_once_with_a_whole_log_and_no_process_left(start, tmp_
     assert_whole(log, count + 1)
 
 
+def test_a_disk_that_fills_up_ends_the_run_with_a_whole_log(tmp_path):
+    """The file may grow by so much and no more; then there is room again."""
+    import resource
+
+    log, task = tmp_path / "a.jsonl", fs.Task("relu", (33, 20))
+    fs.tune(task, device="a100-sim", trials=2, log=log)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 4000, hard))
+    try:
+        with pytest.raises(fs.LogError, match=r"cannot write .*File too large(.|\n)*make room(.|\n)*--resume"):
+            fs.tune(task, device="a100-sim", trials=12, log=log, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    done = sum("retimes" not in record.extra for record in read(log))
+    assert 2 < done < 12
+    fs.tune(task, device="a100-sim", trials=12, log=log, resume=True)
+    assert_whole(log, 12)
+
+
 # -- two of them -------------------------------------------------------------------------------------------------
 
 
