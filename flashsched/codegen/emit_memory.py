@@ -200,6 +200,13 @@ class Memory:
         self._writes[self._state.slot(buffer).pointer] = _BY_OTHERS
         return self._pointer(buffer, self._offset(buffer, indices))[0]
 
+    def together(self, buffer: Buffer, indices: tuple[Expr, ...], lanes: int) -> tuple[Value, int] | None:
+        """A pointer to the first of *lanes* elements side by side, and its alignment; None where they lie apart."""
+        form = self._offset(buffer, indices)
+        if form.vectors or form.lane != (1 if lanes > 1 else 0):
+            return None
+        return self._pointer(buffer, form)
+
     # -- loads
 
     def load(self, node: Load) -> Value:

@@ -15,6 +15,7 @@ from flashsched.codegen.emit_code import Code, Import, Module, Value, clean_name
 from flashsched.codegen.emit_parallel import function_text
 from flashsched.codegen.emit_state import Slot, State
 from flashsched.codegen.emit_storage import buffer_notes
+from flashsched.codegen.gpu.copies import Copies
 from flashsched.codegen.gpu.dialect import Dialect
 from flashsched.codegen.gpu.places import STATIC_SHARED, Place, Places, places_of
 from flashsched.codegen.gpu.plan import Launch, Plan
@@ -106,6 +107,9 @@ class _Kernel(Statements):
         self.memory: list[str] = []
         self._launch, self._dialect, self._places = launch, dialect, places
         self._indices: dict[LoopKind, Value] = {}
+        self._own: tuple[LoopKind, ...] = ()  # the axes of the loops over threads around
+        self._together: For | None = None  # the cooperative loop among them
+        self._copies = Copies(launch, dialect.arch)
         if places.shared_bytes > STATIC_SHARED:
             self.memory.append(f"@{launch.name}_shared = external addrspace(3) global [0 x i8], align 16")
 
@@ -113,7 +117,11 @@ class _Kernel(Statements):
         """Write *stmt*."""
         match stmt:
             case Barrier():
+                if self._copies.any_in(self._launch.body):  # what was begun before it is there after it
+                    self._copies.wait(self.code)
                 self._dialect.barrier(self.code)
+            case Store() if self._together is not None and self._copies.suits(stmt, self._together):
+                self._copies.write(stmt, self.state, self.expressions)
             case Prefetch():
                 pointer = self.expressions.memory.address(stmt.buffer, stmt.indices)
                 self._dialect.prefetch(self.code, pointer.text)
@@ -121,8 +129,13 @@ class _Kernel(Statements):
                 with self._placed(stmt.buffer, self._places.of[id(stmt)]):
                     self.write(stmt.body)
             case For() if stmt.kind.is_block or stmt.kind.is_thread:
+                outside = self._own, self._together
+                if stmt.kind in self._own:
+                    self._own, self._together = (), self._together or stmt
+                self._own = (*self._own, stmt.kind)
                 with self.state.bound(stmt.var, self._index(stmt.kind, stmt.turns), self._within(stmt)):
                     self.write(stmt.body)
+                self._own, self._together = outside
             case For(kind=LoopKind.PARALLEL):
                 self._serial(stmt)
             case For() if stmt.kind not in (LoopKind.VECTORIZE, LoopKind.TENSORIZE):

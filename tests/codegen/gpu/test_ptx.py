@@ -96,7 +96,8 @@ def test_a_product_loads_vectors_and_keeps_its_sums_in_registers(candidates: Any
     assert text.count("fma.rn.f32") == 64
     assert text.count("bar.sync") == 2
     assert text.count("ld.shared.v4.b32") == 8
-    assert text.count("ld.global.nc.v4.b32") == 4
+    assert text.count("ld.global.nc.v4.b32") == 2  # A, which is turned on its way
+    assert text.count("cp.async.ca.shared.global") == 2  # B
     assert ".reqntid 8, 8, 1" in text
 
 
@@ -115,6 +116,38 @@ def test_shared_memory_above_48_kb_is_asked_for_at_launch(ptxas: str) -> None:
     assert kernel.resources()["kernel"].shared_bytes == 0
     with pytest.raises(LoweringError, match=r"56000 bytes of shared memory, and sm_60 has 49152"):
         build_gpu(s, [A, C], GpuArch("sm_60"))
+
+
+def staged() -> tuple[Schedule, list[Tensor]]:
+    """Tiles of A, filled by all threads a turn ahead of those that sum them."""
+    A, k = te.placeholder((64, 128), name="A"), te.reduce_axis((0, 64), name="k")
+    C = te.compute((128,), lambda j: te.sum(A[k, 127 - j], axis=k), name="C")
+    s = te.create_schedule(C)
+    sums = s.cache_write(C, "local")
+    copy = s.cache_read(A, "shared", [sums])
+    s[C].bind("j", "threadIdx.x")
+    s[sums].compute_at(s[C], "j")
+    ko, _ = s[sums].split("k", factor=4)
+    s[copy].compute_at(s[sums], ko)
+    thread, lanes = s[copy].split(s[copy].fuse(*s[copy].op.axis), factor=4)
+    s[copy].bind(thread, "threadIdx.x")
+    s[copy].vectorize(lanes)
+    s[copy].double_buffer()
+    return s, [A, C]
+
+
+def test_tiles_are_copied_while_threads_compute(ptxas: str) -> None:
+    s, args = staged()
+    kernel = build_gpu(s, args, SM80)
+    text = kernel.ptx()
+    assert text.count("cp.async.ca.shared.global") == 2  # the first tile, and the next one
+    assert text.count("cp.async.wait_all") == text.count("bar.sync") == 2  # each turn has one
+    turn = text[text.index("cp.async.wait_all") :]
+    assert turn.index("bar.sync") < turn.index("cp.async.ca") < turn.index("ld.shared")
+    kernel.resources()
+    a = np.random.default_rng(0).integers(-3, 4, (64, 128)).astype("float32")
+    np.testing.assert_array_equal(run_on_threads(kernel.plan, [a])[0], a.sum(0)[::-1])
+    assert "cp.async" not in build_gpu(s, args, GpuArch("sm_75")).ptx()
 
 
 @pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "log", "tanh", "erf", "sqrt", "floor", "abs"])

@@ -1,0 +1,94 @@
+"""Copies from global to shared memory that a thread begins and does not wait for (PTX ``cp.async``, sm_80).
+
+A tile that is filled in a cooperative loop is read after a barrier, so before each barrier a thread waits for what it
+has begun: between the two it does something else, as it does where a doubled buffer is filled a turn ahead. What is
+copied goes through no register.
+"""
+
+from __future__ import annotations
+
+from flashsched.codegen.emit_code import Code, clean_name
+from flashsched.codegen.emit_expr import Expressions
+from flashsched.codegen.emit_state import State
+from flashsched.codegen.gpu.plan import Launch
+from flashsched.codegen.gpu.target import GpuArch
+from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Stmt, Store, stmt_exprs, sub_stmts, walk_stmt
+from flashsched.te import dtypes
+from flashsched.te.visit import walk
+
+__all__ = ["Copies"]
+
+_SINCE = 80  # compute capability
+_SIZES = (4, 8, 16)  # bytes of one copy
+
+
+class Copies:
+    """Which stores of a kernel are such copies, and how they are written."""
+
+    def __init__(self, launch: Launch, arch: GpuArch) -> None:
+        self._arrays = frozenset(launch.buffers)
+        self._stored = {node.buffer for node in walk_stmt(launch.body) if isinstance(node, Store)}
+        self._enabled = arch.is_nvidia and arch.capability >= _SINCE
+        self._known: bool | None = None
+        self._reads: dict[int, frozenset[Buffer]] = {}  # by the id of a loop of the kernel, which lives as long
+
+    def suits(self, stmt: Store, loop: Stmt) -> bool:
+        """Whether *stmt*, in the cooperative *loop*, may be one: an element of an array that nobody writes, as it is.
+
+        What the loop reads itself is read without a barrier between, so it is not copied in this way.
+        """
+        value = stmt.value
+        return (
+            self._enabled
+            and all(stmt.buffer is not buffer for buffer in self._read(loop))
+            and stmt.buffer.scope == "shared"
+            and isinstance(value, Load)
+            and value.dtype == stmt.buffer.dtype
+            and value.buffer in self._arrays
+            and value.buffer not in self._stored
+        )
+
+    def _read(self, loop: Stmt) -> frozenset[Buffer]:
+        if id(loop) not in self._reads:
+            loads = (node for expr in stmt_exprs(loop) for node in walk(expr) if isinstance(node, Load))
+            self._reads[id(loop)] = frozenset(load.buffer for load in loads)
+        return self._reads[id(loop)]
+
+    def any_in(self, body: Stmt) -> bool:
+        """Whether there is one in a cooperative loop of *body*."""
+        if self._known is None:
+            self._known = self._enabled and self._found(body, (), None)
+        return self._known
+
+    def _found(self, stmt: Stmt, own: tuple[LoopKind, ...], loop: Stmt | None) -> bool:
+        if isinstance(stmt, For) and stmt.kind.is_thread:
+            own, loop = ((stmt.kind,), loop or stmt) if stmt.kind in own else ((*own, stmt.kind), loop)
+        if isinstance(stmt, Store):
+            return loop is not None and self.suits(stmt, loop)
+        return any(self._found(inner, own, loop) for inner in sub_stmts(stmt))
+
+    def write(self, stmt: Store, state: State, expressions: Expressions) -> None:
+        """Write *stmt* as a copy where its bytes lie together, aligned, in both memories; else as any store."""
+        assert isinstance(stmt.value, Load)
+        memory, code = expressions.memory, state.code
+        lanes = 1 if state.lanes is None else state.lanes.width
+        size = lanes * dtypes.bits(stmt.buffer.dtype) // 8
+        to = memory.together(stmt.buffer, stmt.indices, lanes)
+        source = memory.together(stmt.value.buffer, stmt.value.indices, lanes)
+        if size not in _SIZES or state.mask is not None or to is None or source is None:
+            memory.store(stmt, expressions.value(stmt.value))
+            return
+        if to[1] % size or source[1] % size:
+            memory.store(stmt, expressions.value(stmt.value))
+            return
+        name = f"llvm.nvvm.cp.async.ca.shared.global.{size}"
+        code.module.declare(name, "void", ["ptr addrspace(3)", "ptr addrspace(1)"])
+        near = code.make(f"addrspacecast ptr {to[0].text} to ptr addrspace(3)", "ptr", 1, clean_name(stmt.buffer.name))
+        far = code.make(f"addrspacecast ptr {source[0].text} to ptr addrspace(1)", "ptr", 1, "from")
+        code.line(f"call void @{name}(ptr addrspace(3) {near.text}, ptr addrspace(1) {far.text})")
+
+    @staticmethod
+    def wait(code: Code) -> None:
+        """Wait for all copies that this thread has begun."""
+        code.module.declare("llvm.nvvm.cp.async.wait.all", "void", [])
+        code.line("call void @llvm.nvvm.cp.async.wait.all()")
