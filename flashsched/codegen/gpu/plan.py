@@ -75,17 +75,15 @@ def plan_of(program: Program, name: str) -> Plan:
     scalars = program.scalars
 
     def launch(kernel: Stmt) -> Stmt:
-        grid: dict[LoopKind, Expr] = {}
-        inner = kernel
-        while isinstance(inner, For) and inner.kind.is_block:
-            grid[inner.kind] = inner.extent
-            inner = inner.body
-        call = next((node for node in walk_stmt(inner) if isinstance(node, Extern)), None)
+        # conditions may stand between the loops over blocks by now, which stood directly in one another
+        bound = [node for node in walk_stmt(kernel) if isinstance(node, For) and node.kind.is_block]
+        grid = {loop.kind: loop.extent for loop in bound}
+        call = next((node for node in walk_stmt(kernel) if isinstance(node, Extern)), None)
         if call is not None:
             raise LoweringError(f"extern stage {call.name!r} is a Python function, which no GPU runs")
         made = {node.buffer for node in walk_stmt(kernel) if isinstance(node, Alloc)}
         used = [buffer for buffer in order if buffer in buffers_in(kernel) and buffer not in made]
-        threads = threads_of(inner)
+        threads = threads_of(kernel)
         found = Launch(
             name if not launches else f"{name}_{len(launches)}",
             kernel,

@@ -182,6 +182,19 @@ def test_what_is_not_inside_blocks_is_a_kernel_of_its_own() -> None:
         build_gpu(s, [A, C], SM80)
 
 
+def test_a_condition_between_the_blocks_changes_no_grid() -> None:
+    A = te.placeholder((1, 2), name="A")
+    C = te.compute((1, 2), lambda i, j: A[i, j] + 1, name="C")
+    s = te.create_schedule(C)
+    s[C].bind(s[C].split("i", factor=2)[1], "blockIdx.x")
+    s[C].bind("j", "blockIdx.y")
+    plan = plan_of(lower_gpu(s, [A, C]), "k")
+    assert "if i.i < 1:\n      for j in range(2):  # blockIdx.y" in str(plan.program)
+    assert [str(extent) for extent in plan.launches[0].grid] == ["2", "2", "1"]
+    a = np.array([[1, 2]], "float32")
+    np.testing.assert_array_equal(run_on_threads(plan, [a])[0], a + 1)
+
+
 def test_a_size_is_passed_and_decides_the_grid(ptxas: str) -> None:
     n = te.var("n")
     A = te.placeholder((n,), name="A")
