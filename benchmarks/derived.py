@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from flashsched.bench.peers.peer import aligned, empty
+from flashsched.bench.peers.peer import aligned
 
 PEERS = ("flashsched", "default", "numba", "jax")
 TRY_S = 0.15
@@ -121,6 +121,12 @@ def prepared(name: str) -> tuple[Any, list[Any]]:
     return task, task.inputs(seed=1)
 
 
+def room(task: Any) -> Any:
+    """An array for the output."""
+    array = np.zeros(task.shape, task.dtype)
+    return aligned(array) if array.dtype.kind == "f" else array
+
+
 def start(peer: str, name: str, trials: int, cores: list[int], logs: Path, folder: Path) -> Any:
     """The process of a peer, bound to *cores*; it answers a line when it is ready, and one for each sample."""
     told = json.dumps({"peer": peer, "name": name, "trials": trials, "logs": str(logs), "folder": str(folder),
@@ -202,7 +208,7 @@ def ours(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any], d
 
         first = task.candidate(FirstKnobs(), devices["cpu"])
         kernel = build(first.schedule, first.args)
-    out = empty(task.shape, task.dtype)
+    out = room(task)
     took = time.perf_counter() - begin
     return lambda: (kernel(*inputs, out), out)[1], {"tuning_s": round(took, 1)}
 
@@ -214,7 +220,7 @@ def default(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any]
 
     task, _ = prepared(given["name"])
     kernel = build(create_schedule(task.args()[-1]), task.args())
-    out = empty(task.shape, task.dtype)
+    out = room(task)
     return lambda: (kernel(*inputs, out), out)[1], {}
 
 
@@ -223,7 +229,7 @@ def numba(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any], 
     from derived_peers import numba_ways
 
     task, _ = prepared(given["name"])
-    out = empty(task.shape, task.dtype)
+    out = room(task)
     best = (float("inf"), "", lambda: out)
     for way, function in numba_ways(given["name"]).items():
 
