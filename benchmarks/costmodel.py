@@ -1,7 +1,7 @@
 """The data that the shipped cost model learns from: random schedules of many tasks, timed on this machine.
 
 python benchmarks/costmodel.py collect LOG [--each 60] [--seed 0] [--part 0/1] [--guard CMD]
-python benchmarks/costmodel.py pack LOG... --out flashsched/tune/pretrained/cpu.npz
+python benchmarks/costmodel.py pack LOG... --out flashsched/tune/costmodel/pretrained/cpu.npz
 
 ``collect`` draws schedules of each task below (half of them at random, the rest near the template's own choice and near
 the fastest drawn), compiles and checks them, then times them in one go, and appends them to a tuning log. What keeps
@@ -24,14 +24,14 @@ from flashsched import te
 from flashsched.codegen.build import build
 from flashsched.errors import FlashschedError, Infeasible
 from flashsched.hw import devices, roofline_s
-from flashsched.tune.cpu_runner import CpuRunner
-from flashsched.tune.knobs import FirstKnobs, MutatedKnobs, RandomKnobs
-from flashsched.tune.log import TuningLog
-from flashsched.tune.measure import time_callable
-from flashsched.tune.record import Record
-from flashsched.tune.tabulate import tabulate
+from flashsched.tune.costmodel.tabulate import tabulate
+from flashsched.tune.logs.log import TuningLog
+from flashsched.tune.logs.record import Record
+from flashsched.tune.measuring.cpu_runner import CpuRunner
+from flashsched.tune.measuring.timing import time_callable
+from flashsched.tune.measuring.verify import Reference, verify
+from flashsched.tune.search.knobs import FirstKnobs, MutatedKnobs, RandomKnobs
 from flashsched.tune.task import Candidate, Task
-from flashsched.tune.verify import Reference, verify
 from flashsched.tune.versions import versions
 
 CHUNK = 400  # kernels that are held at once

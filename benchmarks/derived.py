@@ -204,7 +204,7 @@ def ours(given: dict[str, Any], inputs: list[Any]) -> tuple[Callable[[], Any], d
     else:
         from flashsched.codegen.build import build
         from flashsched.hw import devices
-        from flashsched.tune.knobs import FirstKnobs
+        from flashsched.tune.search.knobs import FirstKnobs
 
         first = task.candidate(FirstKnobs(), devices["cpu"])
         kernel = build(first.schedule, first.args)

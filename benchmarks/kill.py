@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 import flashsched as fs
-from flashsched.tune.log import read, verify
+from flashsched.tune.logs.log import read, verify
 
 TRIALS = 100_000  # more than there is time for
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import flashsched as fs
 from flashsched.tune.load import best_record
-from flashsched.tune.log import TuningLog, read
-from flashsched.tune.record import Record, new_record_id
-from flashsched.tune.report import read_log, summary
+from flashsched.tune.logs.log import TuningLog, read
+from flashsched.tune.logs.record import Record, new_record_id
+from flashsched.tune.logs.report import read_log, summary
 
 SHIPPED = Path(__file__).parents[1] / "tuning_logs" / "cpu" / "matmul.jsonl"
 APPENDED = 2_000

@@ -15,7 +15,7 @@ import flashsched as fs
 from flashsched import te
 from flashsched.codegen.analysis import simulate
 from flashsched.hw import devices
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 
 
 def micros(call: Callable[[], object], calls: int, rounds: int = 15) -> float:

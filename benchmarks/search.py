@@ -18,7 +18,7 @@ from pathlib import Path
 
 import flashsched as fs
 from flashsched.tune.runner import SimulatedRunner
-from flashsched.tune.search import SAMPLERS, Proposer
+from flashsched.tune.search.proposer import SAMPLERS, Proposer
 from flashsched.tune.settings import Settings
 from flashsched.tune.tuner import Search
 

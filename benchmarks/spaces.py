@@ -23,12 +23,12 @@ from flashsched.codegen.build import build
 from flashsched.codegen.target import host_target
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw import DeviceSpec, devices
-from flashsched.tune.knobs import every
-from flashsched.tune.measure import time_callable
+from flashsched.tune.measuring.timing import time_callable
+from flashsched.tune.measuring.verify import Reference, verify
+from flashsched.tune.search.knobs import every
 from flashsched.tune.spaces.problems import PROBLEMS, Problem
 from flashsched.tune.spaces.table import Point, Space, rounded
 from flashsched.tune.task import Candidate
-from flashsched.tune.verify import Reference, verify
 from flashsched.tune.versions import versions
 
 FOLDER = Path(__file__).resolve().parents[1] / "flashsched" / "tune" / "spaces" / "data"

@@ -51,7 +51,7 @@ from flashsched.schedule.intrinsic import Intrinsic, intrinsic
 from flashsched.schedule.llvm_texts import remember_llvm
 from flashsched.tune.comparison.compare import compare_devices
 from flashsched.tune.comparison.picture import plot_comparison
-from flashsched.tune.explain import Explanation, explain
+from flashsched.tune.explaining.explain import Explanation, explain
 from flashsched.tune.load import load
 from flashsched.tune.many import ManyResult, tune_many
 from flashsched.tune.task import Task
@@ -130,13 +130,13 @@ def read_log(log: str | Path | Sequence[str | Path], columns: Sequence[str] = ()
     """The trials of a tuning log (or of several) as a pandas DataFrame, one row a trial.
 
     Columns: trial, op, shape, dtype, device, source, status, time_s (median, NaN where there is none), gflops,
-    share_of_roofline, error, and more; see `flashsched.tune.report.COLUMNS`. *columns* picks some, which spares
+    share_of_roofline, error, and more; see `flashsched.tune.logs.report.COLUMNS`. *columns* picks some, which spares
     memory where a log has a million trials.
 
     Raises:
         LogError: there is no such log, or it is of a newer version. Damaged lines are skipped with a warning.
     """
-    from flashsched.tune.report import read_log as read
+    from flashsched.tune.logs.report import read_log as read
 
     return read(log, columns)
 
@@ -172,7 +172,7 @@ def validate(data: str | Path, device: str | None = None, folds: int = 5, *, row
     """
     from flashsched.hw.validation import validate_models
     from flashsched.hw.validation.report import score_records
-    from flashsched.tune.report import as_frame
+    from flashsched.tune.logs.report import as_frame
 
     outcome = validate_models(Path(data), device=device, folds=folds)
     df = as_frame(outcome.columns() if rows else score_records(outcome))

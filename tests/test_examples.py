@@ -46,7 +46,7 @@ def test_an_operator_of_ones_own_from_the_command_line_to_the_loaded_kernel(tmp_
 
 def test_its_template_has_two_ways_for_the_first_pass(blur):
     from flashsched.hw import devices
-    from flashsched.tune.knobs import FixedKnobs
+    from flashsched.tune.search.knobs import FixedKnobs
 
     task = fs.Task(blur, shape=(35, 67))
     made = {

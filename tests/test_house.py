@@ -48,12 +48,12 @@ UPWARD = {("te/__init__.py", "flashsched.schedule"), ("hw/host.py", "flashsched.
 # EVERYWHERE) nobody may.
 DOORS = {
     "llvmlite": "codegen/",
-    "optuna": ("tune/search.py", "tune/shared.py"),  # proposing, and its storage
-    "sklearn": "tune/learners.py",
-    "pandas": "tune/report.py",
+    "optuna": ("tune/search/proposer.py", "tune/search/shared.py"),  # proposing, and its storage
+    "sklearn": "tune/costmodel/learners.py",
+    "pandas": "tune/logs/report.py",
     "scipy": "hw/validation/fit.py",
     "click": "cli/",
-    "distributed": "tune/fleet.py",
+    "distributed": "tune/measuring/fleet.py",
     "halide": "bench/peers/halide.py",
     "jax": "bench/peers/jax.py",
     "onnx": "bench/peers/onnxruntime.py",

@@ -10,7 +10,7 @@ import pytest
 
 import flashsched as fs
 from flashsched.codegen.target import host_target
-from flashsched.tune.log import LogWarning, read, verify
+from flashsched.tune.logs.log import LogWarning, read, verify
 
 FOLDER = Path(__file__).resolve().parents[1] / "tuning_logs"
 LOGS = sorted(FOLDER.rglob("*.jsonl"))

@@ -42,9 +42,9 @@ def evaluate(logs: tuple[Path, ...], seed: int, as_json: bool) -> int:
       flashsched costmodel eval runs/matmul.jsonl
     """
     from flashsched.hw import devices
-    from flashsched.tune.heldout import held_out
-    from flashsched.tune.table import joined, shipped
-    from flashsched.tune.tabulate import tabulate
+    from flashsched.tune.costmodel.heldout import held_out
+    from flashsched.tune.costmodel.table import joined, shipped
+    from flashsched.tune.costmodel.tabulate import tabulate
 
     table, only = shipped("cpu"), None
     with usage():

@@ -184,7 +184,7 @@ def _noise() -> dict[str, Any]:
     """A small kernel, compiled and timed again and again for a third of a second."""
     from flashsched.codegen.build import build
     from flashsched.hw import devices
-    from flashsched.tune.knobs import FirstKnobs
+    from flashsched.tune.search.knobs import FirstKnobs
     from flashsched.tune.task import Task
 
     task = Task("matmul", (64, 64, 64))

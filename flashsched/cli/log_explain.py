@@ -15,7 +15,7 @@ from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import Shape, find_task, option_words, task_title
 
 if TYPE_CHECKING:
-    from flashsched.tune.record import Record
+    from flashsched.tune.logs.record import Record
     from flashsched.tune.task import Task
 
 __all__ = ["diff", "explain"]
@@ -65,7 +65,7 @@ def explain(
       flashsched log explain runs/relu.jsonl
       flashsched log explain runs/matmul.jsonl matmul --dtype float16 --device a100-sim --json
     """
-    from flashsched.tune.explain import explain as run
+    from flashsched.tune.explaining.explain import explain as run
 
     with usage():
         device = None if device is None else canonical_device(device)
@@ -100,7 +100,7 @@ def diff(old: str, new: str, as_json: bool) -> None:
       flashsched log diff yesterday.jsonl today.jsonl
       flashsched log diff runs/matmul.jsonl#9c51 runs/matmul.jsonl#fe20
     """
-    from flashsched.tune.log_diff import diff_logs, diff_records, record_in
+    from flashsched.tune.logs.log_diff import diff_logs, diff_records, record_in
 
     records: list[Record] = []
     with usage():
@@ -116,7 +116,7 @@ def diff(old: str, new: str, as_json: bool) -> None:
 
 def _only_device(log: Path) -> str:
     """The device that *log* is of; this machine where it is of several."""
-    from flashsched.tune.log import glances
+    from flashsched.tune.logs.log import glances
 
     devices = {seen.device for _, seen in glances(log)}
     return devices.pop() if len(devices) == 1 else "cpu"
@@ -124,7 +124,7 @@ def _only_device(log: Path) -> str:
 
 def _only_task(log: Path, device: str | None) -> tuple[Task, str]:
     """The one task of *log*, and its device."""
-    from flashsched.tune.log_diff import bests
+    from flashsched.tune.logs.log_diff import bests
 
     found = [record for record in bests(log).values() if device in (None, record.device)]
     if not found:

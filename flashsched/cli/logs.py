@@ -16,7 +16,7 @@ from flashsched.cli.report import log_paths
 from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, tell, usage
 
 if TYPE_CHECKING:
-    from flashsched.tune.log import LogSummary
+    from flashsched.tune.logs.log import LogSummary
 
 __all__ = ["log"]
 
@@ -53,7 +53,7 @@ def verify(logs: tuple[Path, ...], as_json: bool) -> int:
     Example:
       flashsched log verify tuning_logs/cpu/matmul.jsonl
     """
-    from flashsched.tune.log import verify as check
+    from flashsched.tune.logs.log import verify as check
 
     found = []
     for path in log_paths(logs):
@@ -79,7 +79,7 @@ def merge(out: Path, logs: tuple[Path, ...]) -> None:
     Example:
       flashsched log merge all.jsonl mine.jsonl yours.jsonl
     """
-    from flashsched.tune.log import merge as put_together
+    from flashsched.tune.logs.log import merge as put_together
 
     for path in (path for path in logs if not path.exists()):
         raise CommandError(f"error: there is no log at {path}", USAGE)
@@ -102,8 +102,8 @@ def compact(log: Path, keep: int) -> None:
     Example:
       flashsched log compact tuning_logs/cpu/matmul.jsonl --keep 3
     """
-    from flashsched.tune.log import compact as cut_down
-    from flashsched.tune.log import verify as check
+    from flashsched.tune.logs.log import compact as cut_down
+    from flashsched.tune.logs.log import verify as check
 
     if not log.exists():
         raise CommandError(f"error: there is no log at {log}", USAGE)

@@ -39,7 +39,7 @@ def report(logs: tuple[Path, ...], as_json: bool, as_csv: bool, html: Path | Non
     paths = log_paths(logs)
     if html is not None and any(html.resolve() == path.resolve() for path in paths):
         raise CommandError(f"error: --html {html} is one of the logs, and is left alone", USAGE)
-    from flashsched.tune.report import read_log, summary, to_html
+    from flashsched.tune.logs.report import read_log, summary, to_html
 
     if not (as_json or as_csv or html):
         with usage():
@@ -75,7 +75,7 @@ def log_paths(given: tuple[Path, ...]) -> list[Path]:
 
 
 def _json(df: pd.DataFrame, paths: list[Path]) -> dict[str, Any]:
-    from flashsched.tune.report import summarize
+    from flashsched.tune.logs.report import summarize
 
     return {
         "logs": [str(path) for path in paths],

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _make_every_text_printable()
     debug = "--debug" in given
     with _signals(), warnings.catch_warnings():
-        from flashsched.tune.log import LogWarning
+        from flashsched.tune.logs.log import LogWarning
 
         warnings.simplefilter("always", LogWarning)
         warnings.showwarning = _show_warning

@@ -18,7 +18,7 @@ from flashsched.tune.figures import seconds_text
 
 if TYPE_CHECKING:
     from flashsched.schedule.ir import Program
-    from flashsched.tune.record import Record
+    from flashsched.tune.logs.record import Record
     from flashsched.tune.task import Candidate, Task
 
 __all__ = ["best_of_log", "find_candidate", "show"]
@@ -109,7 +109,7 @@ def _code(candidate: Candidate, device: str, stage: str, name: str) -> str:
 def find_candidate(task: Task, device: str, log: Path | None) -> tuple[Candidate, str]:
     """The schedule of *task* for *device*, the best of *log* or the template's choice, and where it comes from."""
     from flashsched.schedule import Trace
-    from flashsched.tune.knobs import FirstKnobs, RandomKnobs
+    from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 
     if log is None:
         spec, rng = spec_of(device), random.Random(0)

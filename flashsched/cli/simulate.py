@@ -14,7 +14,7 @@ from flashsched.cli.run import NOTHING_FOUND, CommandError, say, tell, usage
 from flashsched.cli.show import best_of_log
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
-from flashsched.tune.explain_text import bytes_text
+from flashsched.tune.explaining.explain_text import bytes_text
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
     from flashsched.hw import DeviceSpec
-    from flashsched.tune.record import Record
+    from flashsched.tune.logs.record import Record
     from flashsched.tune.task import Task
     from flashsched.tune.tuner import Progress, Result
 
@@ -193,7 +193,7 @@ def _file_name(text: str) -> str:
 
 def _check_writable(path: Path) -> None:
     """Refuse a log that cannot be appended to, and a file that is something else, before any work is done."""
-    from flashsched.tune.log import read
+    from flashsched.tune.logs.log import read
 
     def refuse(reason: str) -> CommandError:
         return CommandError(f"error: cannot write the log {path}: {reason}\n  hint: name another with --log", USAGE)

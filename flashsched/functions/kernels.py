@@ -142,9 +142,9 @@ def clear_kernels() -> None:
 def _make(op: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any]) -> Kernel:
     from flashsched.codegen.build import build
     from flashsched.hw import devices
-    from flashsched.tune.knobs import FirstKnobs
     from flashsched.tune.load import load
-    from flashsched.tune.log import LogWarning
+    from flashsched.tune.logs.log import LogWarning
+    from flashsched.tune.search.knobs import FirstKnobs
     from flashsched.tune.task import Task
 
     task = Task(op, shape, dtype, **options)
@@ -163,6 +163,6 @@ def _make(op: str, shape: tuple[int, ...], dtype: str, options: dict[str, Any]) 
 @functools.cache
 def log_files() -> tuple[Path, ...]:
     """The tuning logs that the functions look in."""
-    from flashsched.tune.places import log_places
+    from flashsched.tune.logs.places import log_places
 
     return tuple(log_places())

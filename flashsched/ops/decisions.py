@@ -24,7 +24,7 @@ def choose_split(
     What TVM calls ``define_split``. All parts but the outermost are divisors, small before large, so that their product
     divides *extent*; the innermost is asked for first, as it matters most.
 
-    >>> from flashsched.tune.knobs import FixedKnobs
+    >>> from flashsched.tune.search.knobs import FixedKnobs
     >>> choose_split(FixedKnobs({"i: part 2": 5, "i: part 1": 1}), "i", 48, 3)
     [3, 2, 8]
 
@@ -56,7 +56,7 @@ def choose_order(knobs: KnobsLike, name: str, items: Sequence[T]) -> list[T]:
     Each item in turn is moved to the front past so many of those before it. A decision that changes by one swaps two
     neighbours, so orders that are alike have decisions that are alike, which the number of a permutation has not.
 
-    >>> from flashsched.tune.knobs import FixedKnobs
+    >>> from flashsched.tune.search.knobs import FixedKnobs
     >>> choose_order(FixedKnobs({"order: j": 0, "order: k": 2}), "order", ["i", "j", "k"])
     ['k', 'i', 'j']
     """

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class KnobsLike(Protocol):
-    """What a template asks its decisions of (see `flashsched.tune.knobs`)."""
+    """What a template asks its decisions of (see `flashsched.tune.search.knobs`)."""
 
     def choice(self, name: str, options: Sequence[T], default: T | None = None) -> T:
         """One of *options*, which stand in order."""

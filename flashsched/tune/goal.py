@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.tune.candidates import Ranked
-from flashsched.tune.cost_model import CostModel
-from flashsched.tune.pareto import front
+from flashsched.tune.costmodel.cost_model import CostModel
+from flashsched.tune.search.candidates import Ranked
+from flashsched.tune.search.pareto import front
 
 __all__ = ["Goal"]
 

@@ -7,7 +7,7 @@ What may be reused, in order:
 3. nothing else: a simulated record is no measurement, and a record of another task computes something else.
 
 A record holds a trace, never code: it is replayed by the checked primitives and compiled here. In which ways a record
-can miss, and how far, is ``tune/nearest.py``.
+can miss, and how far, is ``tune/logs/nearest.py``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flashsched.errors import LogError, NoRecordError, ScheduleError
 from flashsched.schedule import Trace
-from flashsched.tune.glance import Glance, is_sound
-from flashsched.tune.log import LogWarning, glances, glances_at, records_at
-from flashsched.tune.nearest import Difference, Misfit, Overruled, differences, nearest, settled_first
-from flashsched.tune.record import Record
+from flashsched.tune.logs.glance import Glance, is_sound
+from flashsched.tune.logs.log import LogWarning, glances, glances_at, records_at
+from flashsched.tune.logs.nearest import Difference, Misfit, Overruled, differences, nearest, settled_first
+from flashsched.tune.logs.record import Record
 from flashsched.tune.task import Task
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ class ManyResult:
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each task: how often it runs, its trials, the first valid and the best time, its share of all."""
-        from flashsched.tune.report import table
+        from flashsched.tune.logs.report import table
 
         total = self.total_s
         rows = []

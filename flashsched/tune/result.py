@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flashsched.errors import TuneError
 from flashsched.schedule import Trace
-from flashsched.tune.record import Record
+from flashsched.tune.logs.record import Record
 from flashsched.tune.task import Candidate, Task
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """The trials as a pandas DataFrame, one row each."""
-        from flashsched.tune.report import frame
+        from flashsched.tune.logs.report import frame
 
         return frame(self.records)
 

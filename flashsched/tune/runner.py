@@ -10,10 +10,10 @@ from typing import Any
 
 from flashsched.errors import Infeasible, ScheduleError, TuneError
 from flashsched.hw import DeviceSpec, devices
-from flashsched.tune.cpu_runner import CpuRunner
+from flashsched.tune.measuring.cpu_runner import CpuRunner
+from flashsched.tune.measuring.workers import Job, Outcome, WorkerPool
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.trial import Outcomes, Runner, Trial, failed
-from flashsched.tune.workers import Job, Outcome, WorkerPool
 
 __all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runner_for"]
 
@@ -25,7 +25,7 @@ class SimulatedRunner:
     """Asks the model of a device that need not be here.
 
     A simulated trial stays ``unverified`` until its schedule was run against an oracle, which happens to the finalists
-    (see `flashsched.tune.shrink`).
+    (see `flashsched.tune.measuring.shrink`).
     """
 
     source = "simulated"
@@ -73,14 +73,14 @@ class SimulatedRunner:
         blob = pickle.dumps(task)
         jobs = [
             Job(
-                "flashsched.tune.jobs:check_simulated",
+                "flashsched.tune.measuring.jobs:check_simulated",
                 {"task": blob, "trace": candidate.trace.to_json(), "seed": self._seed},
                 _CHECK_TIMEOUT_S,
             )
             for candidate in candidates
         ]
         trials = dict(self.run(task, candidates, None))
-        with WorkerPool(max(1, min(len(jobs), self._jobs)), "flashsched.tune.jobs:warm_up", _MEMORY) as pool:
+        with WorkerPool(max(1, min(len(jobs), self._jobs)), "flashsched.tune.measuring.jobs:warm_up", _MEMORY) as pool:
             for index, outcome in pool.run_all(jobs):
                 trials[index] = _checked(trials[index], outcome)
         return [trials[index] for index in range(len(candidates))]
@@ -121,12 +121,12 @@ def runner_for(
             asked = "a fleet measures" if fleet is not None else "observers watch what is measured"
             raise TuneError(f"{asked}, and {device} is no CPU", hint="leave it out, or take device='cpu'")
         if device == "cuda":
-            from flashsched.tune.cuda_runner import CudaRunner  # it is a CPU's runner with another device
+            from flashsched.tune.measuring.cuda_runner import CudaRunner  # it is a CPU's runner with another device
 
             return CudaRunner(jobs, seed)
         return SimulatedRunner(devices.for_simulation(device), seed, jobs)
     if fleet is None:
         return CpuRunner(jobs, seed, observers=observers)
-    from flashsched.tune.fleet import FleetRunner
+    from flashsched.tune.measuring.fleet import FleetRunner
 
     return FleetRunner(fleet, seed, jobs, observers=observers)

@@ -51,7 +51,7 @@ class Settings:
 
     def logs(self) -> list[Path]:
         """The logs that a start is taken from."""
-        from flashsched.tune.places import log_places
+        from flashsched.tune.logs.places import log_places
 
         if isinstance(self.warm_start, bool):
             return list(log_places()) if self.warm_start else []

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from flashsched.errors import FlashschedError, LoweringError, ScheduleError
 from flashsched.hw import DeviceSpec
+from flashsched.tune.measuring.worker import Outcome
 from flashsched.tune.task import Candidate, Task
-from flashsched.tune.worker import Outcome
 
 __all__ = ["Outcomes", "Runner", "Trial", "failed"]
 

@@ -1,9 +1,10 @@
 """The tuner: proposes schedules, ranks them by the cost model, runs the promising ones, and remembers every trial.
 
 One round: many candidates are proposed; the cost model ranks them and those that wait from earlier rounds
-(``tune/pool.py``); a batch of the best, and a few that it is unsure of, is run; what they took is remembered
-(``tune/history.py``) and told to all who propose. The first trial is the one that the device's roofline model likes
-best, so that a single trial is good already. At the end the best few are timed side by side (``tune/finals.py``).
+(``tune/search/pool.py``); a batch of the best, and a few that it is unsure of, is run; what they took is remembered
+(``tune/search/history.py``) and told to all who propose. The first trial is the one that the device's roofline model
+likes best, so that a single trial is good already. At the end the best few are timed side by side
+(``tune/measuring/finals.py``).
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TuneError
-from flashsched.tune.finals import settle
-from flashsched.tune.history import History
-from flashsched.tune.pareto import front
-from flashsched.tune.peaks import too_good
-from flashsched.tune.pool import Pool
+from flashsched.tune.measuring.finals import settle
+from flashsched.tune.measuring.peaks import too_good
 from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import Runner, runner_for
+from flashsched.tune.search.history import History
+from flashsched.tune.search.pareto import front
+from flashsched.tune.search.pool import Pool
+from flashsched.tune.search.stopping import Patience, Regret
+from flashsched.tune.search.transfer import seeds
 from flashsched.tune.settings import Settings
-from flashsched.tune.stopping import Patience, Regret
 from flashsched.tune.task import Task
-from flashsched.tune.transfer import seeds
 
 if TYPE_CHECKING:
-    from flashsched.tune.shared import SharedSearch
+    from flashsched.tune.search.shared import SharedSearch
 
 __all__ = ["Progress", "Result", "Search", "tune"]
 
@@ -146,7 +147,7 @@ class Search:
                 self.pool.learn_earlier(*earlier)
         self._shared: SharedSearch | None = None
         if storage is not None:
-            from flashsched.tune.shared import SharedSearch, study_name
+            from flashsched.tune.search.shared import SharedSearch, study_name
 
             self._shared = SharedSearch(storage, study_name(task, runner.spec.name, runner.target()))
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from flashsched.tune.log import TuningLog
-from flashsched.tune.record import Record
+from flashsched.tune.logs.log import TuningLog
+from flashsched.tune.logs.record import Record
 from flashsched.tune.task import Task
 
 

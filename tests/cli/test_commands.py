@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flashsched.hw import DeviceSpec
-from flashsched.tune.log import TuningLog, read
+from flashsched.tune.logs.log import TuningLog, read
 
 from .conftest import record
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flashsched.tune.log import TuningLog
+from flashsched.tune.logs.log import TuningLog
 from flashsched.tune.task import Task
 
 from .conftest import record

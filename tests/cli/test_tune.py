@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flashsched.tune.log import read, verify
+from flashsched.tune.logs.log import read, verify
 
 Cli = Callable[..., Any]
 

@@ -21,7 +21,7 @@ from flashsched.te.tensor import Tensor
 from flashsched.testing.graphs import Graph, graphs
 from flashsched.testing.programs import matmul
 from flashsched.testing.schedules import GPU_PRIMITIVES, schedules
-from flashsched.tune.knobs import FixedKnobs, RandomKnobs
+from flashsched.tune.search.knobs import FixedKnobs, RandomKnobs
 
 A100, XEON = devices["a100-sim"], devices["cpu-xeon-sim"]
 

@@ -13,7 +13,7 @@ import flashsched as fs
 from flashsched import functions
 from flashsched.errors import KernelError
 from flashsched.functions import kernels
-from flashsched.tune.log import LogWarning
+from flashsched.tune.logs.log import LogWarning
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,9 @@ import pytest
 from flashsched.codegen.build import build
 from flashsched.errors import Infeasible
 from flashsched.hw import devices
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
+from flashsched.tune.measuring.verify import Reference, verify
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
-from flashsched.tune.verify import Reference, verify
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from flashsched.errors import Infeasible, TuneError
 from flashsched.hw import devices
 from flashsched.ops import attention
 from flashsched.ops.attention import _blocks
-from flashsched.tune.knobs import FirstKnobs, FixedKnobs
+from flashsched.tune.search.knobs import FirstKnobs, FixedKnobs
 from flashsched.tune.task import Task
 
 

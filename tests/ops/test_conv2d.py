@@ -10,7 +10,7 @@ from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import conv2d
 from flashsched.ops.conv2d import ALGORITHMS, LAYOUTS, fits_winograd
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 

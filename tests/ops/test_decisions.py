@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flashsched.errors import TuneError
 from flashsched.ops.decisions import choose_order, choose_split
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs, every
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs, every
 
 
 @given(extent=st.integers(1, 400), parts=st.integers(1, 4), seed=st.integers(0, 99))

@@ -24,7 +24,7 @@ from flashsched.testing import programs
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.graphs import Graph, graphs
 from flashsched.testing.unseen import UNSEEN
-from flashsched.tune.knobs import FirstKnobs, FixedKnobs, RandomKnobs
+from flashsched.tune.search.knobs import FirstKnobs, FixedKnobs, RandomKnobs
 from flashsched.tune.task import Task
 
 ONCE = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -9,7 +9,7 @@ import flashsched as fs
 from flashsched.codegen.analysis import simulate
 from flashsched.hw import devices
 from flashsched.ops import add, relu
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 5, 13, 16, 17, 31, 64, 67, 251])

@@ -9,7 +9,7 @@ from flashsched.codegen.build import build
 from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import gelu
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 5, 13, 16, 17, 31, 64, 67, 251])

@@ -19,7 +19,7 @@ from flashsched.ops import Operator, add, conv2d, matmul, relu
 from flashsched.schedule.ir import blocks
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
-from flashsched.tune.knobs import Answers, FirstKnobs, RandomKnobs
+from flashsched.tune.search.knobs import Answers, FirstKnobs, RandomKnobs
 
 A100 = devices["a100-sim"]
 

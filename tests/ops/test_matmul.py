@@ -12,7 +12,7 @@ from flashsched.hw import host_spec, probe_host
 from flashsched.ops import matmul
 from flashsched.ops.gemm_plan import register_tile
 from flashsched.ops.matmul import ACTIVATIONS, accumulator
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 3, 7, 13, 16, 17, 31, 32, 33, 40, 61, 64, 67, 128])

@@ -8,7 +8,7 @@ from flashsched import te
 from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import OPERATORS, find_operator
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 

@@ -10,7 +10,7 @@ from flashsched.codegen.lower import lower
 from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import softmax
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 64, 65, 100, 127, 129, 300])

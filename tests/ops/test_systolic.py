@@ -20,7 +20,7 @@ from flashsched.ops import Operator, attention, batch_matmul, conv2d, matmul, re
 from flashsched.ops.systolic import systolic
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
 
 V4, V5E, CORAL = (devices[name] for name in ("tpu-v4", "tpu-v5e", "edge-tpu"))

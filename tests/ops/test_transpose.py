@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flashsched.codegen.build import build
 from flashsched.hw import devices
 from flashsched.ops import transpose
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 SIZES = st.sampled_from([0, 1, 2, 7, 8, 15, 16, 17, 33, 64, 100, 129])

@@ -15,9 +15,9 @@ from flashsched.hw import devices
 from flashsched.ops import conv2d
 from flashsched.ops.conv2d import best_algorithm
 from flashsched.ops.winograd import TRANSFORMS, transformed
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
+from flashsched.tune.measuring.verify import Reference, compare, verify
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
-from flashsched.tune.verify import Reference, compare, verify
 
 ALGORITHMS = ["winograd2", "winograd4"]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import flashsched as fs
 from flashsched.hw import devices
 from flashsched.testing.checks import check_meaning
-from flashsched.tune.ablate import Group, groups_of, keep, orders_of, shapley
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.explaining.ablate import Group, groups_of, keep, orders_of, shapley
+from flashsched.tune.search.knobs import FirstKnobs
 
 TASK = fs.Task("matmul", (10, 36, 5))
 TRACE = TASK.candidate(FirstKnobs(), devices["cpu-xeon"]).trace.flat()

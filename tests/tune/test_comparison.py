@@ -13,8 +13,8 @@ from flashsched.tune.comparison.compare import COLUMNS, compare_devices, pareto
 from flashsched.tune.comparison.estimates import estimate_schedule, estimates, total
 from flashsched.tune.comparison.picture import comparison_page, comparison_text, plot_comparison
 from flashsched.tune.comparison.replayed import compare_log, kendall
-from flashsched.tune.log import TuningLog
-from flashsched.tune.record import Record
+from flashsched.tune.logs.log import TuningLog
+from flashsched.tune.logs.record import Record
 
 RELU = fs.Task("relu", (512, 512))
 THREE = ["a100-sim", "t4-sim", "cpu-xeon-sim"]
@@ -166,7 +166,7 @@ def records(count=8):
     """Trials whose times are what the simulated Xeon says, so that it agrees in full."""
     from flashsched.codegen.analysis import simulate
     from flashsched.errors import Infeasible
-    from flashsched.tune.knobs import RandomKnobs
+    from flashsched.tune.search.knobs import RandomKnobs
 
     rng, found, seen = random.Random(0), [], set()
     spec = devices["cpu-xeon-sim"]

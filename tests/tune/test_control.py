@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from flashsched.tune.control import DRIFT, Control
-from flashsched.tune.measure import Timing
+from flashsched.tune.measuring.control import DRIFT, Control
+from flashsched.tune.measuring.timing import Timing
 
 
 class Machine:

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from flashsched.tune.cost_model import CostModel
+from flashsched.tune.costmodel.cost_model import CostModel
 
 
 def drawn(seed, count):
@@ -92,7 +92,7 @@ def test_nothing_to_predict_and_a_prior_of_nothing():
 def test_scikit_learn_is_imported_only_when_there_is_something_to_learn():
     text = """
 import sys
-from flashsched.tune.cost_model import CostModel
+from flashsched.tune.costmodel.cost_model import CostModel
 model = CostModel()
 model.predict([{"a": 1.0}], [1.0])
 assert "sklearn" not in sys.modules

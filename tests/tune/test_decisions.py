@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashsched.tune.decisions import ABSENT, DecisionTable
+from flashsched.tune.search.decisions import ABSENT, DecisionTable
 
 
 def table():

@@ -7,8 +7,8 @@ import pytest
 
 import flashsched as fs
 from flashsched.errors import LogError, TuneError
-from flashsched.tune.explain import explain
-from flashsched.tune.log import TuningLog
+from flashsched.tune.explaining.explain import explain
+from flashsched.tune.logs.log import TuningLog
 
 RELU = fs.Task("relu", (64, 192))
 
@@ -88,7 +88,7 @@ def test_an_empty_log_has_no_nearest(tmp_path):
 def test_a_schedule_of_no_steps_is_the_default_nest(tmp_path, measured):
     from dataclasses import replace
 
-    from flashsched.tune.log import read
+    from flashsched.tune.logs.log import read
 
     bare = replace(next(read(measured)), trace={"version": 1, "steps": []})
     TuningLog(tmp_path / "bare.jsonl").append(bare)

@@ -18,9 +18,11 @@ import psutil
 import pytest
 
 import flashsched as fs
-from flashsched.tune import cost_model, pool, tuner
-from flashsched.tune.log import LogWarning, read, verify
+from flashsched.tune import tuner
+from flashsched.tune.costmodel import cost_model
+from flashsched.tune.logs.log import LogWarning, read, verify
 from flashsched.tune.runner import CpuRunner
+from flashsched.tune.search import pool
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
@@ -39,7 +41,8 @@ TUNE = """
 import os, sys, time
 import flashsched as fs
 from flashsched.testing.programs import pointwise
-from flashsched.tune import cost_model, pool
+from flashsched.tune.costmodel import cost_model
+from flashsched.tune.search import pool
 
 pool._FIRST, pool._FRESH, cost_model._FEWEST = 8, 6, 10_000  # for the sake of time: nothing is learned
 device, log, trials, seed, resume = sys.argv[1:]
@@ -122,7 +125,7 @@ def test_a_measuring_worker_killed_in_the_middle_of_a_trial_costs_that_trial_and
     (tmp_path / "holding_jobs.py").write_text(
         textwrap.dedent("""
         import os, time
-        from flashsched.tune.jobs import measure_candidate
+        from flashsched.tune.measuring.jobs import measure_candidate
 
         def measure(payload):
             with open(os.environ["HOLD"], "a") as file:
@@ -139,7 +142,7 @@ def test_a_measuring_worker_killed_in_the_middle_of_a_trial_costs_that_trial_and
     def runner_for(device, seed=0, jobs=None):
         runner = original(device, seed, 1)
         submit = runner._measurer.submit
-        holding = {"flashsched.tune.jobs:measure_candidate": "holding_jobs:measure"}
+        holding = {"flashsched.tune.measuring.jobs:measure_candidate": "holding_jobs:measure"}
         runner._measurer.submit = lambda job, *rest: submit(holding.get(job, job), *rest)
         return runner
 
@@ -300,7 +303,7 @@ def test_two_tuners_write_one_log_at_once(start, tmp_path):
 def test_the_runner_leaves_no_process_and_no_file_behind():
     with CpuRunner(jobs=1) as runner:
         folder = runner._folder.name
-        made = [TASK.candidate(fs.tune.knobs.FirstKnobs(), runner.spec)]
+        made = [TASK.candidate(fs.tune.search.knobs.FirstKnobs(), runner.spec)]
         assert [trial.status for _, trial in runner.run(TASK, made, None)] == ["correct"]
         children = workers(os.getpid())
         assert children

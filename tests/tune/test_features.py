@@ -15,7 +15,7 @@ from flashsched.hw.registry import devices
 from flashsched.testing.graphs import Graph, graphs
 from flashsched.testing.programs import matmul
 from flashsched.testing.schedules import GPU_PRIMITIVES, schedules
-from flashsched.tune.features import FEATURES, features, features_of
+from flashsched.tune.costmodel.features import FEATURES, features, features_of
 
 SPECS = [devices["a100-sim"], devices["cpu-xeon-sim"]]
 

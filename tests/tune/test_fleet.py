@@ -14,12 +14,14 @@ import pytest
 import flashsched as fs
 from flashsched.errors import TuneError
 from flashsched.testing import programs
-from flashsched.tune import cost_model, pool, tuner
-from flashsched.tune import fleet as fleet_module
-from flashsched.tune.fleet import FleetError, FleetRunner, FleetWarning
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
-from flashsched.tune.log import read, verify
+from flashsched.tune import tuner
+from flashsched.tune.costmodel import cost_model
+from flashsched.tune.logs.log import read, verify
+from flashsched.tune.measuring import fleet as fleet_module
+from flashsched.tune.measuring.fleet import FleetError, FleetRunner, FleetWarning
 from flashsched.tune.runner import runner_for
+from flashsched.tune.search import pool
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
 from flashsched.tune.trial import Trial
 from flashsched.tune.versions import versions

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flashsched.errors import LogError
-from flashsched.tune.glance import Glance, glance, is_sound
-from flashsched.tune.log import TuningLog, glances, glances_at, read, records_at
-from flashsched.tune.record import STATUSES, DamagedLineError, Record
+from flashsched.tune.logs.glance import Glance, glance, is_sound
+from flashsched.tune.logs.log import TuningLog, glances, glances_at, read, records_at
+from flashsched.tune.logs.record import STATUSES, DamagedLineError, Record
 
 TASK = {"op": "matmul", "shape": [8, 8, 8], "dtype": "float32", "text": "matmul 8", "hash": "ab12"}
 SEEN = [name for name in Glance.__dataclass_fields__ if not name.startswith("_")]

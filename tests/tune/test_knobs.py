@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashsched.errors import Infeasible, TuneError
-from flashsched.tune.knobs import FirstKnobs, FixedKnobs, MutatedKnobs, PathKnobs, RandomKnobs, every, replay
+from flashsched.tune.search.knobs import FirstKnobs, FixedKnobs, MutatedKnobs, PathKnobs, RandomKnobs, every, replay
 
 seeds = st.integers(0, 2**32)
 

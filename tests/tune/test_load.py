@@ -12,10 +12,10 @@ from flashsched.errors import LogError, NoRecordError
 from flashsched.hw import devices
 from flashsched.te import dtypes
 from flashsched.testing import programs
-from flashsched.tune.knobs import FirstKnobs, MutatedKnobs
 from flashsched.tune.load import best_record, load
-from flashsched.tune.log import LogWarning, TuningLog
-from flashsched.tune.record import Record
+from flashsched.tune.logs.log import LogWarning, TuningLog
+from flashsched.tune.logs.record import Record
+from flashsched.tune.search.knobs import FirstKnobs, MutatedKnobs
 from flashsched.tune.task import Task
 
 MATMUL = Task("matmul", (9, 20, 40))

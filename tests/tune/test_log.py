@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flashsched.errors import LogError
-from flashsched.tune.log import LogWarning, TuningLog, compact, merge, read, verify
-from flashsched.tune.record import Record
+from flashsched.tune.logs.log import LogWarning, TuningLog, compact, merge, read, verify
+from flashsched.tune.logs.record import Record
 
 TASK = {"op": "matmul", "shape": [8, 8, 8], "dtype": "float32", "text": "matmul[8,8,8]:float32", "hash": "ab12"}
 
@@ -84,7 +84,7 @@ def test_a_damaged_line_is_skipped_with_a_warning_that_names_it(tmp_path):
 
 
 def test_binary_noise_and_an_endless_line_are_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr("flashsched.tune.log.MAX_LINE", 4096)
+    monkeypatch.setattr("flashsched.tune.logs.log.MAX_LINE", 4096)
     path = filled(tmp_path / "log", 1).path
     with path.open("ab") as file:
         file.write(bytes(range(256)) + b"\n" + b"x" * 10_000 + b"\n")
@@ -244,7 +244,7 @@ def test_four_writers_lose_nothing_while_the_log_is_compacted_under_them(tmp_pat
         assert mine == sorted(mine)
 
 
-@pytest.mark.filterwarnings("ignore::flashsched.tune.log.LogWarning")
+@pytest.mark.filterwarnings("ignore::flashsched.tune.logs.log.LogWarning")
 def test_writers_killed_at_any_moment_leave_a_whole_log(tmp_path):
     path = tmp_path / "log"
     for me in range(1, 4):

@@ -6,9 +6,9 @@ import pytest
 
 import flashsched as fs
 from flashsched.errors import LogError, NoRecordError
-from flashsched.tune.log import TuningLog
-from flashsched.tune.log_diff import bests, diff_logs, diff_records, record_in
-from flashsched.tune.record import Record
+from flashsched.tune.logs.log import TuningLog
+from flashsched.tune.logs.log_diff import bests, diff_logs, diff_records, record_in
+from flashsched.tune.logs.record import Record
 
 RELU = fs.Task("relu", (8, 64))
 

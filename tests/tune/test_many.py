@@ -5,7 +5,7 @@ import pytest
 import flashsched as fs
 from flashsched.cli import main
 from flashsched.errors import TuneError
-from flashsched.tune.log import read
+from flashsched.tune.logs.log import read
 from flashsched.tune.many import merged
 from flashsched.tune.task import Task
 

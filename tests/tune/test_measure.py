@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashsched.errors import TuneError
-from flashsched.tune.measure import choose, interleave, median_interval, repeated, tie_band, time_callable
+from flashsched.tune.measuring.timing import choose, interleave, median_interval, repeated, tie_band, time_callable
 
 
 class Fake:

@@ -4,8 +4,8 @@ import pytest
 
 import flashsched as fs
 from flashsched.codegen.target import host_target
-from flashsched.tune.nearest import Misfit, differences, nearest
-from flashsched.tune.record import Record
+from flashsched.tune.logs.nearest import Misfit, differences, nearest
+from flashsched.tune.logs.record import Record
 
 TASK = fs.Task("matmul", (64, 64, 64))
 HERE = host_target().to_json()

@@ -6,9 +6,17 @@ import warnings
 import pytest
 
 from flashsched.errors import TuneError
-from flashsched.tune.cpu_runner import CpuRunner
-from flashsched.tune.knobs import FirstKnobs
-from flashsched.tune.observers import ObserverWarning, Perf, Rapl, Unobservable, check_observers, find_observer, watch
+from flashsched.tune.measuring.cpu_runner import CpuRunner
+from flashsched.tune.measuring.observers import (
+    ObserverWarning,
+    Perf,
+    Rapl,
+    Unobservable,
+    check_observers,
+    find_observer,
+    watch,
+)
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 RELU = Task("relu", (33, 20))

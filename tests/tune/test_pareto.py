@@ -5,7 +5,7 @@ import pytest
 
 import flashsched as fs
 from flashsched.errors import TuneError
-from flashsched.tune.pareto import front, in_fronts
+from flashsched.tune.search.pareto import front, in_fronts
 from flashsched.tune.task import Task
 
 pytestmark = pytest.mark.usefixtures("quick_finals")

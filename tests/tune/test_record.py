@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashsched.errors import LogError
-from flashsched.tune.record import SCHEMA, STATUSES, DamagedLineError, Record, new_record_id, utc_now
+from flashsched.tune.logs.record import SCHEMA, STATUSES, DamagedLineError, Record, new_record_id, utc_now
 
 TASK = {"op": "matmul", "shape": [8, 8, 8], "dtype": "float32", "text": "matmul[8,8,8]:float32", "hash": "ab12"}
 

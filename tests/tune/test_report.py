@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashsched.errors import LogError
-from flashsched.tune.log import LogWarning, TuningLog
-from flashsched.tune.record import Record
-from flashsched.tune.report import (
+from flashsched.tune.logs.log import LogWarning, TuningLog
+from flashsched.tune.logs.record import Record
+from flashsched.tune.logs.report import (
     COLUMNS,
     SUMMARY_COLUMNS,
     frame,

@@ -11,13 +11,13 @@ from flashsched import te
 from flashsched.errors import DeviceError, Infeasible, LimitError, LoweringError
 from flashsched.hw import devices
 from flashsched.testing import programs
-from flashsched.tune.cpu_runner import parted_cores
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
-from flashsched.tune.record import STATUSES
+from flashsched.tune.logs.record import STATUSES
+from flashsched.tune.measuring.cpu_runner import parted_cores
+from flashsched.tune.measuring.workers import Outcome
 from flashsched.tune.runner import CpuRunner, SimulatedRunner, Trial, runner_for
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
 from flashsched.tune.trial import failed
-from flashsched.tune.workers import Outcome
 
 MATMUL = Task("matmul", (33, 20, 40))
 
@@ -126,7 +126,7 @@ class TestCpuRunner(RunnerContract):
         assert trial.extra["drift"] > 100
 
     def test_cores_left_over_compile_while_others_time(self, monkeypatch):
-        monkeypatch.setattr("flashsched.tune.cpu_runner.parted_cores", lambda threads: ((0,), (1,)))
+        monkeypatch.setattr("flashsched.tune.measuring.cpu_runner.parted_cores", lambda threads: ((0,), (1,)))
         with CpuRunner() as runner:
             assert (runner._compilers.n, runner._beside) == (1, True)
             given = candidates(MATMUL, runner.spec)
@@ -239,7 +239,7 @@ def too_many_threads(s, args, knobs, spec):
 def test_cores_are_parted(monkeypatch, threads, siblings, timing, spare):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(
-        "flashsched.tune.cpu_runner._siblings", lambda core: {core, siblings[core]} if siblings else {core}
+        "flashsched.tune.measuring.cpu_runner._siblings", lambda core: {core, siblings[core]} if siblings else {core}
     )
     assert parted_cores(threads) == (timing, spare)
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from flashsched.errors import Infeasible
 from flashsched.hw import devices
-from flashsched.tune.candidates import Maker
-from flashsched.tune.knobs import HintedKnobs, RandomKnobs
-from flashsched.tune.screen import Screen
+from flashsched.tune.search.candidates import Maker
+from flashsched.tune.search.knobs import HintedKnobs, RandomKnobs
+from flashsched.tune.search.screen import Screen
 from flashsched.tune.task import Task
 
 SPEC = devices.for_simulation("a100-sim")

@@ -8,9 +8,9 @@ import optuna
 import pytest
 
 from flashsched.errors import TuneError
-from flashsched.tune import search as search_module
-from flashsched.tune.knobs import RandomKnobs, every
-from flashsched.tune.search import SAMPLERS, Proposal, Proposer, SpaceExhausted
+from flashsched.tune.search import proposer as search_module
+from flashsched.tune.search.knobs import RandomKnobs, every
+from flashsched.tune.search.proposer import SAMPLERS, Proposal, Proposer, SpaceExhausted
 
 
 def template(knobs):

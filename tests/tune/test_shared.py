@@ -20,10 +20,11 @@ import pytest
 import flashsched as fs
 from flashsched.errors import TuneError
 from flashsched.testing import programs
-from flashsched.tune import cost_model, pool, shared
-from flashsched.tune.log import merge, read, verify
-from flashsched.tune.record import Record, new_record_id
-from flashsched.tune.shared import SharedSearch, StorageWarning, study_name
+from flashsched.tune.costmodel import cost_model
+from flashsched.tune.logs.log import merge, read, verify
+from flashsched.tune.logs.record import Record, new_record_id
+from flashsched.tune.search import pool, shared
+from flashsched.tune.search.shared import SharedSearch, StorageWarning, study_name
 from flashsched.tune.task import Task
 
 pytestmark = [

@@ -5,8 +5,8 @@ import pytest
 from flashsched.hw import devices
 from flashsched.schedule import Trace, create_schedule
 from flashsched.testing import programs
-from flashsched.tune.knobs import FirstKnobs
-from flashsched.tune.shrink import check_small, points, shrunken
+from flashsched.tune.measuring.shrink import check_small, points, shrunken
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 GPU = devices.for_simulation("a100-sim")

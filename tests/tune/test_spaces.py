@@ -13,7 +13,7 @@ import pytest
 
 from flashsched.errors import Infeasible, TuneError
 from flashsched.testing.checks import check_meaning
-from flashsched.tune.knobs import FixedKnobs, RandomKnobs
+from flashsched.tune.search.knobs import FixedKnobs, RandomKnobs
 from flashsched.tune.spaces import replay as replaying
 from flashsched.tune.spaces.curves import replay_page, replay_text
 from flashsched.tune.spaces.problems import PROBLEMS

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from flashsched.errors import TuneError
-from flashsched.tune.learners import forest
+from flashsched.tune.costmodel.learners import forest
+from flashsched.tune.search.stopping import Patience, Regret, chance_below, student_below
 from flashsched.tune.settings import Settings
-from flashsched.tune.stopping import Patience, Regret, chance_below, student_below
 
 
 def test_patience_counts_trials_since_a_gain_that_shows():

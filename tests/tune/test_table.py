@@ -8,12 +8,12 @@ import pytest
 
 from flashsched.cli import main
 from flashsched.hw import devices
-from flashsched.tune.cost_model import CostModel
-from flashsched.tune.features import FEATURES, features
-from flashsched.tune.heldout import held_out
-from flashsched.tune.knobs import FirstKnobs
-from flashsched.tune.ranking import best_of_first, pairwise
-from flashsched.tune.table import Table, joined, shipped
+from flashsched.tune.costmodel.cost_model import CostModel
+from flashsched.tune.costmodel.features import FEATURES, features
+from flashsched.tune.costmodel.heldout import held_out
+from flashsched.tune.costmodel.ranking import best_of_first, pairwise
+from flashsched.tune.costmodel.table import Table, joined, shipped
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 

@@ -14,7 +14,7 @@ from flashsched.errors import ExpressionError, Infeasible, ScheduleError, TuneEr
 from flashsched.hw import devices
 from flashsched.schedule import Trace, create_schedule
 from flashsched.testing import programs
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 

@@ -4,9 +4,9 @@ import pytest
 
 import flashsched as fs
 from flashsched.hw import devices
-from flashsched.tune.log import read
+from flashsched.tune.logs.log import read
+from flashsched.tune.search.transfer import ValueKnobs, seeds
 from flashsched.tune.task import Task
-from flashsched.tune.transfer import ValueKnobs, seeds
 
 SPEC = devices.for_simulation("a100-sim")
 

@@ -10,10 +10,11 @@ import flashsched as fs
 from flashsched.errors import DeviceError, Infeasible, LogError, TuneError
 from flashsched.hw import devices
 from flashsched.testing import programs
-from flashsched.tune import pool, tuner
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
-from flashsched.tune.log import TuningLog, read, verify
+from flashsched.tune import tuner
+from flashsched.tune.logs.log import TuningLog, read, verify
 from flashsched.tune.runner import SimulatedRunner, Trial
+from flashsched.tune.search import pool
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
 
 MATMUL = Task("matmul", (33, 20, 40))

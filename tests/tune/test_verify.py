@@ -11,9 +11,9 @@ from flashsched.hw import devices
 from flashsched.ops import matmul
 from flashsched.ops.operator import Operator
 from flashsched.te.dtypes import numpy_dtype
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.measuring.verify import Reference, compare, verify
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
-from flashsched.tune.verify import Reference, compare, verify
 
 MATMUL = Task("matmul", (9, 7, 40))
 SMALL = Reference(MATMUL, seed=0)

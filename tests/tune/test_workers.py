@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flashsched.errors import LoweringError, TuneError
-from flashsched.tune.workers import Job, WorkerPool
+from flashsched.tune.measuring.workers import Job, WorkerPool
 
 MIB = 1 << 20
 
@@ -240,7 +240,7 @@ def test_a_worker_ignores_ctrl_c(pool):
 PARENT = """
 import sys
 sys.path.insert(0, {folder!r})
-from flashsched.tune.workers import WorkerPool
+from flashsched.tune.measuring.workers import WorkerPool
 with WorkerPool(2) as pool:
     for pid in {{pool.submit("jobs:who").value for _ in range(8)}}:
         print(pid, flush=True)

@@ -50,7 +50,7 @@ def compare_devices(
         DeviceError: there is no such device.
         TuneError: there is nothing to compare.
     """
-    from flashsched.tune.report import table
+    from flashsched.tune.logs.report import table
 
     given = list(what.items()) if isinstance(what, Mapping) else [(one, 1) for one in _several(what)]
     names = list(dict.fromkeys(devices))

@@ -24,7 +24,7 @@ from flashsched.hw.combine import energy_j
 from flashsched.hw.operators import OPERATORS, estimate, operator_model
 from flashsched.hw.operators.elementwise import FUNCTIONS
 from flashsched.schedule import Schedule
-from flashsched.tune.knobs import FirstKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
 __all__ = ["Estimate", "estimate_schedule", "estimates"]

@@ -19,10 +19,10 @@ from flashsched.hw.validation.scores import score
 from flashsched.schedule import Schedule, Trace
 from flashsched.tune.comparison.compare import pareto
 from flashsched.tune.comparison.estimates import columns_of, estimate_schedule
-from flashsched.tune.durable import FilePath
-from flashsched.tune.log import read
-from flashsched.tune.nearest import Overruled
-from flashsched.tune.record import Record
+from flashsched.tune.logs.durable import FilePath
+from flashsched.tune.logs.log import read
+from flashsched.tune.logs.nearest import Overruled
+from flashsched.tune.logs.record import Record
 from flashsched.tune.task import Task
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def compare_log(
         DeviceError: there is no such device.
         TuneError: the log has no two valid trials of the task, or is about several.
     """
-    from flashsched.tune.report import table
+    from flashsched.tune.logs.report import table
 
     task, records = _records(log, task, most)
     schedules = []

@@ -44,7 +44,7 @@ class Strategy:
             TuneError: there is no such sampler.
         """
         from flashsched.errors import did_you_mean
-        from flashsched.tune.search import SAMPLERS
+        from flashsched.tune.search.proposer import SAMPLERS
 
         name = text.removesuffix("-alone")
         if name not in SAMPLERS:
@@ -197,7 +197,7 @@ def _with_tuner(task: Task, runner: TableRunner, sampler: str, seed: int, trials
 
 def _alone(task: Task, runner: TableRunner, sampler: str, seed: int, trials: int) -> None:
     """The sampler's own proposals, each tried as it comes."""
-    from flashsched.tune.search import Proposer, SpaceExhausted
+    from flashsched.tune.search.proposer import Proposer, SpaceExhausted
 
     proposer = Proposer(seed, sampler)
 

@@ -11,7 +11,7 @@ import pytest
 from flashsched.codegen.gpu.ptxas import find_ptxas
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw.registry import devices
-from flashsched.tune.knobs import FirstKnobs, RandomKnobs
+from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Candidate, Task
 
 

@@ -16,7 +16,7 @@ from flashsched.codegen.gpu.driver import cuda_available, open_cuda
 from flashsched.errors import DeviceError
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
-from flashsched.tune.cuda_runner import CudaRunner
+from flashsched.tune.measuring.cuda_runner import CudaRunner
 from flashsched.tune.runner import runner_for
 
 SOURCE = Path(__file__).with_name("libcuda.c")

@@ -250,7 +250,7 @@ class XGBTuner(Tuner):
 
     def reset(self) -> None:
         """Forget what was learned."""
-        from flashsched.tune.cost_model import CostModel
+        from flashsched.tune.costmodel.cost_model import CostModel
 
         super().reset()
         self._model = CostModel()
@@ -293,7 +293,7 @@ class XGBTuner(Tuner):
             return {f"knob {n}": float(at) for n, at in enumerate(self.space.knobs_of(index))}, 1e-3
         from flashsched.codegen.analysis import simulate
         from flashsched.hw import devices
-        from flashsched.tune.features import features
+        from flashsched.tune.costmodel.features import features
 
         try:
             config = self.space.get(index)

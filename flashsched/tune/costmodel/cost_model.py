@@ -1,0 +1,103 @@
+"""The learned cost model: the device's own model as the prior, and what the measurements say of its error.
+
+What is learned is the logarithm of (measured / prior), from features of the nest, by a forest of randomised trees: with
+few samples it stays close to the prior, and the spread of its trees says how sure it is. It is learned twice: from the
+table of other tasks that ships with the package, once (``table.py``), and what is left of the error then from the
+run's own measurements, as it goes. The forest itself is in ``learners.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.tune.costmodel.learners import Predict, forest
+from flashsched.tune.costmodel.table import PRIOR, base_model
+
+__all__ = ["CostModel"]
+
+_FEWEST = 6  # samples before anything is learned of the run
+_SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
+_UNSURE = 0.5  # of the prior's logarithm, before anything is known
+
+
+class CostModel:
+    """Predicts seconds from features and the prior's seconds; learns from measured seconds.
+
+    Args:
+        seed: of the forest.
+        device: whose table of measurements it starts from, if one ships; None starts from the prior alone.
+    """
+
+    def __init__(self, seed: int = 0, device: str | None = None) -> None:
+        self._seed = seed
+        self._device = device
+        self._rows: list[dict[str, float]] = []
+        self._errors: list[float] = []
+        self._names: list[str] = []
+        self._predict: Predict | None = None
+        self._fitted = 0
+        self._level: float | None = None  # what is added to the table's figures, which say nothing of absolute times
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def learn(self, features: Mapping[str, float], prior_s: float, measured_s: float) -> None:
+        """Take one measurement in; the model is fitted when it is next asked."""
+        (base,), _ = self._base([features], np.array([prior_s]))
+        self._rows.append(self._with_prior(features, prior_s, base))
+        self._errors.append(float(np.log(max(measured_s, _SHORTEST) / max(prior_s, _SHORTEST)) - base))
+
+    def predict(
+        self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Predicted seconds, and the standard deviation of their logarithm, for each candidate."""
+        prior = np.array(priors_s, dtype=np.float64)
+        if not len(prior):
+            return prior, prior
+        base, unsure = self._base(features, prior)
+        if len(self._rows) < _FEWEST:
+            return prior * np.exp(base), unsure
+        self._fit()
+        assert self._predict is not None
+        asked = [self._with_prior(f, p, b) for f, p, b in zip(features, priors_s, base, strict=True)]
+        error, spread = self._predict(self._table(asked))
+        return prior * np.exp(base + error), spread
+
+    def _base(self, features: Sequence[Mapping[str, float]], prior: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What measurements of other tasks say: the logarithm to add to the prior's, and its spread.
+
+        The table's forest orders schedules and knows no absolute times: the median of the first that are asked about is
+        put where the prior's median is.
+        """
+        found = None if self._device is None else base_model(self._device)
+        if found is None:
+            return np.zeros(len(prior)), np.full(len(prior), _UNSURE)
+        names, predict = found
+        logs = np.log(np.maximum(prior, _SHORTEST))
+        rows = np.array([[float(row.get(name, 0.0)) for name in names[:-1]] for row in features])
+        ordered, spread = predict(np.column_stack([rows, logs]))
+        if self._level is None:
+            self._level = float(np.median(logs - ordered))
+        return ordered + self._level - logs, spread
+
+    def _with_prior(self, features: Mapping[str, float], prior_s: float, base: float) -> dict[str, float]:
+        """*features* with what is predicted without the run, so that an error that grows with it can be learned."""
+        known = {PRIOR: float(np.log(max(prior_s, _SHORTEST)))}
+        if self._device is not None:
+            known["base"] = float(base)
+        return {**features, **known}
+
+    def _table(self, rows: Sequence[Mapping[str, float]]) -> NDArray[Any]:
+        """*rows* as a matrix; a feature that a row lacks (a decision that was not asked) is -1."""
+        return np.asarray([[float(row.get(name, -1.0)) for name in self._names] for row in rows])
+
+    def _fit(self) -> None:
+        if self._fitted == len(self._rows):
+            return
+        self._names = sorted({name for row in self._rows for name in row})
+        self._predict = forest(self._table(self._rows), np.asarray(self._errors), self._seed)
+        self._fitted = len(self._rows)

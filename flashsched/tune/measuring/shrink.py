@@ -1,0 +1,97 @@
+"""A schedule on smaller shapes, run against an oracle: how a schedule for a device that is not here is checked.
+
+Twice: on a shape small enough for the interpreter, which sees memory out of bounds, read before written or raced for;
+and on a larger one, of several blocks and ragged edges, by compiled code that runs blocks and threads in turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flashsched.codegen.build import build
+from flashsched.codegen.interpreter import interpret
+from flashsched.codegen.lower import program_of
+from flashsched.schedule import Trace
+from flashsched.schedule.ir import Block, For, Seq, Stmt
+from flashsched.tune.measuring.verify import Check, Reference, compare, verify
+from flashsched.tune.task import Candidate, Task
+
+__all__ = ["SmallCheck", "check_small", "points", "shrunken"]
+
+_INTERPRETED = 500_000  # points of blocks that the interpreter is given: a few seconds
+_COMPILED = 400_000_000  # and compiled code: less than a second
+_KEPT = 8  # parts of a shape below this (a window, a stride) are no sizes to shrink
+_LEAST = 5  # and none becomes smaller than this
+
+
+@dataclass(frozen=True)
+class SmallCheck:
+    """What came of it: the worse of the two checks, and the shapes that were run."""
+
+    check: Check
+    shapes: list[tuple[int, ...]]
+
+
+def points(stmt: Stmt) -> int:
+    """How many times the blocks of a scheduled nest run, conditions aside."""
+    match stmt:
+        case For():
+            return (stmt.turns or 0) * points(stmt.body)
+        case Seq():
+            return sum(points(inner) for inner in stmt.stmts)
+        case Block():
+            return 1
+        case _:
+            return 0
+
+
+def shrunken(task: Task, trace: Trace, most: int) -> Candidate | None:
+    """*trace* on the largest shape, sizes halved and made odd, whose nest has at most *most* points; None if none has.
+
+    Raises:
+        ScheduleError: the trace does not replay on a smaller shape.
+    """
+    smaller = task
+    while True:
+        candidate = smaller.replay(trace)
+        if points(candidate.schedule.body) <= most:
+            return Candidate(candidate.schedule, candidate.args, {}, smaller)
+        shape = tuple(n if n < _KEPT else max(_LEAST, (n // 2) | 1) for n in smaller.shape)
+        resized = task.resized(shape)
+        if resized is None or shape == smaller.shape:
+            return None
+        smaller = resized
+
+
+def check_small(task: Task, trace: Trace, seed: int = 0) -> SmallCheck | None:
+    """Run *trace* on two smaller shapes, interpreted and compiled; None where no shape is small enough for either.
+
+    Raises:
+        ScheduleError: the trace does not replay on a smaller shape.
+        LoweringError: the interpreter found a fault.
+    """
+    worst: Check | None = None
+    shapes: list[tuple[int, ...]] = []
+    for most, run in ((_INTERPRETED, _interpreted), (_COMPILED, _compiled)):
+        candidate = shrunken(task, trace, most)
+        if candidate is None or candidate.task.shape in shapes:
+            continue
+        shapes.append(candidate.task.shape)
+        check = run(candidate, Reference(candidate.task, seed))
+        if worst is None or check.max_error - check.tolerance > worst.max_error - worst.tolerance:
+            worst = check
+    return None if worst is None else SmallCheck(worst, shapes)
+
+
+def _interpreted(candidate: Candidate, reference: Reference) -> Check:
+    program = program_of(candidate.schedule, candidate.args, candidate.task.op)
+    (result,) = interpret(program, reference.inputs)
+    return compare(np.asarray(result), reference)
+
+
+def _compiled(candidate: Candidate, reference: Reference) -> Check:
+    kernel: Any = build(candidate.schedule, candidate.args, name=candidate.task.op)
+    return verify(kernel, reference)
