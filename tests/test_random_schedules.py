@@ -41,7 +41,7 @@ def interpreted(drawn: Graph, schedule: Schedule, seed: int, choices: list[dict[
         drawn.check(interpret(lowered, list(feeds.values())), feeds)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases(CPU_PRIMITIVES), st.integers(0, 3), st.data())
 def test_a_cpu_schedule_compiled_computes_what_numpy_computes(
     case: tuple[Graph, Schedule], seed: int, data: st.DataObject
@@ -56,7 +56,7 @@ def test_a_cpu_schedule_compiled_computes_what_numpy_computes(
         drawn.check(outputs, feeds)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases(GPU_PRIMITIVES), st.integers(0, 3), st.data())
 def test_a_gpu_schedule_means_what_numpy_computes(case: tuple[Graph, Schedule], seed: int, data: st.DataObject) -> None:
     interpreted(*case, seed, sizes_of(case[0], data))

@@ -35,7 +35,7 @@ def check(schedule: Schedule, *shapes: tuple[int, int], **options: list[dict[te.
         np.testing.assert_array_equal(kernel(a), wanted, strict=True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data(), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4))
 def test_it_computes_the_same_at_any_size(data: st.DataObject, shapes: list[tuple[int, int]]) -> None:
     s = rows()

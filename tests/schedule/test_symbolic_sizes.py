@@ -106,7 +106,7 @@ def test_fuse_divides_by_a_size() -> None:
     ]  # fmt: skip
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(0, 19), st.integers(0, 9), st.integers(0, 5))
 def test_a_schedule_of_many_primitives_means_the_same(data: st.DataObject, n: int, m: int, k: int) -> None:
     s, C, D = matmul()

@@ -33,7 +33,7 @@ def padded(mode: str, m: int, n: int, before: int, after: int) -> tuple[Tensor, 
     return A, te.compute((m + before + after, n + after), lambda i, j: P[i - before, j], name="C")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     mode=st.sampled_from(list(MODES)),
     m=st.integers(1, 7),

@@ -173,7 +173,7 @@ def test_no_scheduler_is_told(monkeypatch):
 
 
 def test_only_what_is_measured_has_a_fleet():
-    with pytest.raises(TuneError, match="a fleet measures, and a100-sim is simulated"):
+    with pytest.raises(TuneError, match="a fleet measures, and a100-sim is no CPU"):
         runner_for("a100-sim", fleet="tcp://127.0.0.1:9")
 
 
