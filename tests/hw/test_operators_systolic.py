@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashsched.hw import DeviceSpec, devices
@@ -48,6 +48,7 @@ def test_no_product_beats_its_device(spec: DeviceSpec, m: int, n: int, k: int, s
     share=st.floats(0, 1),
     more=st.integers(1, 5000),
 )
+@example(spec=devices["cpu-xeon-sim"], sides=(1, 1, 272), share=0.0, more=16)
 def test_larger_products_never_take_less(spec: DeviceSpec, sides: Any, share: float, more: int) -> None:
     model, dtype = gemm(spec)
     rows = [sides, *(tuple(side + more * (at == axis) for at, side in enumerate(sides)) for axis in range(3))]

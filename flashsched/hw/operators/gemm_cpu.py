@@ -69,8 +69,10 @@ def seconds(
     by_one = rate * constants["alone"] ** (1.0 - 1.0 / spec.units)
     compute = 2.0 * work * ((1.0 - constants["serial"]) / together + constants["serial"] / by_one)
     nodes = (spec.cpu.numa_nodes if spec.cpu is not None else None) or 1
-    near = np.minimum(1.0, np.ceil(busy * nodes / spec.units) / nodes)  # memories that have a core at work
-    drawn = np.minimum(near * spec.dram.bandwidth_bytes_per_s, busy * (spec.dram.per_unit_bytes_per_s or np.inf))
+    # cores that draw: as many as there are pieces of data, so that more data never takes less time
+    drawing = np.clip(moved / (3.0 * constants["piece"] ** 2 * storage_bytes(dtype)), 1.0, cores)
+    near = np.clip(drawing / spec.units, 1.0 / nodes, 1.0)  # memories that have a core at work
+    drawn = np.minimum(near * spec.dram.bandwidth_bytes_per_s, drawing * (spec.dram.per_unit_bytes_per_s or np.inf))
     kernel = constants["start_us"] * 1e-6 + joined(_NORM, compute, moved / (constants["stream"] * drawn))
     return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
 
