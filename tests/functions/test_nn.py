@@ -117,7 +117,7 @@ def test_arrays_that_lie_otherwise():
 
 @pytest.mark.parametrize(("op", "shape"), [("softmax", (20, 70)), ("layernorm", (9, 33))])
 def test_a_tuned_record_is_right_and_is_used(no_logs, op, shape):
-    result = fs.tune(fs.Task(op, shape), trials=3, log="tuning_logs/rows.jsonl", seed=0)
+    result = fs.tune(fs.Task(op, shape), trials=2, log="tuning_logs/rows.jsonl", seed=0)
     assert result.best is not None
     assert result.to_frame()["status"].eq("correct").all()
     x, weights = normal(*shape), [normal(shape[1])] * (0 if op == "softmax" else 2)

@@ -25,12 +25,13 @@ from flashsched.tune.task import Candidate
 __all__ = ["Pool"]
 
 _FIRST = 96  # candidates that the prior ranks before the first trial
+_FIRST_EACH = 16  # and no more of them for each trial that is asked for
 _FRESH = 24  # new candidates that the cost model ranks for each batch, beside those that wait
 _SCREENED = 2048  # draws that are screened for each trial of a batch
 _TURNS = 8  # of which the sampler has one, chance one, and the screen the others; before it knows enough, neighbours
 _ATTEMPTS = 2  # draws for each candidate that is wanted: a template is asked for each, which costs milliseconds
 _WAITING = 400  # candidates that are kept for later batches; one takes some 100 KB
-_FRUITLESS = 64  # draws in a row that may give nothing new
+_FRUITLESS = 32  # draws in a row that may give nothing new
 _THINKING = 0.2  # share of a time budget's rest that making candidates for one batch may take
 _TRUST = 0.5  # what the prior's time for the template's own choice is multiplied by, for the first trial
 
@@ -61,6 +62,7 @@ class Pool:
         from flashsched.tune.search.proposer import Proposer
 
         seed = settings.seed
+        self._first = min(_FIRST, _FIRST_EACH * settings.trials)
         self._history, self._deadline, self._regret = history, deadline, regret
         self._maker = Maker(history.task, history.runner.spec)
         self._proposer = Proposer(seed, settings.sampler)
@@ -90,7 +92,7 @@ class Pool:
             values = self._goal.values(made, self.model)[0] if made else None
             self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH))
         # a simulated trial costs as much as its prediction: there, all that is made is run
-        self._fill(_FIRST if first else max(_FRESH, 2 * want) if measured else want)
+        self._fill(self._first if first else max(_FRESH, 2 * want) if measured else want)
         pool = list(self._waiting.values())
         if not pool:
             return []
