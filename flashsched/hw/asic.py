@@ -20,7 +20,7 @@ Edge TPU accelerators for convolutional neural networks", IISWC 2022.
 from __future__ import annotations
 
 from flashsched.errors import DeviceError, Infeasible
-from flashsched.hw.combine import energy_j, joined
+from flashsched.hw.combine import energy_j, joined, peak_s
 from flashsched.hw.roofline import roofline_s
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.systolic import streamed_cycles
@@ -60,12 +60,10 @@ def predict_asic(spec: DeviceSpec, work: Work) -> Prediction:
     far = moved / link.drawn_by(spec.units) + (link.latency_s if moved else 0.0)
     breakdown = {"arrays": arrays, "vector": vector, sram.name: near, link.name: far}
 
-    useful = work.flops if work.useful_flops is None else work.useful_flops
-    roofline = roofline_s(spec, useful, moved)
+    roofline = roofline_s(spec, work.counted_flops, moved)
     time = max(spec.launch_s + joined(breakdown.values()), roofline)
     breakdown["launch"] = spec.launch_s
-    peak_time = sum(count / spec.peak(dtype) for dtype, count in work.flops.items() if count)
-    utilization = min(1.0, peak_time / time)
+    utilization = min(1.0, peak_s(spec, work.flops) / time)
     return Prediction(
         time_s=time,
         roofline_s=roofline,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["OVERLAP_NORM", "energy_j", "joined"]
+__all__ = ["OVERLAP_NORM", "energy_j", "joined", "peak_s"]
 
 OVERLAP_NORM = 4.0
 """How well limiters overlap: 1 would add their times, infinity would take the longest. At 4, two equal ones cost 19 %
@@ -30,6 +30,11 @@ def joined(seconds: Iterable[float]) -> float:
         return 0.0
     total = sum((time / longest) ** OVERLAP_NORM for time in times)
     return float(longest * total ** (1.0 / OVERLAP_NORM))
+
+
+def peak_s(spec: DeviceSpec, flops: Mapping[str, float]) -> float:
+    """Seconds of *flops* (by dtype) one after another, each at the device's peak."""
+    return sum(count / spec.peak(dtype) for dtype, count in flops.items() if count)
 
 
 def energy_j(spec: DeviceSpec, time_s: float, utilization: float, dram_bytes: float) -> float | None:

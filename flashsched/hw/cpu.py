@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from flashsched.errors import DeviceError, did_you_mean
-from flashsched.hw.combine import energy_j, joined
+from flashsched.hw.combine import energy_j, joined, peak_s
 from flashsched.hw.roofline import roofline_s
 from flashsched.hw.spec import CpuUnit, DeviceSpec
 from flashsched.hw.work import Prediction, Work
@@ -71,12 +71,11 @@ def predict_cpu(spec: DeviceSpec, work: Work) -> Prediction:
         breakdown[name] = seconds
         data += seconds
 
-    roofline = roofline_s(spec, work.flops if work.useful_flops is None else work.useful_flops, work.compulsory_bytes)
+    roofline = roofline_s(spec, work.counted_flops, work.compulsory_bytes)
     launch = CALL_S + (spec.launch_s if work.threads > 1 else 0.0)
     time = max(launch + joined([breakdown["fma"], breakdown["issue"], breakdown["special"], data]), roofline)
     breakdown["launch"] = launch
-    peak_time = sum(count / spec.peak(dtype) for dtype, count in work.flops.items() if count)
-    utilization = min(1.0, peak_time / time)
+    utilization = min(1.0, peak_s(spec, work.flops) / time)
     return Prediction(
         time_s=time,
         roofline_s=roofline,

@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 
 from flashsched.errors import DeviceError, Infeasible
-from flashsched.hw.combine import energy_j, joined
+from flashsched.hw.combine import energy_j, joined, peak_s
 from flashsched.hw.roofline import roofline_s
 from flashsched.hw.spec import DeviceSpec, SystolicUnit
 from flashsched.hw.systolic import streamed_cycles
@@ -77,11 +77,10 @@ def predict_tpu(spec: DeviceSpec, work: Work) -> Prediction:
         total = wait + (1.0 - alone) * joined([arrays, vector, near, far])
         total = joined([total, each])
     breakdown = {"arrays": arrays, "vector": vector, vmem.name: near, dram.name: far, "rounds": each, "wait": wait}
-    roofline = roofline_s(spec, work.flops if work.useful_flops is None else work.useful_flops, work.compulsory_bytes)
+    roofline = roofline_s(spec, work.counted_flops, work.compulsory_bytes)
     time = max(spec.launch_s + total, roofline)
     breakdown["launch"] = spec.launch_s
-    peak_time = sum(count / spec.peak(dtype) for dtype, count in work.flops.items() if count)
-    utilization = min(1.0, peak_time / time)
+    utilization = min(1.0, peak_s(spec, work.flops) / time)
     return Prediction(
         time_s=time,
         roofline_s=roofline,

@@ -137,6 +137,11 @@ class Work:
         return self.dram_read_bytes + self.dram_write_bytes
 
     @property
+    def counted_flops(self) -> Mapping[str, float]:
+        """The operations that the roofline counts, by dtype."""
+        return self.flops if self.useful_flops is None else self.useful_flops
+
+    @property
     def main_dtype(self) -> str:
         """The dtype that most operations are in; "float32" where there are none."""
         return max(self.flops, key=lambda dtype: self.flops[dtype], default="float32")

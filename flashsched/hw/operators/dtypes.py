@@ -9,7 +9,7 @@ from __future__ import annotations
 from flashsched.errors import DeviceError
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["arithmetic", "has_peak", "peak_of", "scaling", "storage_bytes"]
+__all__ = ["arithmetic", "computed_in", "has_peak", "peak_of", "scaling", "storage_bytes"]
 
 _BYTES = {"float64": 8, "int64": 8, "float32": 4, "tf32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2,
           "int8": 1, "float8_e4m3": 1, "float8_e5m2": 1}  # fmt: skip
@@ -50,3 +50,8 @@ def has_peak(spec: DeviceSpec, dtype: str) -> bool:
     """Whether *spec* states a peak for *dtype*'s arithmetic."""
     name = arithmetic(dtype)
     return name in spec.peaks or name.removeprefix("u") in spec.peaks
+
+
+def computed_in(spec: DeviceSpec, dtype: str) -> str:
+    """What plain lanes compute element-wise work on *dtype* in: float32 where the dtype's own peak is not theirs."""
+    return "float32" if "float32" in spec.peaks else dtype

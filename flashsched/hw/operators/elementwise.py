@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.constants import Constant
-from flashsched.hw.operators.dtypes import storage_bytes
+from flashsched.hw.operators.dtypes import computed_in, storage_bytes
 from flashsched.hw.operators.times import (
     LAUNCHED,
     as_timed,
@@ -82,7 +82,7 @@ def variant(spec: DeviceSpec, dtype: str) -> str:
 def roofline(spec: DeviceSpec, dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> Floats:
     """Seconds by row that no kernel beats."""
     elements, moved, _ = _work(dtype, sizes)
-    return least_seconds(spec, _computed_in(spec, dtype), elements, moved, column(sizes, "warm"))
+    return least_seconds(spec, computed_in(spec, dtype), elements, moved, column(sizes, "warm"))
 
 
 def seconds(
@@ -117,8 +117,3 @@ def _work(dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> tuple[Floats, F
     elements = column(sizes, "m") * column(sizes, "n")
     moved = elements * storage_bytes(dtype) * (_READS[sizes["function"]] + 1)
     return elements, moved, _COSTS[sizes["function"]]
-
-
-def _computed_in(spec: DeviceSpec, dtype: str) -> str:
-    """Plain lanes do element-wise work, in float32 where the dtype's own peak is not theirs."""
-    return "float32" if "float32" in spec.peaks else dtype

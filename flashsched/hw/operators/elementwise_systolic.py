@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.constants import Constant
-from flashsched.hw.operators.dtypes import storage_bytes
+from flashsched.hw.operators.dtypes import computed_in, storage_bytes
 from flashsched.hw.operators.elementwise import FUNCTIONS
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column, joined, least_seconds
 from flashsched.hw.spec import DeviceSpec
@@ -48,8 +48,7 @@ def roofline(spec: DeviceSpec, dtype: str, sizes: Mapping[str, NDArray[np.int64]
     """Seconds by row that no kernel beats."""
     elements = column(sizes, "m") * column(sizes, "n")
     moved = elements * storage_bytes(dtype) * (_READS[sizes["function"]] + 1)
-    computed_in = "float32" if "float32" in spec.peaks else dtype
-    return least_seconds(spec, computed_in, elements, moved, column(sizes, "warm"))
+    return least_seconds(spec, computed_in(spec, dtype), elements, moved, column(sizes, "warm"))
 
 
 def seconds(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.constants import Constant
-from flashsched.hw.operators.dtypes import storage_bytes
+from flashsched.hw.operators.dtypes import computed_in, storage_bytes
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column, dram_bytes, joined, last_cache_rate, least_seconds
 from flashsched.hw.spec import DeviceSpec
 
@@ -46,8 +46,7 @@ def variant(spec: DeviceSpec, dtype: str) -> str:
 def roofline(spec: DeviceSpec, dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> Floats:
     """Seconds by row that no kernel beats."""
     elements = column(sizes, "m") * column(sizes, "n")
-    computed = "float32" if "float32" in spec.peaks else dtype
-    return least_seconds(spec, computed, elements, _bytes(dtype, sizes), column(sizes, "warm"))
+    return least_seconds(spec, computed_in(spec, dtype), elements, _bytes(dtype, sizes), column(sizes, "warm"))
 
 
 def seconds(

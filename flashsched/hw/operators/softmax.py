@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.constants import Constant
-from flashsched.hw.operators.dtypes import storage_bytes
+from flashsched.hw.operators.dtypes import computed_in, storage_bytes
 from flashsched.hw.operators.times import (
     LAUNCHED,
     as_timed,
@@ -62,8 +62,8 @@ def variant(spec: DeviceSpec, dtype: str) -> str:
 def roofline(spec: DeviceSpec, dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> Floats:
     """Seconds by row that no kernel beats: each element read and written once, three operations on it."""
     elements = column(sizes, "m") * column(sizes, "n")
-    computed = "float32" if "float32" in spec.peaks else dtype
-    return least_seconds(spec, computed, 3 * elements, 2 * storage_bytes(dtype) * elements, column(sizes, "warm"))
+    moved = 2 * storage_bytes(dtype) * elements
+    return least_seconds(spec, computed_in(spec, dtype), 3 * elements, moved, column(sizes, "warm"))
 
 
 def seconds(

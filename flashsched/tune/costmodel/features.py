@@ -38,7 +38,7 @@ def _total(table: Mapping[str, float] | None) -> float:
 
 
 def _useful(work: Work) -> float:
-    return _total(work.flops if work.useful_flops is None else work.useful_flops)
+    return _total(work.counted_flops)
 
 
 _OF_MAIN: dict[str, Callable[[Work], float]] = {
