@@ -20,7 +20,7 @@ from flashsched.ops.gemm_plan import register_tile, vector_shape
 from flashsched.ops.matmul import accumulator
 from flashsched.ops.winograd import TRANSFORMS
 
-__all__ = ["Packed", "PackedFilters", "prepack"]
+__all__ = ["Packed", "PackedFilters", "panels_of", "prepack"]
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,20 @@ def prepack(
     if algorithm == "direct":
         wide = accumulator(dtype)
         width = filters_tile(columns, o, c * kh * kw, spec, wide)[1] * vector_shape(spec, wide)[0]
-        panels = _panels(weights if last else weights.transpose(1, 2, 3, 0), width)
+        panels = panels_of(weights if last else weights.transpose(1, 2, 3, 0), width)
         return PackedFilters(panels, (o, c, kh, kw), layout, algorithm)
     m = ALGORITHMS[algorithm]
     matrix = np.array(TRANSFORMS[m].weights, np.float64)
     made = np.einsum("ai,ocij,bj->abco", matrix, weights.astype(np.float64), matrix, optimize=True)
     width = _width(-(-columns // m), o, spec, dtype)
-    panels = _panels(made.astype(weights.dtype), width, to=2)
+    panels = panels_of(made.astype(weights.dtype), width, to=2)
     return PackedFilters(panels, (o, c, kh, kw), layout, algorithm)
 
 
 def _matrix(matrix: Array, rows: int) -> Packed:
     depth, n = matrix.shape
     width = _width(rows, n, devices["cpu"], str(matrix.dtype))
-    return Packed(_panels(matrix, width), (depth, n))
+    return Packed(panels_of(matrix, width), (depth, n))
 
 
 def _width(rows: int, columns: int, spec: DeviceSpec, dtype: str) -> int:
@@ -132,7 +132,7 @@ def _width(rows: int, columns: int, spec: DeviceSpec, dtype: str) -> int:
     return register_tile(rows, columns, spec, wide)[1] * lanes
 
 
-def _panels(weights: Array, width: int, to: int = 0) -> Array:
+def panels_of(weights: Array, width: int, to: int = 0) -> Array:
     """The last dimension in panels of *width*, zeros after the last one, which dimension *to* counts."""
     *others, n = weights.shape
     count = -(-n // width)

@@ -16,8 +16,9 @@ from flashsched.codegen.analysis import simulate
 from flashsched.codegen.build import build, build_program
 from flashsched.codegen.lower import lower
 from flashsched.errors import Infeasible, ScheduleError
-from flashsched.hw import devices
+from flashsched.hw import DeviceSpec, devices
 from flashsched.ops.derived import derived_cpu, derived_gpu
+from flashsched.ops.operator import Template
 from flashsched.schedule import Trace, create_schedule
 from flashsched.schedule.ir import blocks
 from flashsched.testing import programs
@@ -46,16 +47,21 @@ def text_of(args: list[te.Tensor]) -> str:
 # -- meaning -----------------------------------------------------------------------------------------------------
 
 
-@ONCE
-@given(drawn=graphs(), seed=st.integers(0, 1 << 16))
-def test_any_draw_for_any_graph_computes_what_numpy_computes(drawn: Graph, seed: int) -> None:
+def check_draw(template: Template, spec: DeviceSpec, drawn: Graph, seed: int) -> None:
+    """What the *template* makes of random answers computes what NumPy computes."""
     schedule = create_schedule(list(drawn.outputs))
     args = [*drawn.inputs, *drawn.outputs]
-    derived_cpu(schedule, args, RandomKnobs(random.Random(seed)), CPU)
+    template(schedule, args, RandomKnobs(random.Random(seed)), spec)
     note(f"{drawn!r}\n{schedule}")
     feeds = drawn.feeds(seed)
     found = build_program(lower(schedule, args))(*feeds.values())
     drawn.check(found if isinstance(found, tuple) else [found], feeds)
+
+
+@ONCE
+@given(drawn=graphs(), seed=st.integers(0, 1 << 16))
+def test_any_draw_for_any_graph_computes_what_numpy_computes(drawn: Graph, seed: int) -> None:
+    check_draw(derived_cpu, CPU, drawn, seed)
 
 
 @pytest.mark.parametrize("name", UNSEEN)
@@ -172,13 +178,7 @@ def test_the_ten_computations_on_a_gpu(name):
 @settings(ONCE, max_examples=30)
 @given(drawn=graphs(), seed=st.integers(0, 1 << 16))
 def test_any_draw_for_any_graph_on_a_gpu(drawn: Graph, seed: int) -> None:
-    schedule = create_schedule(list(drawn.outputs))
-    args = [*drawn.inputs, *drawn.outputs]
-    derived_gpu(schedule, args, RandomKnobs(random.Random(seed)), A100)
-    note(f"{drawn!r}\n{schedule}")
-    feeds = drawn.feeds(seed)
-    found = build_program(lower(schedule, args))(*feeds.values())
-    drawn.check(found if isinstance(found, tuple) else [found], feeds)
+    check_draw(derived_gpu, A100, drawn, seed)
 
 
 def test_a_product_on_a_gpu_shares_its_operands():

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from flashsched.bench.computations import Array
 from flashsched.bench.peers.peer import Peer, Way, Work, aligned, empty
 from flashsched.errors import TuneError
@@ -38,9 +36,11 @@ def _ways(work: Work) -> Iterator[Way]:
                 if "groups" not in case.options:
                     yield from _packed_filters(work, options, inputs, how)
     if case.op == "matmul":
+        from flashsched.functions.packing import panels_of
+
         options = {**case.options, **{name: True for name in turned if name == "transpose_a"}}
         for width in _widths(work):
-            panels = _panels(work.inputs[1], width)
+            panels = aligned(panels_of(work.inputs[1], width))
             yield from _kernel(
                 work, "packed_matmul", (*case.shape, width), options, [inputs[0], panels, *inputs[2:]],
                 f", B in panels of {width}",
@@ -84,14 +84,6 @@ def _widths(work: Work) -> list[int]:
     lanes, _ = vector_shape(spec, work.case.dtype)
     _, vectors = register_tile(m, n, spec, work.case.dtype, work.threads)
     return sorted({lanes * count for count in (vectors, 2, 4) if count})
-
-
-def _panels(b: Array, width: int) -> Array:
-    """*b* as `packed_matmul` takes it: [N / width rounded up, K, width], zeros beyond the last column."""
-    depth, columns = b.shape
-    padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
-    padded[:, :columns] = b
-    return aligned(padded.reshape(depth, -1, width).swapaxes(0, 1))
 
 
 FLASHSCHED = Peer("flashsched", "flashsched", "flashsched", "flashsched", _ways)
