@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flashsched.schedule.barrier import Barrier
+from flashsched.schedule.barrier import Barrier, Begun
 from flashsched.schedule.calls import CallExtern
 from flashsched.schedule.ir import (
     Alloc,
@@ -113,7 +113,9 @@ def _write(
         case Prefetch():
             lines.append(f"{pad}prefetch {stmt.buffer.name}[{', '.join(expr_text(i, names) for i in stmt.indices)}]")
         case Barrier():
-            lines.append(f"{pad}barrier")
+            lines.append(f"{pad}barrier" + (f"  # {stmt.under_way} copies under way" if stmt.under_way else ""))
+        case Begun():
+            lines.append(f"{pad}begun")
         case Break():
             lines.append(f"{pad}break")
         case Extern():

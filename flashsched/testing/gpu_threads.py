@@ -3,7 +3,7 @@
 The third oracle of nests for GPUs. The interpreter says what a nest means, turn by turn; here it is seen whether the
 threads of a block, each running ahead as far as it may, compute that. Two threads that touch an element between two
 barriers, one of them writing, are a race; a barrier that some threads come to and others don't is an error, and so is
-memory that is read before it was written.
+memory that is read before it was written. A copy that a thread begins and does not wait for comes as late as it may.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from flashsched.codegen.gpu.copies import with_late_copies
 from flashsched.codegen.gpu.places import Place, places_of
 from flashsched.codegen.gpu.plan import Launch, Plan, host_value
+from flashsched.codegen.gpu.target import GpuArch
 from flashsched.codegen.passes.thread_units import is_together
 from flashsched.errors import LoweringError
-from flashsched.schedule.barrier import Barrier
+from flashsched.schedule.barrier import Barrier, Begun, LateStore
 from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, LoopKind, Prefetch, Seq, Stmt, Store
 from flashsched.te import dtypes
 from flashsched.te.dtypes import numpy_dtype
@@ -32,6 +34,7 @@ from flashsched.te.sizes import infer_sizes, size_value, sizes_in
 __all__ = ["ThreadError", "run_on_threads"]
 
 _Env: TypeAlias = dict[Var, int]
+_ARCH = GpuArch("sm_80")  # which has copies that a thread begins and does not wait for
 _THREADS = (LoopKind.THREAD_X, LoopKind.THREAD_Y, LoopKind.THREAD_Z)
 _BLOCKS = (LoopKind.BLOCK_X, LoopKind.BLOCK_Y, LoopKind.BLOCK_Z)
 
@@ -64,6 +67,11 @@ class _Memory:
         if not self.alone:
             self._watch(at, thread, write)
         return at
+
+    def put(self, at: tuple[int, ...], value: Any) -> None:
+        """Set the element *at*."""
+        self.values[at] = value
+        self.written[at] = True
 
     def _watch(self, at: tuple[int, ...], thread: int, write: bool) -> None:
         key = int(np.ravel_multi_index(at, self.values.shape)) if at else 0
@@ -139,6 +147,7 @@ class _Host:
                 raise AssertionError(f"the host runs no {type(stmt).__name__}")
 
     def _launch(self, launch: Launch, env: _Env) -> None:
+        launch = with_late_copies(launch, _ARCH)
         places = places_of(launch.body, launch.threads).of
         for block in product(*[range(host_value(extent, env)) for extent in reversed(launch.grid)]):
             at = dict(zip(reversed(_BLOCKS), block, strict=True))
@@ -188,12 +197,16 @@ class _Thread:
         self._at = {**at, **block.at}
         self._number = number
         self._memory = dict(block.given)
+        self._begun: list[list[tuple[_Memory, tuple[int, ...], Any]]] = [[]]
 
     def run(self, stmt: Stmt, env: _Env) -> Iterator[Barrier]:
         """What the thread does, as far as the next barrier each time."""
         match stmt:
             case Barrier():
+                self._end(stmt.under_way)
                 yield stmt
+            case Begun():
+                self._begun.append([])
             case Seq():
                 for inner in stmt.stmts:
                     yield from self.run(inner, env)
@@ -219,12 +232,23 @@ class _Thread:
                 at = tuple(int(self._value(index, env)) for index in stmt.indices)
                 value = self._value(stmt.value, env)
                 memory = self._memory[stmt.buffer]
-                memory.values[memory.place(at, self._number, True)] = value
-                memory.written[at] = True
+                memory.place(at, self._number, True)
+                if isinstance(stmt, LateStore):  # it comes as late as it may
+                    self._begun[-1].append((memory, at, value))
+                else:
+                    memory.put(at, value)
             case Prefetch():
                 pass
             case _:
                 raise AssertionError(f"a thread runs no {type(stmt).__name__}")
+
+    def _end(self, under_way: int) -> None:
+        """End the copies that were begun, all or all but those of the newest groups, and of what is no group yet."""
+        ended = self._begun[: -1 - under_way] if under_way else self._begun
+        for group in ended:
+            for memory, at, value in group:
+                memory.put(at, value)
+        self._begun = self._begun[len(ended) :] or [[]]
 
     def _turns(self, loop: For, env: _Env) -> Iterator[Barrier]:
         for turn in range(host_value(loop.extent, env)):

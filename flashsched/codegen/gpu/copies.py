@@ -1,22 +1,25 @@
 """Copies from global to shared memory that a thread begins and does not wait for (PTX ``cp.async``, sm_80).
 
-A tile that is filled in a cooperative loop is read after a barrier, so before each barrier a thread waits for what it
-has begun: between the two it does something else, as it does where a doubled buffer is filled a turn ahead. What is
-copied goes through no register.
+A tile that is filled in a cooperative loop is read after a barrier, so before it a thread waits for what it has begun
+of that (`flashsched.codegen.gpu.in_flight`): between the two it does something else, as it does where a buffer is
+filled some turns ahead. What is copied goes through no register.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flashsched.codegen.emit_code import Code, clean_name
 from flashsched.codegen.emit_expr import Expressions
 from flashsched.codegen.emit_state import State
+from flashsched.codegen.gpu.in_flight import late_copies
 from flashsched.codegen.gpu.plan import Launch
 from flashsched.codegen.gpu.target import GpuArch
-from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Stmt, Store, stmt_exprs, sub_stmts, walk_stmt
+from flashsched.schedule.ir import Buffer, Load, Stmt, Store, stmt_exprs, walk_stmt
 from flashsched.te import dtypes
 from flashsched.te.visit import walk
 
-__all__ = ["Copies"]
+__all__ = ["Copies", "with_late_copies"]
 
 _SINCE = 80  # compute capability
 _SIZES = (4, 8, 16)  # bytes of one copy
@@ -29,7 +32,6 @@ class Copies:
         self._arrays = frozenset(launch.buffers)
         self._stored = {node.buffer for node in walk_stmt(launch.body) if isinstance(node, Store)}
         self._enabled = arch.is_nvidia and arch.capability >= _SINCE
-        self._known: bool | None = None
         self._reads: dict[int, frozenset[Buffer]] = {}  # by the id of a loop of the kernel, which lives as long
 
     def suits(self, stmt: Store, loop: Stmt) -> bool:
@@ -54,20 +56,8 @@ class Copies:
             self._reads[id(loop)] = frozenset(load.buffer for load in loads)
         return self._reads[id(loop)]
 
-    def any_in(self, body: Stmt) -> bool:
-        """Whether there is one in a cooperative loop of *body*."""
-        if self._known is None:
-            self._known = self._enabled and self._found(body, (), None)
-        return self._known
-
-    def _found(self, stmt: Stmt, own: tuple[LoopKind, ...], loop: Stmt | None) -> bool:
-        if isinstance(stmt, For) and stmt.kind.is_thread:
-            own, loop = ((stmt.kind,), loop or stmt) if stmt.kind in own else ((*own, stmt.kind), loop)
-        if isinstance(stmt, Store):
-            return loop is not None and self.suits(stmt, loop)
-        return any(self._found(inner, own, loop) for inner in sub_stmts(stmt))
-
-    def write(self, stmt: Store, state: State, expressions: Expressions) -> None:
+    @staticmethod
+    def write(stmt: Store, state: State, expressions: Expressions) -> None:
         """Write *stmt* as a copy where its bytes lie together, aligned, in both memories; else as any store."""
         assert isinstance(stmt.value, Load)
         memory, code = expressions.memory, state.code
@@ -88,7 +78,22 @@ class Copies:
         code.line(f"call void @{name}(ptr addrspace(3) {near.text}, ptr addrspace(1) {far.text})")
 
     @staticmethod
-    def wait(code: Code) -> None:
-        """Wait for all copies that this thread has begun."""
+    def end_group(code: Code) -> None:
+        """Make a group of the copies that this thread has begun since the last one."""
+        code.module.declare("llvm.nvvm.cp.async.commit.group", "void", [])
+        code.line("call void @llvm.nvvm.cp.async.commit.group()")
+
+    @staticmethod
+    def wait(code: Code, under_way: int) -> None:
+        """Wait for the copies that this thread has begun, all or all but its newest groups."""
+        if under_way:
+            code.module.declare("llvm.nvvm.cp.async.wait.group", "void", ["i32"])
+            code.line(f"call void @llvm.nvvm.cp.async.wait.group(i32 {under_way})")
+            return
         code.module.declare("llvm.nvvm.cp.async.wait.all", "void", [])
         code.line("call void @llvm.nvvm.cp.async.wait.all()")
+
+
+def with_late_copies(launch: Launch, arch: GpuArch) -> Launch:
+    """*launch* with the copies that *arch* makes while its threads go on (see `flashsched.codegen.gpu.in_flight`)."""
+    return replace(launch, body=late_copies(launch.body, Copies(launch, arch).suits))

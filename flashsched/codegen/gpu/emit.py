@@ -15,14 +15,14 @@ from flashsched.codegen.emit_code import Code, Import, Module, Value, clean_name
 from flashsched.codegen.emit_parallel import function_text
 from flashsched.codegen.emit_state import Slot, State
 from flashsched.codegen.emit_storage import buffer_notes
-from flashsched.codegen.gpu.copies import Copies
+from flashsched.codegen.gpu.copies import Copies, with_late_copies
 from flashsched.codegen.gpu.dialect import Dialect
 from flashsched.codegen.gpu.places import STATIC_SHARED, Place, Places, places_of
 from flashsched.codegen.gpu.plan import Launch, Plan
 from flashsched.codegen.gpu.target import GpuArch
 from flashsched.codegen.link import linked
 from flashsched.errors import LoweringError
-from flashsched.schedule.barrier import Barrier
+from flashsched.schedule.barrier import Barrier, Begun, LateStore
 from flashsched.schedule.ir import Alloc, Buffer, For, LoopKind, Prefetch, Stmt, Store, walk_stmt
 from flashsched.schedule.llvm_texts import llvm_text
 
@@ -72,6 +72,7 @@ def emit_gpu(plan: Plan, arch: GpuArch) -> str:
 
 def _kernel(launch: Launch, module: Module, dialect: Dialect) -> list[str]:
     """Add the function of *launch*; returns the lines that define its shared memory."""
+    launch = with_late_copies(launch, dialect.arch)
     places = places_of(launch.body, launch.threads)
     dialect.require_fits(places.shared_bytes, launch.name)
     state = State(Code(module))
@@ -107,9 +108,7 @@ class _Kernel(Statements):
         self.memory: list[str] = []
         self._launch, self._dialect, self._places = launch, dialect, places
         self._indices: dict[LoopKind, Value] = {}
-        self._own: tuple[LoopKind, ...] = ()  # the axes of the loops over threads around
-        self._together: For | None = None  # the cooperative loop among them
-        self._copies = Copies(launch, dialect.arch)
+        self._late = any(isinstance(node, LateStore) for node in walk_stmt(launch.body))
         if places.shared_bytes > STATIC_SHARED:
             self.memory.append(f"@{launch.name}_shared = external addrspace(3) global [0 x i8], align 16")
 
@@ -117,11 +116,13 @@ class _Kernel(Statements):
         """Write *stmt*."""
         match stmt:
             case Barrier():
-                if self._copies.any_in(self._launch.body):  # what was begun before it is there after it
-                    self._copies.wait(self.code)
+                if self._late:
+                    Copies.wait(self.code, stmt.under_way)
                 self._dialect.barrier(self.code)
-            case Store() if self._together is not None and self._copies.suits(stmt, self._together):
-                self._copies.write(stmt, self.state, self.expressions)
+            case Begun():
+                Copies.end_group(self.code)
+            case LateStore():
+                Copies.write(stmt, self.state, self.expressions)
             case Prefetch():
                 pointer = self.expressions.memory.address(stmt.buffer, stmt.indices)
                 self._dialect.prefetch(self.code, pointer.text)
@@ -129,13 +130,8 @@ class _Kernel(Statements):
                 with self._placed(stmt.buffer, self._places.of[id(stmt)]):
                     self.write(stmt.body)
             case For() if stmt.kind.is_block or stmt.kind.is_thread:
-                outside = self._own, self._together
-                if stmt.kind in self._own:
-                    self._own, self._together = (), self._together or stmt
-                self._own = (*self._own, stmt.kind)
                 with self.state.bound(stmt.var, self._index(stmt.kind, stmt.turns), self._within(stmt)):
                     self.write(stmt.body)
-                self._own, self._together = outside
             case For(kind=LoopKind.PARALLEL):
                 self._serial(stmt)
             case For() if stmt.kind not in (LoopKind.VECTORIZE, LoopKind.TENSORIZE):
