@@ -71,7 +71,8 @@ class Copies:
         if to[1] % size or source[1] % size:
             memory.store(stmt, expressions.value(stmt.value))
             return
-        name = f"llvm.nvvm.cp.async.ca.shared.global.{size}"
+        through = "cg" if size == 16 else "ca"  # whole lines need not stay in L1, and only they can pass it by
+        name = f"llvm.nvvm.cp.async.{through}.shared.global.{size}"
         code.module.declare(name, "void", ["ptr addrspace(3)", "ptr addrspace(1)"])
         near = code.make(f"addrspacecast ptr {to[0].text} to ptr addrspace(3)", "ptr", 1, clean_name(stmt.buffer.name))
         far = code.make(f"addrspacecast ptr {source[0].text} to ptr addrspace(1)", "ptr", 1, "from")

@@ -97,7 +97,7 @@ def test_a_product_loads_vectors_and_keeps_its_sums_in_registers(candidates: Any
     assert text.count("bar.sync") == 2
     assert text.count("ld.shared.v4.b32") == 8
     assert text.count("ld.global.nc.v4.b32") == 2  # A, which is turned on its way
-    assert text.count("cp.async.ca.shared.global") == 2  # B
+    assert text.count("cp.async.cg.shared.global") == 2  # B
     assert ".reqntid 8, 8, 1" in text
 
 
@@ -140,10 +140,10 @@ def test_tiles_are_copied_while_threads_compute(ptxas: str) -> None:
     s, args = staged()
     kernel = build_gpu(s, args, SM80)
     text = kernel.ptx()
-    assert text.count("cp.async.ca.shared.global") == 2  # the first tile, and the next one
+    assert text.count("cp.async.cg.shared.global") == 2  # the first tile, and the next one
     assert text.count("cp.async.wait_all") == text.count("bar.sync") == 2  # each turn has one
     turn = text[text.index("cp.async.wait_all") :]
-    assert turn.index("bar.sync") < turn.index("cp.async.ca") < turn.index("ld.shared")
+    assert turn.index("bar.sync") < turn.index("cp.async.cg") < turn.index("ld.shared")
     kernel.resources()
     a = np.random.default_rng(0).integers(-3, 4, (64, 128)).astype("float32")
     np.testing.assert_array_equal(run_on_threads(kernel.plan, [a])[0], a.sum(0)[::-1])
