@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flashsched import te
 from flashsched.codegen.ahead.library import Library, load_library
@@ -51,6 +51,7 @@ from flashsched.schedule.intrinsic import Intrinsic, intrinsic
 from flashsched.schedule.llvm_texts import remember_llvm
 from flashsched.tune.comparison.compare import compare_devices
 from flashsched.tune.comparison.picture import plot_comparison
+from flashsched.tune.comparison.simulate import simulate
 from flashsched.tune.explaining.explain import Explanation, explain
 from flashsched.tune.load import load
 from flashsched.tune.many import ManyResult, tune_many
@@ -141,27 +142,10 @@ def read_log(log: str | Path | Sequence[str | Path], columns: Sequence[str] = ()
     return read(log, columns)
 
 
-def simulate(what: Schedule | Task | Result, device: str, trials: int = 64) -> Prediction:
-    """How long *what* takes on a device that need not be here.
-
-    A schedule is simulated as it stands; a task at the best of *trials* schedules found for the device; a tuning
-    result at its best schedule.
-
-    Raises:
-        DeviceError: there is no such device, or no model of its kind.
-        Infeasible: the device cannot run the schedule at all, e.g. its tiles do not fit in shared memory.
-    """
-    from flashsched.codegen.analysis import simulate as run
-
-    spec = devices.for_simulation(device)
-    if isinstance(what, Task):
-        what = tune(what, device=device, trials=trials)
-    schedule: Any = what.schedule().schedule if isinstance(what, Result) else what
-    return run(schedule, spec)
-
-
 def validate(data: str | Path, device: str | None = None, folds: int = 5, *, rows: bool = False) -> pd.DataFrame:
     """The device models held against the measurements in *data* (a CSV file, or a folder of them), as a DataFrame.
+
+    *device*: only this one, by our name, the measurements' own, or its file.
 
     One row per device, operation, dtype, range of measured times and tier, with the mean, median and 90th percentile
     of the error in percent and the rank correlation; with *rows*, one row for each prediction instead. Its
@@ -174,7 +158,8 @@ def validate(data: str | Path, device: str | None = None, folds: int = 5, *, row
     from flashsched.hw.validation.report import score_records
     from flashsched.tune.logs.report import as_frame
 
-    outcome = validate_models(Path(data), device=device, folds=folds)
+    one = devices[device] if device is not None and device.endswith(".toml") else device
+    outcome = validate_models(Path(data), device=one, folds=folds)
     df = as_frame(outcome.columns() if rows else score_records(outcome))
     df.attrs["notes"] = outcome.notes.lines
     return df

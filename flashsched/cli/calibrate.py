@@ -20,22 +20,27 @@ def calibrate(device: str, data: Path, out: Path | None, folds: int) -> None:
     """Fit the constants of the operator models to measurements of one device, and tell how well they then predict.
 
     The measurements are CSV files as for `flashsched validate`; an operation needs ten rows. The error told is of rows
-    that the fit did not see. The constants go into a file of the device's name in your data folder (or the folder
-    $FLASHSCHED_CONSTANTS), where every prediction for the device finds them.
+    that the fit did not see. The constants go where the device's own file says (`calibration = "FILE"`), and else into
+    a file of its name in your data folder (or the folder $FLASHSCHED_CONSTANTS); every prediction for it finds them.
+
+    The rows of a device that is a file of yours are those whose column `device` has its name, or one of its aliases.
 
     \b
     Examples:
       flashsched calibrate --device a100-sim --data my_measurements
-      flashsched calibrate --device a100-sim --data gemm.csv --out a100-sim.toml
+      flashsched calibrate --device a100-sim --data gemm.csv --out a100-constants.toml
+      flashsched calibrate --device my-board.toml --data my_measurements
     """
     from flashsched.hw import devices
     from flashsched.hw.constants import constants_file
     from flashsched.hw.validation.calibrate import calibrated, write_calibration
 
     with usage():
-        name = devices[device].name
-        sections, notes = calibrated(data, name, folds)
-    path = constants_file(name) if out is None else out
+        spec = devices[device]
+        name = spec.name
+        sections, notes = calibrated(data, spec if device.endswith(".toml") else name, folds)
+    default = constants_file(name) if spec.calibration is None else Path(spec.calibration)
+    path = default if out is None else out
     try:
         write_calibration(sections, path, name)
     except OSError as error:
@@ -47,5 +52,7 @@ def calibrate(device: str, data: Path, out: Path | None, folds: int) -> None:
         fitted = found.devices[name]
         lines.append(f"  {section:<18} {fitted.error_pct:6.1f} %  of {fitted.rows:,} rows")
         lines.append("    " + ", ".join(f"{key} {value:.3g}" for key, value in fitted.values.items()))
-    used = "every prediction for the device uses it" if out is None else "put it into your data folder to use it"
+    used = "every prediction for the device uses it"
+    if path.absolute() != default.absolute():
+        used = f'name it in the device\'s file, calibration = "{path}", or keep it as {constants_file(name)}'
     tell("\n".join([*lines, f"wrote {path}: {used}"]))

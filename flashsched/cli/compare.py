@@ -49,7 +49,9 @@ def compare(
     html: Path | None,
 ) -> None:
     """Compare devices on WORKLOAD: time, use of the peak, bound, energy, transfer over the host's link, and how far to
-    trust it. A star marks devices that no other beats in time, energy and cost together.
+    trust it. A star marks devices that no other beats in time, energy and cost together. Whose time it is, is told in
+    the column `how`: library is the vendor's, by a model of the operator; template is our template's first choice, not
+    searched further; roofline is the least that any schedule takes.
 
     Of a LOG (a file that ends in .jsonl), the schedules that were tried are simulated on each device: do the ranks
     agree with the log's times, and what would the device choose?

@@ -35,6 +35,7 @@ def devices(name: str | None, check: Path | None, as_toml: bool, as_json: bool) 
       flashsched devices --check mine.toml
     """
     from flashsched.hw import devices as known
+    from flashsched.hw.constants import calibration_of
 
     if check is not None and (name is not None or as_toml):
         raise click.UsageError("--check takes a file and nothing else.")
@@ -43,6 +44,7 @@ def devices(name: str | None, check: Path | None, as_toml: bool, as_json: bool) 
     with usage():
         if check is not None:
             spec = known.load(check)
+            calibration_of(spec)
         elif name is not None:
             spec = known[name]
         else:

@@ -16,7 +16,7 @@ __all__ = ["validate"]
 
 @click.command(short_help="Hold the device models against real measurements.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A CSV file, or a folder.")
-@click.option("--device", metavar="NAME", help="Only this device, by our name or the measurements' own.")
+@click.option("--device", metavar="NAME", help="Only this device: our name, the measurements' own, or a file.")
 @click.option("--folds", type=click.IntRange(2, 50), default=5, help="Parts that the rows are dealt to.")
 @click.option("--by-size", is_flag=True, help="A line for each range of measured times.")
 @click.option("--rows", type=click.Path(path_type=Path), metavar="FILE.csv", help="Write every prediction as CSV.")
@@ -38,6 +38,7 @@ def validate(
       flashsched validate --data measurements --device a100-sim --by-size
       flashsched validate --data gemm.csv --rows predictions.csv --plot validation.html
     """
+    from flashsched.hw import devices
     from flashsched.hw.validation import validate_models
     from flashsched.hw.validation.report import score_records, to_page, to_text, write_rows
 
@@ -46,7 +47,8 @@ def validate(
             f"error: --plot writes a page (.html), not {plot.suffix or 'a file without a suffix'}", USAGE
         )
     with usage():
-        outcome = validate_models(data, device=device, folds=folds)
+        one = devices[device] if device is not None and device.endswith(".toml") else device
+        outcome = validate_models(data, device=one, folds=folds)
     try:
         if rows is not None:
             say(f"wrote {rows}: {write_rows(outcome, rows):,} predictions")

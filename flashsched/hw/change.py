@@ -17,7 +17,7 @@ from flashsched.hw.spec import DeviceSpec, MemoryLevel, Source
 
 __all__ = ["changed"]
 
-_TEXTS = {"name", "title", "vendor", "architecture", "aliases", "sources"}
+_TEXTS = {"name", "title", "vendor", "architecture", "aliases", "calibration", "sources"}
 
 
 def changed(spec: DeviceSpec, changes: Mapping[str, object]) -> DeviceSpec:
@@ -48,6 +48,9 @@ def changed(spec: DeviceSpec, changes: Mapping[str, object]) -> DeviceSpec:
         sources["peaks"] = Source(f"scaled from {spec.name} with units and clock", "derived")
     new["sources"] = sources
     made = dataclasses.replace(spec, **new)
+    another = made.fingerprint != spec.fingerprint or made.name != spec.name
+    if another and "calibration" not in changes:  # which is of the device that was measured
+        made = dataclasses.replace(made, calibration=None)
     if made.fingerprint == spec.fingerprint:
         return dataclasses.replace(made, sources=spec.sources) if "sources" not in changes else made
     if "name" in changes:

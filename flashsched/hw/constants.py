@@ -13,7 +13,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ __all__ = [
     "Fitted",
     "Section",
     "Tier",
+    "calibration_of",
     "constants_file",
     "constants_for",
     "family_of",
@@ -124,16 +125,21 @@ def constants_for(
     """The best values known of *constants* for *spec*, every one of them within its range.
 
     *section* is the operation, e.g. "gemm", or "gemm.tensor" for a variant of it. A user's own calibration comes first:
-    *own*, or what `users_constants` finds. With *tier*, the values that this tier would have: "family" never those
+    *own*, or what `calibration_of` finds. With *tier*, the values that this tier would have: "family" never those
     fitted to the device's own rows, "specs" never those of its family.
 
     A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured.
+    Where no device of the family was ever held out, the error is the one of constants from other families alone, which
+    knew less.
+
+    Raises:
+        DeviceError: the device names a calibration, and that cannot be read or is of another device.
     """
     family = family_of(spec)
     name = spec.name
     shipped = fitted_in(family).get(section, Section())
     if own is None:
-        own = users_constants(name)
+        own = calibration_of(spec) if tier in (None, "calibrated") else {}
     general = fitted_in("defaults").get(section, Section())
     chain: list[tuple[Tier, Fitted | None]] = [
         ("calibrated", own.get(section, Section()).devices.get(name)),
@@ -144,7 +150,10 @@ def constants_for(
     wanted = [found for of, found in chain if found is not None and tier in (None, of)]
     if tier == "family" and not wanted:  # no other device of its family was ever measured
         wanted = [found for of, found in chain if found is not None and of == "specs"]
-    return _complete(wanted[0] if wanted else Fitted({}), constants)
+    if not wanted:
+        return _complete(Fitted({}), constants)
+    checked = next((found for found in wanted if found.error_pct is not None), wanted[0])
+    return _complete(replace(wanted[0], error_pct=checked.error_pct, rows=checked.rows), constants)
 
 
 def _complete(found: Fitted, constants: Mapping[str, Constant]) -> Fitted:
@@ -228,6 +237,28 @@ def constants_file(device: str) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("flashsched", appauthor=False)) / "constants" / f"{device}.toml"
+
+
+def calibration_of(spec: DeviceSpec) -> Mapping[str, Section]:
+    """The calibration that *spec* names, or else the one in the user's data folder; empty where there is none.
+
+    Raises:
+        DeviceError: the file cannot be read, is no calibration, or is one of other devices.
+    """
+    if spec.calibration is None:
+        return users_constants(spec.name)
+    path = Path(spec.calibration)
+    again = "flashsched calibrate --device FILE.toml --data MEASUREMENTS writes it"
+    try:
+        found = _read_constants(path, path.stat().st_mtime_ns)
+    except OSError as problem:
+        reason = f"{spec.name} names a calibration that cannot be read: {path}: {problem.strerror}"
+        raise DeviceError(reason, hint=again) from problem
+    devices = sorted({name for section in found.values() for name in section.devices})
+    if spec.name not in devices:
+        told = ", ".join(devices) or "no device"
+        raise DeviceError(f"{path} is a calibration of {told}, and {spec.name} names it as its own", hint=again)
+    return found
 
 
 def users_constants(device: str) -> Mapping[str, Section]:

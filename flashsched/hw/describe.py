@@ -43,6 +43,8 @@ def describe(spec: DeviceSpec) -> str:
     if spec.interconnect_bytes_per_s is not None:
         link = f"{spec.interconnect_bytes_per_s / 1e9:g} GB/s per direction"
         lines.append(f"  {_row('to its peers', link, spec, 'interconnect_bytes_per_s')}")
+    if spec.calibration is not None:
+        lines.append(f"  {'calibration':<26}{spec.calibration}")
     lines += ["", "peaks (dense)"]
     for dtype, peak in spec.peaks.items():
         text = f"{_rate(peak, dtype)}, sums in {spec.accumulates(dtype)}"

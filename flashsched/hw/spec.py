@@ -165,6 +165,8 @@ class DeviceSpec:
         host_link_bytes_per_s: to and from the host, per direction; None where host and device share memory.
         interconnect_bytes_per_s: to other devices of its kind (NVLink, XGMI, ICI), all links together, per direction.
         measured: the figures were timed on this very machine.
+        calibration: a file of constants that ``flashsched calibrate`` fits to measurements of the device; None: those
+            in the user's data folder, if there are any. What a file of the device says is found from where it lies.
         sources: by field (``"peaks.float32"``, ``"memory.l2"``, ``"gpu"``); the longest matching name counts.
 
     Raises:
@@ -193,6 +195,7 @@ class DeviceSpec:
     interconnect_bytes_per_s: float | None = None
     aliases: tuple[str, ...] = ()
     measured: bool = False
+    calibration: str | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -210,7 +213,7 @@ class DeviceSpec:
     def fingerprint(self) -> str:
         """Twelve hex digits that change with any figure, and with nothing else (names, sources)."""
         figures = dataclasses.replace(self, name="fingerprint-sim", title="", vendor="", architecture="", aliases=(),
-                                      measured=False, sources={})  # fmt: skip
+                                      measured=False, calibration=None, sources={})  # fmt: skip
         return hashlib.sha256(figures.to_toml().encode()).hexdigest()[:12]
 
     def level(self, name: str) -> MemoryLevel:

@@ -24,7 +24,7 @@ PER_CLOCK = {
 """What a memory level may state by the device's clock -> the field that it stands for."""
 
 _TWIN = PER_CLOCK | {field: twin for twin, field in PER_CLOCK.items()}
-_OWN = ("name", "title", "aliases", "base")  # what no device takes from another
+_OWN = ("name", "title", "aliases", "base", "calibration")  # what no device takes from another
 _NO_FIGURE = (*_OWN, "kind", "vendor", "architecture", "sources")
 
 

@@ -66,6 +66,9 @@ def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
         for index, level in enumerate(memory)
     )
     made["sources"] = _sources(data.get("sources", {}), origin)
+    calibration = data.get("calibration")
+    if isinstance(calibration, str):
+        made["calibration"] = str(Path(origin).absolute().parent / Path(calibration).expanduser())
     return typing.cast(DeviceSpec, _record(DeviceSpec, made, origin, ""))
 
 

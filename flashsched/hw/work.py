@@ -171,15 +171,19 @@ class Prediction:
         roofline_s: the bound from peak arithmetic and main-memory bandwidth alone.
         bound: the limiter that takes longest, a key of ``breakdown``.
         utilization: share of the peak arithmetic that is reached, 0 to 1.
-        occupancy: resident threads per thread that a unit can hold (GPU), share of the cores used (CPU).
+        occupancy: resident threads per thread that a unit can hold (GPU), share of the cores used (CPU); NaN where no
+            schedule is known, as of a vendor's library.
         occupancy_limit: what stops more blocks from being resident: "registers", "shared", "threads", "blocks", "grid".
-        waves: blocks per block resident on the whole device (GPU), turns of the parallel loop per thread (CPU).
+        waves: blocks per block resident on the whole device (GPU), turns of the parallel loop per thread (CPU); NaN
+            where no schedule is known.
         bytes: bytes moved at each memory level, of the whole kernel.
         breakdown: seconds that each limiter alone would take; they overlap, so their sum is more than ``time_s``.
         energy_j: power times time, from rest to full power with the busiest of arithmetic and main memory; None
             where the spec states no power.
         tier: whose measurements the model's constants were fitted to: "calibrated" (this device's), "family", "specs".
         error_pct: mean error of such predictions, in percent, over measurements that no fit saw; None: never checked.
+        how: whose time it is: "schedule" (the one given), "best of 64 schedules" (of a search), or "library" (the
+            vendor's, by the operator's model; "library, as a product" where a convolution goes by its implicit GEMM).
     """
 
     time_s: float
@@ -194,11 +198,12 @@ class Prediction:
     energy_j: float | None = None
     tier: str = "specs"
     error_pct: float | None = None
+    how: str = "schedule"
 
     @property
     def trust(self) -> str:
         """Tier and error band as people read them."""
-        error = "error unknown" if self.error_pct is None else f"±{self.error_pct:.0f} %"
+        error = "never held against a measurement" if self.error_pct is None else f"±{self.error_pct:.0f} %"
         return f"{error} ({_TIERS.get(self.tier, self.tier)})"
 
     @property

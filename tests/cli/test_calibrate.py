@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,3 +86,68 @@ def test_rows_of_another_device_are_no_calibration(cli: Cli, data: Path) -> None
     done = cli("calibrate", "--device", "v100-sim", "--data", data)
     assert done.code == 2
     assert "holds no measurement of v100-sim" in done.err
+
+
+BOARD = """base = "a100"
+name = "my-board-sim"
+aliases = ["board-7"]
+power_w = 250
+calibration = "constants/board.toml"
+
+[sources]
+power_w = "measured: nvidia-smi"
+"""
+
+
+def test_from_a_calibration_to_a_device_of_ones_own(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """Measured, calibrated, then simulated, compared and tuned for, by the device's file alone."""
+    board = tmp_path / "my-board.toml"
+    board.write_text(BOARD)
+    data.write_text(data.read_text().replace("A100,", "board-7,"))
+    softmax_words = ("softmax", "--shape", "30000,5000")
+
+    done = cli("devices", "--check", board)
+    assert done.code == 2
+    assert "names a calibration that cannot be read" in done.err
+    assert "flashsched calibrate --device FILE.toml" in done.err
+    assert cli("simulate", *softmax_words, "--device", board).code == 2
+
+    done = cli("calibrate", "--device", board, "--data", data)
+    assert done.code == 0, done.err
+    assert (tmp_path / "constants" / "board.toml").is_file()
+    assert "every prediction for the device uses it" in done.out
+    assert cli("devices", "--check", board).code == 0
+
+    mine = json.loads(cli("simulate", *softmax_words, "--device", board, "--json").out)
+    assert (mine["how"], mine["tier"]) == ("library", "calibrated")
+    assert mine["error_pct"] < 2
+    values = {name: one.default for name, one in softmax.CONSTANTS.items()} | TRUE
+    true = softmax.seconds(devices["a100-sim"], values, "float32", {"m": np.array([30000]), "n": np.array([5000])})
+    assert mine["time_s"] == pytest.approx(true[0], rel=0.03)
+
+    table = json.loads(cli("compare", *softmax_words, "--devices", f"{board},a100-sim", "--json").out)["devices"]
+    by_name = {row["device"]: row for row in table}
+    assert by_name["my-board-sim"]["time_s"] == pytest.approx(mine["time_s"])
+    assert by_name["my-board-sim"]["tier"] == "calibrated"
+
+    done = cli("tune", "relu", "--shape", "64,64", "--device", board, "--trials", "1", "--log", "x.jsonl", "-q")
+    assert done.code == 0, done.err
+    assert cli("validate", "--data", data, "--device", board).code == 0
+
+
+def test_a_calibration_of_another_device_is_refused(cli: Cli, data: Path, tmp_path: Path) -> None:
+    board = tmp_path / "my-board.toml"
+    board.write_text(BOARD)
+    assert cli("calibrate", "--device", "a100-sim", "--data", data, "--out", "constants/board.toml").code == 0
+    done = cli("devices", "--check", board)
+    assert done.code == 2
+    assert "is a calibration of a100-sim, and my-board-sim names it as its own" in done.err
+
+
+def test_rows_of_ones_own_device_bear_its_name(cli: Cli, data: Path, tmp_path: Path) -> None:
+    board = tmp_path / "my-board.toml"
+    board.write_text(BOARD)
+    done = cli("calibrate", "--device", board, "--data", data)
+    assert done.code == 2
+    assert "holds no measurement of my-board-sim" in done.err
+    assert "its rows are of A100" in done.err

@@ -218,13 +218,37 @@ def test_simulate_predicts_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
     document = json.loads(cli(*words, "--json").out)
     assert 0 < document["roofline_s"] <= document["time_s"]
     assert document["source"] == "simulated"
+    assert document["how"] == "best of 2 schedules"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_simulate_takes_the_operators_model_where_there_is_one(cli: Cli) -> None:
+    words = ("simulate", "softmax", "--shape", "4096,1024", "--device", "a100")
+    done = cli(*words)
+    assert (done.code, done.err) == (0, "")
+    assert "simulated: the vendor's library" in done.out
+    assert "±" in done.out
+    assert "occupancy" not in done.out
+    document = json.loads(cli(*words, "--json").out)
+    assert (document["how"], document["waves"]) == ("library", None)
+    assert document["error_pct"] > 0
+
+
+def test_simulate_says_when_it_searches(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flashsched.tune.comparison.simulate.TRIALS", 2)
+    done = cli("simulate", "transpose", "--shape", "8,8", "--device", "cpu-xeon")
+    assert done.code == 0
+    assert "no operator model speaks of transpose 8,8 float32 on cpu-xeon-sim" in done.err
+    assert "best of 2 schedules" in done.out
+    done = cli("simulate", "relu", "--device", "cpu-xeon", "--log", "x.jsonl", "--trials", "3")
+    assert (done.code, "give one of them" in done.err) == (2, True)
 
 
 def test_simulate_the_best_of_a_log(cli: Cli) -> None:
     words = ("relu", "--shape", "4,32", "--device", "cpu-xeon")
     cli("tune", *words, "--trials", "2", "--log", "x.jsonl", "-q")
-    assert cli("simulate", *words, "--log", "x.jsonl").code == 0
+    done = cli("simulate", *words, "--log", "x.jsonl")
+    assert (done.code, "best of x.jsonl" in done.out) == (0, True)
     done = cli("simulate", "relu", "--shape", "5,5", "--device", "cpu-xeon", "--log", "x.jsonl")
     assert (done.code, "no record of relu 5,5 float32" in done.err) == (2, True)
 

@@ -58,6 +58,17 @@ def test_the_nearest_measurements_win_and_each_tier_can_be_asked_for() -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_what_was_never_held_out_has_the_error_of_those_who_knew_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"ampere": AMPERE, "defaults": DEFAULTS + "error_pct = 14.5\nrows = 77\n"}
+    monkeypatch.setattr(module, "fitted_in", lambda family: parse_fitted(texts.get(family, ""), family))
+    found = constants_for(devices["a100-sim"], "gemm.tensor", CONSTANTS, tier="family")
+    assert (found.values["start_us"], found.tier, found.error_pct) == (5.0, "family", None)
+    texts["ampere"] = AMPERE.replace('.devices."a100-sim"', '.devices."a40-sim"').replace("error_pct = 9.0", "")
+    found = constants_for(devices["a100-sim"], "gemm.tensor", CONSTANTS)
+    assert (found.values["start_us"], found.tier, found.error_pct, found.rows) == (5.0, "family", 14.5, 77)
+
+
+@pytest.mark.usefixtures("files")
 def test_a_changed_device_is_of_the_family_and_not_the_one_that_was_measured() -> None:
     assert start(devices["a100-sim[units=54]"]) == (3.0, "family")
 

@@ -89,6 +89,32 @@ def test_a_sum_weighs_its_parts():
     assert min(one.utilization, other.utilization) <= both.utilization <= max(one.utilization, other.utilization)
 
 
+# -- one device ------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_takes_what_the_library_takes():
+    found = fs.simulate(RELU, "a100-sim")
+    (row,) = fs.compare_devices(RELU, ["a100-sim"]).to_dict("records")
+    assert found.how == row["how"] == "library"
+    assert (found.time_s, found.tier) == (row["time_s"], row["tier"])
+    assert found.error_pct == row["error_pct"] > 0
+    assert f"±{found.error_pct:.0f} %" in found.trust
+    assert found.bound in found.breakdown
+    assert math.isnan(found.occupancy)
+
+
+def test_a_task_is_searched_where_no_model_answers_or_trials_are_given(monkeypatch):
+    monkeypatch.setattr("flashsched.tune.comparison.simulate.TRIALS", 2)
+    assert fs.simulate(fs.Task("transpose", (8, 8)), "cpu-xeon-sim").how == "best of 2 schedules"
+    assert fs.simulate(RELU, "cpu-xeon-sim", trials=1).how == "best of 1 schedules"
+    assert fs.simulate(RELU.replay(fs.Trace()).schedule, "cpu-xeon-sim").how == "schedule"
+
+
+def test_what_the_library_cannot_do_is_refused():
+    with pytest.raises(DeviceError, match="no peak for float64"):
+        fs.simulate(fs.Task("matmul", (64, 64, 64), "float64"), "tpu-v4-sim")
+
+
 # -- devices ---------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from flashsched.errors import DeviceError
 from flashsched.hw.constants import Fitted, Section, Tier, constants_for, family_of, fitted_toml
+from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.fit import fitted_values, predicted
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
 from flashsched.hw.validation.run import held_out
@@ -26,16 +27,18 @@ _ROWS_OF_A_FIT = 800
 _ROWS_OF_A_DEVICE = 150  # in a fit over several devices, so that none outweighs the others
 
 
-def calibrated(data: Path, device: str, folds: int = 5) -> tuple[dict[str, Section], list[str]]:
-    """The constants of *device* fitted to its rows in *data*, by section, and notes on what was left out.
+def calibrated(data: Path, device: str | DeviceSpec, folds: int = 5) -> tuple[dict[str, Section], list[str]]:
+    """The constants of *device*, a known one by name or any other, fitted to its rows in *data*, by section, and notes
+    on what was left out.
 
     Raises:
         DeviceError: no row of the device has a model, or no operation has as many as ten rows.
     """
     groups, notes = read_rows(data, device)
     specs = {group.spec.name for group in groups}
+    name = device if isinstance(device, str) else device.name
     if len(specs) > 1:
-        raise DeviceError(f"{device} means several devices here: {', '.join(sorted(specs))}", hint="give one of them")
+        raise DeviceError(f"{name} means several devices here: {', '.join(sorted(specs))}", hint="give one of them")
     found: dict[str, Section] = {}
     for section in dict.fromkeys(group.section for group in groups):
         members = [group for group in groups if group.section == section]
@@ -45,7 +48,7 @@ def calibrated(data: Path, device: str, folds: int = 5) -> tuple[dict[str, Secti
         fitted = _of_device(members, folds)
         found[section] = Section(devices={members[0].spec.name: fitted})
     if not found:
-        raise DeviceError(f"no operation of {device} in {data} has {_FEWEST} rows", shown="\n".join(notes.lines))
+        raise DeviceError(f"no operation of {name} in {data} has {_FEWEST} rows", shown="\n".join(notes.lines))
     return found, notes.lines
 
 

@@ -13,7 +13,7 @@ from flashsched.errors import DeviceError
 from flashsched.hw.registry import devices
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["spec_named"]
+__all__ = ["is_called", "spec_named"]
 
 _FORM = re.compile(r"sxm\d?|pcie|nvl|oam|\d+gb|\d+gcd|se")
 _NOISE = {"nvidia", "tesla", "geforce", "quadro", "amd", "radeon", "instinct", "intel", "google", "cloud", "apple",
@@ -52,6 +52,12 @@ def spec_named(name: str) -> tuple[DeviceSpec | None, str]:
     if lacking:
         remark = f"{name} is taken for {spec.name}, whose data do not say {', '.join(lacking)}"
     return spec, remark
+
+
+def is_called(spec: DeviceSpec, name: str) -> bool:
+    """Whether *name* is one of *spec*'s own, in whatever case, with or without ``-sim``."""
+    own = (spec.name, *spec.aliases, spec.title)
+    return name.lower().removesuffix("-sim") in {each.lower().removesuffix("-sim") for each in own}
 
 
 def _words(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from flashsched.errors import DeviceError
 from flashsched.hw.operators import OPERATORS, OperatorModel, section_of
 from flashsched.hw.operators.dtypes import arithmetic, has_peak
 from flashsched.hw.spec import DeviceSpec
-from flashsched.hw.validation.names import spec_named
+from flashsched.hw.validation.names import is_called, spec_named
 from flashsched.hw.validation.operations import asked_of, dtype_of
 from flashsched.hw.validation.tables import Notes, Table, read_tables
 from flashsched.hw.validation.timing import timing_of
@@ -50,17 +50,29 @@ class Rows:
                     sizes, self.measured_s[rows], self.lines[rows])  # fmt: skip
 
 
-def read_rows(data: Path, device: str | None = None) -> tuple[list[Rows], Notes]:
+def read_rows(data: Path, device: str | DeviceSpec | None = None) -> tuple[list[Rows], Notes]:
     """The rows in *data* that have a device and a model, and notes of those that do not.
+
+    *device* keeps the rows of one device: a known one by name, or any other as it is, whose rows bear its name, its
+    title or one of its other names.
 
     Raises:
         DeviceError: there are none.
     """
     notes = Notes()
-    groups = [group for table in read_tables(data, notes) for group in _groups(table, device, notes)]
+    groups: list[Rows] = []
+    named: dict[str, None] = {}
+    for table in read_tables(data, notes):
+        groups += _groups(table, device, notes)
+        named |= dict.fromkeys(table.text("device").tolist())
     if not groups:
-        which = f" of {device}" if device else ""
-        raise DeviceError(f"{data} holds no measurement{which} that a model is there for", shown="\n".join(notes.lines))
+        name = device.name if isinstance(device, DeviceSpec) else device
+        which = f" of {name}" if name else ""
+        raise DeviceError(
+            f"{data} holds no measurement{which} that a model is there for",
+            hint=f"its rows are of {', '.join(list(named)[:8])}{', …' if len(named) > 8 else ''}" if name else "",
+            shown="\n".join(notes.lines),
+        )
     return groups, notes
 
 
@@ -77,7 +89,7 @@ def thinned(groups: list[Rows], most: int) -> list[Rows]:
     return kept
 
 
-def _groups(table: Table, device: str | None, notes: Notes) -> Iterator[Rows]:
+def _groups(table: Table, device: str | DeviceSpec | None, notes: Notes) -> Iterator[Rows]:
     """The rows of *table* by device, operation, dtype and source, where they have a model."""
     names = [table.text(name) for name in ("device", "op", "dtype", "source", "unit", "backend")]
     for key in dict.fromkeys(zip(*(column.tolist() for column in names), strict=True)):
@@ -85,10 +97,15 @@ def _groups(table: Table, device: str | None, notes: Notes) -> Iterator[Rows]:
         name, op, dtype_name, source, unit, backend = key
         count = int(rows.sum())
         asked, kind = _part_named(name, unit, backend, source)
-        spec, remark = spec_named(asked)
+        if isinstance(device, DeviceSpec):
+            spec, remark = (device, "") if is_called(device, asked) else (None, "")
+        else:
+            spec, remark = spec_named(asked)
         if spec is not None and kind and spec.kind != kind:
             spec, remark = None, f"no device is called {asked!r}"
-        if device is not None and (spec is None or device not in (name, spec.name, *spec.aliases)):
+        if isinstance(device, DeviceSpec) and spec is None:
+            continue
+        if isinstance(device, str) and (spec is None or device not in (name, spec.name, *spec.aliases)):
             continue
         if spec is None:
             notes.skip(remark, count)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DeviceError
 from flashsched.hw.constants import Tier, constants_for
+from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.fit import fitted_values, folds_of, predicted
 from flashsched.hw.validation.operations import FOLD_BY
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
@@ -116,8 +117,8 @@ class Validation:
         return found
 
 
-def validate_models(data: Path, *, device: str | None = None, folds: int = 5) -> Validation:
-    """Predict the measurements in *data*, of all devices or of *device* alone.
+def validate_models(data: Path, *, device: str | DeviceSpec | None = None, folds: int = 5) -> Validation:
+    """Predict the measurements in *data*, of all devices or of *device* alone: a known one by name, or any other.
 
     Raises:
         DeviceError: nothing can be read, no row has a model, or fewer than two folds are asked for.

@@ -1,7 +1,8 @@
 """One workload on many devices: how long, how well used, bound by what, at what energy and cost.
 
 - ``estimates.py``: what a task takes on a device, by the best means that there is.
-- ``compare.py``: a table of devices. ``replayed.py``: one log on many devices.
+- ``simulate.py``: one workload on one device. ``compare.py``: a table of devices.
+- ``replayed.py``: one log on many devices.
 - ``picture.py``: the table as a drawing.
 """
 

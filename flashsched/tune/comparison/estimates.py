@@ -27,7 +27,7 @@ from flashsched.schedule import Schedule
 from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
-__all__ = ["Estimate", "estimate_schedule", "estimates"]
+__all__ = ["Estimate", "estimate_schedule", "estimates", "has_library_model"]
 
 _START_S = 20e-6  # a kernel below this, far from its roofline, is bound by its start
 _NAN = math.nan
@@ -85,6 +85,11 @@ def estimates(tasks: Sequence[Task], spec: DeviceSpec) -> list[Estimate]:
             error_pct = _NAN if fitted.error_pct is None else fitted.error_pct
             found[number] = replace(made, tier=fitted.tier, error_pct=error_pct)
     return [found[number] for number in range(len(tasks))]
+
+
+def has_library_model(task: Task, spec: DeviceSpec) -> bool:
+    """Whether a model of an operator says what a vendor's library takes for *task* on *spec*."""
+    return _operation(task, spec) is not None
 
 
 def estimate_schedule(schedule: Schedule, spec: DeviceSpec, moved: float) -> Estimate:
@@ -192,8 +197,9 @@ def _of_task(task: Task, spec: DeviceSpec, time_s: float, how: str) -> Estimate:
 def _of_prediction(found: Prediction, spec: DeviceSpec, moved: float, how: str) -> Estimate:
     energy = _NAN if found.energy_j is None else found.energy_j
     return Estimate(
-        found.time_s, found.roofline_s, found.utilization, found.bound, energy, _transfer(spec, moved), "specs", how=how
-    )
+        found.time_s, found.roofline_s, found.utilization, found.bound, energy, _transfer(spec, moved), found.tier,
+        _NAN if found.error_pct is None else found.error_pct, how,
+    )  # fmt: skip
 
 
 def _transfer(spec: DeviceSpec, moved: float) -> float:

@@ -138,6 +138,9 @@ def comparison_text(df: pd.DataFrame) -> str:
              "bound": "bound", "energy_j": "energy", "transfer_s": "transfer", "cost": "cost", "error_pct": "error",
              "tier": "tier", "how": "how", "pareto": "Pareto", "note": "note"}  # fmt: skip
     rows = df.to_dict("records")
+    for row in rows:
+        if math.isnan(row.get("error_pct", 0.0)) and not math.isnan(row["time_s"]):
+            row["error_pct"] = "unknown"
     shown = [name for name in names if name in df.columns and any(_cell(name, row[name]) for row in rows)]
     table = [[names[name] for name in shown], *([_cell(name, row[name]) for name in shown] for row in rows)]
     widths = [max(len(line[at]) for line in table) for at in range(len(shown))]
@@ -155,7 +158,7 @@ def _cell(name: str, value: Any) -> str:
         return "*" if value else ""
     if isinstance(value, str):
         return value if len(value) <= 60 else value[:59] + "…"
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, float) and (math.isnan(value) or (name == "gflops" and value == 0)):
         return ""
     if name.endswith("_s"):
         return seconds_text(value)
