@@ -21,7 +21,7 @@ __all__ = ["CPU_PRIMITIVES", "GPU_PRIMITIVES", "schedules", "take_step"]
 CPU_PRIMITIVES = (
     "split", "split", "split", "tile", "fuse", "reorder", "reorder", "unroll", "vectorize", "vectorize", "parallel",
     "rfactor", "rfactor", "decompose_reduction", "reverse_compute_at", "reverse_compute_at", "reverse_compute_inline",
-    "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "blockize", "loop_partition", "peel",
+    "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "blockize", "join_axes", "loop_partition", "peel",
     "pad_einsum", "reindex", "stage_mem", "store_at", "store_at",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
     "double_buffer", "double_buffer", "specialize",

@@ -18,6 +18,7 @@ from flashsched.ops.derived.nests import Nest, find_nests
 from flashsched.ops.derived.packing import pack_operands, turn_operands
 from flashsched.ops.derived.tiles import Tile, block_tiles, choose_dots, choose_tile, unroll_choices
 from flashsched.ops.derived.vectors import NestFacts, reused_whole, vector_choices
+from flashsched.ops.derived.windows import take_windows_apart
 from flashsched.ops.gemm_plan import block_counts, vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
@@ -35,6 +36,7 @@ def derived_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
     """Schedule every stage of *s*; *args* are the inputs, then the output."""
     apart = recurrent_stages(s)
     inline_stages(s, knobs, apart)
+    take_windows_apart(s, knobs, apart)
     share_out_reductions(s, knobs, spec, apart)
     for nest in find_nests(s, knobs, apart):
         schedule_nest(s, nest, knobs, spec, None)

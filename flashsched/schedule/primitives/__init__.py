@@ -14,6 +14,7 @@ from flashsched.schedule.primitives.decompose_reduction import decompose_reducti
 from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.env_threads import env_threads
 from flashsched.schedule.primitives.fuse import fuse
+from flashsched.schedule.primitives.join_axes import join_axes
 from flashsched.schedule.primitives.loop_partition import loop_partition, peel
 from flashsched.schedule.primitives.pad_einsum import pad_einsum
 from flashsched.schedule.primitives.parallel import parallel
@@ -57,6 +58,7 @@ __all__ = [
     "decompose_reduction",
     "env_threads",
     "fuse",
+    "join_axes",
     "loop_partition",
     "pad_einsum",
     "parallel",

@@ -19,6 +19,10 @@ class MemoryPrimitives(StageHandle):
         """Compute this stage one turn ahead, into the other one of two buffers."""
         self._apply("double_buffer")
 
+    def join_axes(self, first: LoopLike, second: LoopLike) -> None:
+        """Make one axis of two that count only by their sum, so that nothing is computed once for each pair."""
+        self._apply("join_axes", first=self._loop(first), second=self._loop(second))
+
     def prefetch(self, tensor: Tensor | str, loop: LoopLike, offset: int) -> None:
         """In each turn of *loop*, ask for the lines of *tensor* that the turn *offset* ahead will read."""
         name = self._schedule._tensor_name(tensor)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from hypothesis import strategies as st
 
 from flashsched.schedule.ir import SCOPES, block_loads
 from flashsched.schedule.schedule import Schedule
-from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, one_loop
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, one_loop
+from flashsched.te.visit import uses
 
 __all__ = ["ARGUMENTS"]
 
@@ -60,6 +62,25 @@ def _reindex(draw: Draw, schedule: Schedule) -> Arguments:
     return (stage.name, {"tensor": draw(st.sampled_from(names))}) if names else None
 
 
+def _join_axes(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly two axes that meet in an index: a window over what is no output."""
+    met = [
+        (stage.name, {"first": a.name, "second": b.name})
+        for stage in schedule.state.stages.values()
+        if not stage.output and not stage.inlined
+        for load in block_loads(stage.block)
+        for index in load.indices
+        for a, b in combinations([axis for axis in stage.spatial if uses(index, axis)], 2)
+    ]
+    if met and draw(st.integers(0, 5)):
+        return draw(st.sampled_from(met))
+    stage = a_stage_with_loops(draw, schedule)
+    if stage is None:
+        return None
+    first, second = (draw(st.sampled_from(list(stage.loops))) for _ in range(2))
+    return stage.name, {"first": first, "second": second}
+
+
 def _pad_einsum(draw: Draw, schedule: Schedule) -> Arguments:
     stage = a_stage(draw, schedule)
     if stage is None:
@@ -100,6 +121,7 @@ def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
 ARGUMENTS: dict[str, Drawer] = {
     "cache_read": _cache_read,
     "cache_write": _scope,
+    "join_axes": _join_axes,
     "pad_einsum": _pad_einsum,
     "reindex": _reindex,
     "double_buffer": _computed_at_a_loop,
