@@ -116,6 +116,17 @@ def test_windows_that_overlap_are_computed_block_by_block():
     assert nest.count("# parallel") == 1
 
 
+def test_rows_of_windows_are_combined_once():
+    nest = text_of(task_of("top_hat", small=False).args())
+    assert "E.rf[i + di, j]" in nest
+    assert "D.rf[i + ei, j]" in nest
+    x = te.placeholder((64, 20, 20), name="X")
+    c, d, e = (te.reduce_axis((0, n), name=n_) for n, n_ in ((64, "c"), (3, "d"), (3, "e")))
+    w = te.placeholder((64, 3, 3), name="W")
+    weighed = te.compute((18, 18), lambda i, j: te.sum(x[c, i + d, j + e] * w[c, d, e], axis=[c, d, e]), name="C")
+    assert ".rf[i + d" not in text_of([x, w, weighed])  # each row of a window has weights of its own
+
+
 # -- the space ---------------------------------------------------------------------------------------------------
 
 

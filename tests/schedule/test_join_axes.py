@@ -88,7 +88,7 @@ def test_the_readers_are_read_anew() -> None:
 
 
 def test_join_axes_refuses() -> None:
-    A, C = windows(4, 5, 3)
+    _, C = windows(4, 5, 3)
     s = te.create_schedule(C)
     with pytest.raises(OutputError, match="'C' is an output"):
         s[C].join_axes("i", "j")

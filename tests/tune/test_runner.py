@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 
 import psutil
@@ -8,11 +9,13 @@ import pytest
 
 import flashsched as fs
 from flashsched import te
+from flashsched.codegen.kernel import Kernel
 from flashsched.errors import DeviceError, Infeasible, LimitError, LoweringError
 from flashsched.hw import devices
 from flashsched.testing import programs
 from flashsched.tune.logs.record import STATUSES
 from flashsched.tune.measuring.cpu_runner import parted_cores
+from flashsched.tune.measuring.jobs import retime
 from flashsched.tune.measuring.workers import Outcome
 from flashsched.tune.runner import CpuRunner, SimulatedRunner, Trial, runner_for
 from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
@@ -255,3 +258,21 @@ def test_runner_for_a_device():
 
 def test_a_trial_holds_nothing_unless_told():
     assert Trial("crash") == Trial("crash", [], None, None, {})
+
+
+def test_finalists_write_the_same_output(monkeypatch):
+    known = candidates(MATMUL, devices["cpu"])
+    seen = []
+    bound = Kernel.bound
+
+    def watched(kernel, *args):
+        seen.append(args)
+        return bound(kernel, *args)
+
+    monkeypatch.setattr(Kernel, "bound", watched)
+    payload = {"task": pickle.dumps(MATMUL), "traces": [c.trace.to_json() for c in known], "seed": 1, "rounds": 2}
+    found = retime(payload)
+    assert [len(one.times_s) for one in found] == [2] * len(known)
+    assert len(seen) == len(known)
+    assert {tuple(map(id, args)) for args in seen} == {tuple(map(id, seen[0]))}
+    assert len(seen[0]) == 3

@@ -2,6 +2,7 @@
 
 - ``accesses``: what each axis does to each element that is read or written; all rules read from there.
 - ``inlining``: which stages are computed where they are read.
+- ``windows``: which windows are combined a row at a time.
 - ``nests``: which of the others share loops.
 - ``vectors``: along which axis the vectors of a nest run, and along which others its operands are used again.
 - ``tiles``: register tiles and blocks, their ordered choices and the first ones to try.

@@ -16,6 +16,7 @@ from flashsched.ops.derived.cpu import inside_of, recurrent_stages
 from flashsched.ops.derived.inlining import inline_stages
 from flashsched.ops.derived.nests import Nest, find_nests
 from flashsched.ops.derived.vectors import NestFacts, reuse_along, reused_whole, vector_choices
+from flashsched.ops.derived.windows import take_windows_apart
 from flashsched.ops.gpu_tiles import copy_together, gpu_unit, widest
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
@@ -46,6 +47,7 @@ def derived_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
     if apart or any(facts_of(s, stage.name).points == 0 for stage in s.stages):
         return
     inline_stages(s, knobs, apart)
+    take_windows_apart(s, knobs, apart)
     for nest in find_nests(s, knobs, apart, alone=True):
         _schedule_kernel(s, nest, knobs, spec)
 

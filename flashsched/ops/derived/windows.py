@@ -14,7 +14,6 @@ from flashsched.errors import ScheduleError
 from flashsched.ops.derived.accesses import facts_of
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule
-from flashsched.te.tensor import Axis
 
 __all__ = ["take_windows_apart"]
 
@@ -31,15 +30,15 @@ def take_windows_apart(s: Schedule, knobs: KnobsLike, apart: Set[str]) -> None:
         if not gains:
             continue
         best = max(gains, key=lambda number: gains[number])
-        number = knobs.choice(
-            f"{name}: rows of windows", [-1, *gains], default=best if gains[best] >= _GAIN else -1
-        )
+        number = knobs.choice(f"{name}: rows of windows", [-1, *gains], default=best if gains[best] >= _GAIN else -1)
         if number >= 0:
-            left.append(_by_rows(s, name, number))
+            rows = _by_rows(s, name, number)
+            assert rows is not None
+            left.append(rows)
 
 
 def _gains(s: Schedule, name: str) -> dict[int, float]:
-    """For each reduce axis, by its number, along which rows can be taken apart: how many times fewer points there are."""
+    """For each reduce axis (by number) along which rows can be taken apart: how many times fewer points are left."""
     found: dict[int, float] = {}
     facts = facts_of(s, name)
     if len(facts.reduced) < 2 or facts.points == 0:
@@ -49,32 +48,26 @@ def _gains(s: Schedule, name: str) -> dict[int, float]:
         try:
             rows = _by_rows(twin, name, number)
         except ScheduleError:
-            continue
-        found[number] = facts.points / (facts_of(twin, name).points + facts_of(twin, rows).points)
+            continue  # which window a row is combined for matters: each has its own weights
+        if rows is not None:
+            found[number] = facts.points / (facts_of(twin, name).points + facts_of(twin, rows).points)
     return found
 
 
-def _by_rows(s: Schedule, name: str, number: int) -> str:
-    """Let *name* combine, along its reduce axis of that *number*, rows that another stage has combined.
+def _by_rows(s: Schedule, name: str, number: int) -> str | None:
+    """Let *name* combine, along its reduce axis of that *number*, rows that a stage of their own has combined.
 
     Returns:
-        That stage.
-
-    Raises:
-        ScheduleError: no row belongs to several windows, or something else depends on which one it is combined for.
+        That stage; None where no window slides along that axis.
     """
     facts = facts_of(s, name)
     along = facts.reduced[number]
-    slides = [n for n, axis in enumerate(facts.spatial) if _slides(s, name, axis, along)]
+    forms = [form for access in facts.reads for form in access.indices if form.coefficient(along)]
+    slides = [n for n, axis in enumerate(facts.spatial) if any(form.coefficient(axis) for form in forms)]
     if len(slides) != 1:
-        raise ScheduleError(f"{name!r} has no window along {along.name!r}")
+        return None
     made = s.rfactor(name, along)
     rows = s[made[0] if isinstance(made, tuple) else made]
     part, *spatial = rows.op.axis
     rows.join_axes(spatial[slides[0]], part)
     return rows.name
-
-
-def _slides(s: Schedule, name: str, axis: Axis, along: Axis) -> bool:
-    """Whether an element that is read lies further on for *axis* as it does for *along*."""
-    return any(form.coefficient(axis) and form.coefficient(along) for a in facts_of(s, name).reads for form in a.indices)

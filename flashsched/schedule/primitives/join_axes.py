@@ -45,8 +45,8 @@ def join_axes(state: State, stage: str, first: str, second: str) -> Result:
     What was computed once for each ``(i, d)`` is computed once for each sum. A weighted sum will do, if each number
     between the least and the greatest is one: ``2 * i + d`` with at least 2 turns of d, ``i - d``.
 
-    After `rfactor` this takes a window apart: of the least elements of each row of the window are made the least of all,
-    and rows are shared by the windows that they lie in. Nothing is rounded otherwise than by `rfactor`.
+    After `rfactor` this takes a window apart: the least element of each row of a window is found once, and shared by
+    all windows that the row lies in. Nothing is rounded otherwise than by `rfactor`.
 
     >>> from flashsched import te
     >>> A = te.placeholder((6, 7), name="A")
@@ -153,7 +153,8 @@ class _Join:
         assert isinstance(op, ComputeOp)
         spatial = tuple(self.kept(op.axis, self.axis))
         if not all(axis in known.axes for axis in op.reduce_axis):  # its reduction was moved away: a copy is left
-            at = tuple(self.axis if axis is self.pair[0] else index(0) if axis is self.pair[1] else axis for axis in op.axis)
+            joined = {self.pair[0]: self.axis, self.pair[1]: index(0)}
+            at = tuple(joined.get(axis, axis) for axis in op.axis)
             return ComputeOp(op.name, spatial, tuple(Read(tensor, at) for tensor in op.outputs), op.where)
         return ComputeOp(op.name, spatial, tuple(map(self.own, op.body)), op.where)
 
@@ -223,10 +224,12 @@ def _join(state: State, known: Stage, pair: tuple[Axis, Axis]) -> _Join:
         one, two = found[0] // shared, found[1] // shared
         least = min(0, two * (sizes[1] - 1))
         if not (one == 1 and abs(two) <= max(sizes[0], 1)) and not (abs(two) == 1 and one <= max(sizes[1], 1)):
-            _refuse(state, known, pair, f"not every number from the least to the greatest {_sum(pair, one, two)} is one")
+            said = Linear({}, 0).plus(pair[0], one).plus(pair[1], two).expr()
+            _refuse(state, known, pair, f"not every number from the least to the greatest of {said} is one")
         extent = one * (sizes[0] - 1) + abs(two) * (sizes[1] - 1) + 1 if 0 not in sizes else 0
-        names = loop_names([*(axis for axis in known.axes if axis not in pair), Axis(f"{pair[0].name}.{pair[1].name}")])
-        axis = Axis(names[-1], pair[0].dtype, extent)
+        name = f"{pair[0].name}.{pair[1].name}"
+        name = loop_names([*(axis for axis in known.axes if axis not in pair), Axis(name)])[-1]
+        axis = Axis(name, pair[0].dtype, extent)
         return _Join(pair, (one, two), -least, axis, (known.spatial.index(pair[0]), known.spatial.index(pair[1])))
     _refuse(state, known, pair, "no index is a sum of both")
 
@@ -239,10 +242,6 @@ def _forms(known: Stage) -> Iterator[Linear]:
                 yield from map(linear, node.indices)
             elif not isinstance(node, Load) and node.dtype == dtypes.INDEX:
                 yield linear(node)
-
-
-def _sum(pair: tuple[Axis, Axis], one: int, two: int) -> str:
-    return f"of {Linear({}, 0).plus(pair[0], one).plus(pair[1], two).expr()}"
 
 
 def _refuse(state: State, known: Stage, pair: tuple[Axis, Axis], why: str) -> NoReturn:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from flashsched.schedule.ir import SCOPES, block_loads
 from flashsched.schedule.schedule import Schedule
-from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, one_loop
 from flashsched.te.visit import uses
+from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, one_loop
 
 __all__ = ["ARGUMENTS"]
 
@@ -64,7 +64,7 @@ def _reindex(draw: Draw, schedule: Schedule) -> Arguments:
 
 def _join_axes(draw: Draw, schedule: Schedule) -> Arguments:
     """Mostly two axes that meet in an index: a window over what is no output."""
-    met = [
+    met: list[Arguments] = [
         (stage.name, {"first": a.name, "second": b.name})
         for stage in schedule.state.stages.values()
         if not stage.output and not stage.inlined
@@ -73,7 +73,8 @@ def _join_axes(draw: Draw, schedule: Schedule) -> Arguments:
         for a, b in combinations([axis for axis in stage.spatial if uses(index, axis)], 2)
     ]
     if met and draw(st.integers(0, 5)):
-        return draw(st.sampled_from(met))
+        found: Arguments = draw(st.sampled_from(met))
+        return found
     stage = a_stage_with_loops(draw, schedule)
     if stage is None:
         return None
