@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flashsched.errors import Infeasible
+from flashsched.codegen.gpu.copies import LATE_COPIES_SINCE
+from flashsched.codegen.gpu.target import arch_of
+from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec
 from flashsched.hw.spec import GpuUnit
 from flashsched.ops.operator import KnobsLike
@@ -12,6 +14,8 @@ from flashsched.te import dtypes
 from flashsched.te.tensor import Tensor
 
 __all__ = [
+    "VECTOR_BITS",
+    "copies_late",
     "copy_together",
     "gpu_unit",
     "inline_elementwise",
@@ -34,6 +38,14 @@ def gpu_unit(spec: DeviceSpec) -> GpuUnit:
     if spec.gpu is None:
         raise Infeasible(f"device {spec.name!r} is of kind {spec.kind!r}, and this template is for a GPU")
     return spec.gpu
+
+
+def copies_late(spec: DeviceSpec) -> bool:
+    """Whether threads of *spec* can go on while what they copy into shared memory is on its way (``cp.async``)."""
+    try:
+        return arch_of(spec).capability >= LATE_COPIES_SINCE
+    except DeviceError:
+        return False
 
 
 def inline_elementwise(s: Schedule) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from flashsched.errors import Infeasible
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gpu_tiles import (
+    VECTOR_BITS,
+    copies_late,
     copy_together,
     gpu_unit,
     inline_elementwise,
@@ -25,7 +27,7 @@ from flashsched.te.visit import uses
 
 __all__ = ["matmul_gpu"]
 
-FIRST_TILES = ((128, 64, 8), (64, 64, 8), (32, 32, 4))
+FIRST_TILES = ((128, 128, 8), (128, 64, 8), (64, 64, 8), (32, 32, 4))
 """Rows and columns of a block and sides of a thread's tile to begin with: the first that keeps all units busy twice."""
 
 
@@ -33,8 +35,10 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     """A block computes ``block_m x block_n`` of the output, a thread ``thread_m x thread_n`` of that.
 
     Both operands come through shared memory in steps of ``step_k`` along the reduction, copied by all threads together,
-    and from there into registers. ``swizzle`` lays them out in shared memory so that the threads of a warp read
-    different banks. What follows the product (bias, activation) is done on the registers.
+    and from there into registers. ``stages`` steps are in shared memory at a time, all but one of them on their way; a
+    copy that turns a tile goes element by element then, so that no thread waits for it. ``swizzle`` lays tiles out so
+    that the threads of a warp read different banks. What follows the product (bias, activation) is done on the
+    registers.
 
     *args* are the inputs, then the output; the graph has one reduction, over one axis, of two matrices.
 
@@ -58,12 +62,15 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     block_m, thread_m = _tile(knobs, "m", rows, first[0], first[2])
     block_n, thread_n = _tile(knobs, "n", columns, first[1], first[2])
     step = knobs.choice("step_k", [k for k in (4, 8, 16, 32, 64) if k < 2 * depth] or [4], default=16)
+    late = copies_late(spec) and dtypes.bits(left.dtype) >= 32
+    stages = knobs.choice("stages", (1, 2, 3, 4), default=3 if late and depth >= 4 * step else 1)
     swizzle = knobs.choice("swizzle", (False, True), default=True)
     unroll = knobs.choice("unroll_k", (1, 2, 4, 8), default=4)
+    knobs.require(thread_m * thread_n <= 128, f"{thread_m} x {thread_n} sums need more registers than a thread has")
     threads = block_m // thread_m, block_n // thread_n
     width = dtypes.bits(left.dtype) // 8
-    require_block(knobs, spec, threads[0] * threads[1], (block_m + block_n) * step * width, rows * columns)
-    knobs.require(thread_m * thread_n <= 128, f"{thread_m} x {thread_n} sums need more registers than a thread has")
+    tile_bytes = (block_m + block_n + 2 * VECTOR_BITS // 8 // width) * step * width
+    require_block(knobs, spec, threads[0] * threads[1], tile_bytes * stages, rows * columns)
     knobs.require(step % unroll == 0, f"step_k={step} is no multiple of unroll_k={unroll}")
     sharing = threads[0] * threads[1]
     for block in (block_m, block_n):
@@ -107,10 +114,16 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         fragment.vectorize(lanes)
     for (dtype, along, thread, block), copy in zip(tiles, copies, strict=True):
         copy.compute_at(sums, round_k)
+        turned = swizzle and along == 1
         if swizzle:
             _swizzle(copy, along, thread, widest(dtype, thread))
+        if turned:  # neighbours along the reduction are written to different banks
+            copy.storage_align(0, factor=32 * 32 // dtypes.bits(dtype), offset=widest(dtype))
         share = max(1, block * step // sharing)
-        copy_together(copy, threads, widest(dtype, step if along == 1 else block, share))
+        vector = widest(dtype, step if along == 1 else block, share)
+        copy_together(copy, threads, 1 if turned and late and stages > 1 else vector)
+    if stages > 1:
+        sums.software_pipeline(round_k, stages=[0, 0, stages - 1])
 
 
 def _blocks(rows: int, columns: int, tile: tuple[int, int, int]) -> int:

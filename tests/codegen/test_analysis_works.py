@@ -25,7 +25,10 @@ from flashsched.tune.search.knobs import FixedKnobs, RandomKnobs
 
 A100, XEON = devices["a100-sim"], devices["cpu-xeon-sim"]
 
-GOOD = {"block_m": 128, "thread_m": 8, "block_n": 128, "thread_n": 8, "step_k": 16, "swizzle": True, "unroll_k": 4}
+GOOD = {
+    "block_m": 128, "thread_m": 8, "block_n": 128, "thread_n": 8, "step_k": 16, "swizzle": True, "unroll_k": 4,
+    "stages": 1,
+}  # fmt: skip
 
 
 class Named(FixedKnobs):
@@ -64,7 +67,7 @@ def test_a_staged_product_asks_for_what_one_counts_by_hand() -> None:
     assert work.threads_per_block == 256
     assert work.flops == work.useful_flops == {"float32": 2.0 * 4096**3}
     assert work.fma_share == 1
-    assert work.shared_bytes_per_block == 2 * 128 * 16 * 4
+    assert work.shared_bytes_per_block == (132 + 128) * 16 * 4  # A's rows are four words apart
     assert work.l2_read_bytes == blocks * steps * 2 * 128 * 16 * 4
     assert work.l2_write_bytes == 4096**2 * 4
     assert work.shared_load_bytes == 256 * 4096 * (8 + 8) * 4
@@ -76,6 +79,26 @@ def test_a_staged_product_asks_for_what_one_counts_by_hand() -> None:
     assert 80 <= work.registers_per_thread <= 128  # cuBLAS takes 122 for such a tile
     assert work.bytes_in_flight == 2 * 8 * 4
     assert (work.dram_read_bytes, work.dram_write_bytes) == (2 * 4096**2 * 4, 4096**2 * 4)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+def test_tiles_filled_ahead_are_counted(stages: int) -> None:
+    one, more = (nest_works(product(4096, 4096, 4096, stages=n), A100)[0] for n in (1, stages))
+    assert (one.stages, more.stages) == (1, stages)
+    assert more.shared_bytes_per_block == stages * one.shared_bytes_per_block
+    assert more.barriers == one.barriers / 2
+    assert predict(A100, more).time_s < predict(A100, one).time_s
+
+
+def test_a_doubled_buffer_is_two_stages() -> None:
+    s = product(512, 512, 512)
+    for name in ("A.shared", "B.shared"):
+        s[name].double_buffer()
+    (work,) = nest_works(s, A100)
+    assert work.stages == 2
+    s = product(512, 512, 512)
+    s["A.shared"].double_buffer()
+    assert nest_works(s, A100)[0].stages == 1  # B is waited for all the same
 
 
 def test_a_swizzled_tile_has_fewer_bank_conflicts() -> None:

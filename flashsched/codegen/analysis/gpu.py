@@ -143,6 +143,7 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         shared_load_bytes=banked[False],
         shared_store_bytes=banked[True],
         steps=steps,
+        stages=min((memory.versions for memory in nest.memories if memory.buffer.scope == "shared"), default=1),
         barriers=_barriers(nest, threads.warp),
         registers_per_thread=wanted,
         bytes_in_flight=in_flight,
@@ -284,6 +285,7 @@ def _sequence(chains: Sequence[tuple[For, ...]]) -> float:
 def _barriers(nest: Nest, warp: int) -> float:
     """Two barriers each time that a tile in shared memory is filled: before it is read, and before the next one.
 
+    One where a tile is filled ahead: both are at one place then.
     Threads of one warp combine what they have by shuffles; more of them do it through shared memory, the same way.
     """
     rounds: dict[tuple[Var, ...], float] = {}
@@ -291,6 +293,7 @@ def _barriers(nest: Nest, warp: int) -> float:
         for touch in site.touches:
             if touch.write and touch.memory.buffer.scope == "shared":
                 serial = [loop for loop in touch.memory.around if loop in site.serial]
-                rounds[tuple(loop.var for loop in serial)] = prod(turns(loop) for loop in serial)
+                waits = 2.0 if touch.memory.versions == 1 else 1.0
+                rounds[tuple(loop.var for loop in serial)] = waits * prod(turns(loop) for loop in serial)
     apart = [site for site in nest.sites if prod(turns(loop) for loop in _across(site)) > warp]
-    return 2.0 * (sum(rounds.values()) + sum(_combinations(site) for site in apart))
+    return sum(rounds.values()) + 2.0 * sum(_combinations(site) for site in apart)

@@ -13,6 +13,7 @@ from math import inf, prod
 
 from flashsched.codegen.analysis.arithmetic import Arithmetic, count
 from flashsched.codegen.analysis.forms import Extents, Form, form_of, interval, share, total
+from flashsched.codegen.analysis.versions import versions_of
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import (
     Alloc,
@@ -52,6 +53,7 @@ class Memory:
         kept: whether it outlives the nest: the caller's, or used by another nest too.
         given: whether it is the caller's.
         around: the loops that it is allocated inside of, outermost first: each turn of them finds other contents.
+        versions: how many turns' contents there are at once, in a pipelined loop.
         touches: all accesses to it in one nest, added while the nest is read.
     """
 
@@ -61,6 +63,7 @@ class Memory:
     kept: bool
     given: bool
     around: tuple[For, ...]
+    versions: int = 1
     touches: list[Touch] = field(default_factory=list)
 
     @property
@@ -70,9 +73,9 @@ class Memory:
 
     @property
     def size(self) -> int:
-        """Bytes of all of it, gaps and a second version included."""
+        """Bytes of all of it, gaps and all versions included."""
         elements = self.shape[0] * self.strides[0] if prod(self.shape) and self.shape else prod(self.shape)
-        return elements * self.width * (2 if self.buffer.doubled else 1) * self.copies
+        return elements * self.width * self.versions * self.copies
 
     @property
     def copies(self) -> int:
@@ -248,7 +251,14 @@ def read_nests(state: State) -> list[Nest]:
                 users.setdefault(raw.buffer, set()).add(number)
     kept = given | {buffer for buffer, where in users.items() if len(where) > 1}
     together = filled_together(state.body)
-    return [_nest(root, extents, sites, (kept, given, together)) for root, extents, sites in found if sites]
+    nests = []
+    for root, extents, sites in found:
+        if sites:
+            nests.append(_nest(root, extents, sites, (kept, given, together)))
+            versions = versions_of(state, root)
+            for memory in nests[-1].memories:
+                memory.versions = versions.get(memory.buffer.name, 1)
+    return nests
 
 
 def _walk(

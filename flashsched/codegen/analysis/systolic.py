@@ -88,7 +88,7 @@ def systolic_work(nest: Nest, spec: DeviceSpec) -> Work:
     mine = [memory for memory in nest.memories if memory.buffer.scope == "shared"]
     copies = [(site, touch) for site in nest.sites for touch in site.touches if touch.memory in mine and touch.write]
     filled = {id(memory): _brought(nest, memory) for memory in mine}
-    stages = 2 if all(m.buffer.doubled for m in mine if filled[id(m)]) else 1
+    stages = min((m.versions for m in mine if filled[id(m)]), default=2)
     moved = _streamed(nest, copies) + sum(filled.values())
     last = spec.memory[0].size_bytes * spec.units
     dealt = max((_dealt_out(site) for site in nest.sites), default=1)

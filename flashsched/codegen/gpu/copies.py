@@ -19,9 +19,11 @@ from flashsched.schedule.ir import Buffer, Load, Stmt, Store, stmt_exprs, walk_s
 from flashsched.te import dtypes
 from flashsched.te.visit import walk
 
-__all__ = ["Copies", "with_late_copies"]
+__all__ = ["LATE_COPIES_SINCE", "Copies", "with_late_copies"]
 
-_SINCE = 80  # compute capability
+LATE_COPIES_SINCE = 80
+"""The compute capability that has them first (PTX ISA manual, ``cp.async``)."""
+
 _SIZES = (4, 8, 16)  # bytes of one copy
 
 
@@ -31,7 +33,7 @@ class Copies:
     def __init__(self, launch: Launch, arch: GpuArch) -> None:
         self._arrays = frozenset(launch.buffers)
         self._stored = {node.buffer for node in walk_stmt(launch.body) if isinstance(node, Store)}
-        self._enabled = arch.is_nvidia and arch.capability >= _SINCE
+        self._enabled = arch.is_nvidia and arch.capability >= LATE_COPIES_SINCE
         self._reads: dict[int, frozenset[Buffer]] = {}  # by the id of a loop of the kernel, which lives as long
 
     def suits(self, stmt: Store, loop: Stmt) -> bool:

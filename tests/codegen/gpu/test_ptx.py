@@ -88,17 +88,32 @@ def test_every_gpu_has_an_architecture(name: str) -> None:
     assert arch.shared_bytes <= max(spec.shared_bytes_per_block, 48 << 10)
 
 
-def test_a_product_loads_vectors_and_keeps_its_sums_in_registers(candidates: Any) -> None:
-    (candidate,) = candidates("matmul", (512, 512, 512), "a100-sim", 1)
-    text = build_gpu(candidate.schedule, candidate.args, SM80, "matmul").ptx()
+def test_a_product_loads_vectors_and_keeps_its_sums_in_registers(candidates: Any, ptxas: str) -> None:
+    """Rows of 128 by 128, three tiles of each operand on their way: the loop, and the two turns that empty it."""
+    (candidate,) = candidates("matmul", (4096, 4096, 4096), "a100-sim", 1)
+    kernel = build_gpu(candidate.schedule, candidate.args, SM80, "matmul")
+    text = kernel.ptx()
     assert ".local" not in text
     assert "%SP" not in text
-    assert text.count("fma.rn.f32") == 64
+    assert text.count("fma.rn.f32") == 3 * 4 * 64
     assert text.count("bar.sync") == 2
-    assert text.count("ld.shared.v4.b32") == 8
-    assert text.count("ld.global.nc.v4.b32") == 2  # A, which is turned on its way
-    assert text.count("cp.async.cg.shared.global") == 2  # B
-    assert ".reqntid 8, 8, 1" in text
+    assert text.count("cp.async.wait_group") == 1
+    assert text.count("ld.shared.v4.b32") == 3 * 4 * 4
+    assert text.count("cp.async.ca.shared.global") == 3 * 8  # A, which is turned on its way
+    assert text.count("cp.async.cg.shared.global") == 3 * 2  # B
+    assert text.count("st.global.v4.b32") == 16
+    assert "ld.global" not in text
+    assert ".reqntid 16, 16, 1" in text
+    used = kernel.resources()["matmul"]
+    assert (used.registers <= 128, used.spill_store_bytes) == (True, 0)
+
+
+def test_an_older_gpu_copies_by_way_of_registers(candidates: Any) -> None:
+    (candidate,) = candidates("matmul", (4096, 4096, 4096), "v100-sim", 1)
+    text = build_gpu(candidate.schedule, candidate.args, GpuArch("sm_70"), "matmul").ptx()
+    assert "cp.async" not in text
+    assert text.count("ld.global.nc.v4.b32") == 4
+    assert text.count("fma.rn.f32") == 4 * 64
 
 
 def test_shared_memory_above_48_kb_is_asked_for_at_launch(ptxas: str) -> None:
