@@ -26,7 +26,8 @@ __all__ = ["log_paths", "report"]
 def report(logs: tuple[Path, ...], as_json: bool, as_csv: bool, html: Path | None) -> None:
     """Tell what tuning logs hold; a folder stands for all logs (*.jsonl) in it.
 
-    Measured and simulated times are kept apart. Damaged lines are skipped with a warning.
+    Measured and simulated times are kept apart. Of runs for several objectives, the trials that no other beats in all
+    of them follow. Damaged lines are skipped with a warning.
 
     \b
     Examples:
@@ -75,11 +76,12 @@ def log_paths(given: tuple[Path, ...]) -> list[Path]:
 
 
 def _json(df: pd.DataFrame, paths: list[Path]) -> dict[str, Any]:
-    from flashsched.tune.logs.report import summarize
+    from flashsched.tune.logs.report import fronts, summarize
 
     return {
         "logs": [str(path) for path in paths],
         "summary": _rows(summarize(df)),
+        "fronts": _rows(fronts(df)),
         "trials": _rows(df),
     }
 

@@ -137,7 +137,7 @@ class Search:
         self._peaks_checked = False
         self._patience = None if settings.patience is None else Patience(settings.patience)
         self._regret = None if settings.regret is None else Regret(settings.regret)
-        self.history = History(task, runner, settings.seed, log)
+        self.history = History(task, runner, settings.seed, log, settings.objectives)
         carried = [] if settings.sampler == "random" else seeds(task, runner.spec, settings.logs(), self.history.path)
         if carried:
             self.notes.append("starts from " + "; ".join(seed.text for seed in carried))

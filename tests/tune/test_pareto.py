@@ -5,6 +5,7 @@ import pytest
 
 import flashsched as fs
 from flashsched.errors import TuneError
+from flashsched.tune.logs.report import fronts
 from flashsched.tune.search.pareto import front, in_fronts
 from flashsched.tune.task import Task
 
@@ -40,5 +41,8 @@ def test_a_run_for_time_energy_and_code():
     for record in result.records:
         assert not all(record.median_s < time and record.extra["code"] < code for time, code in points)
     assert result.best.median_s <= points[0][0] * 1.02
+    told = fronts(result.to_frame())
+    assert [*zip(told["time_s"], told["code"], strict=True)] == points
+    assert set(told["objectives"]) == {"time, code"}
     with pytest.raises(TuneError, match="cpu is measured, which tells the time only"):
         fs.tune(Task("relu", (4, 4)), objectives=("time", "energy"), warm_start=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -11,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import flashsched.tune.logs.fronts
 from flashsched.errors import LogError
 from flashsched.tune.logs.log import LogWarning, TuningLog
 from flashsched.tune.logs.record import Record
 from flashsched.tune.logs.report import (
     COLUMNS,
+    FRONT_COLUMNS,
     SUMMARY_COLUMNS,
     frame,
+    fronts,
     read_log,
     seconds_text,
     summarize,
@@ -171,6 +175,63 @@ def test_text(table):
         "",
         "not valid: 1 crash, 1 unverified, 1 wrong",
     ]
+
+
+# -- several objectives ---------------------------------------------------------------------------------------------
+
+
+def simulated(trial: int, time_s: float, energy_j: float, code: float, wanted: str = "time, energy") -> Record:
+    extra = {"energy_j": energy_j, "code": code, **({"objectives": wanted.split(", ")} if wanted != "time" else {})}
+    return record(trial, "unverified", time_s, device="a100-sim", source="simulated", extra=extra)
+
+
+OBJECTIVES = [
+    simulated(0, 1e-6, 5.0, 90),
+    simulated(1, 2e-6, 3.0, 80),
+    simulated(2, 3e-6, 3.0, 10),  # beaten in what was searched for
+    simulated(3, 4e-6, 1.0, 70),
+    simulated(4, 4e-6, 1.0, 60),  # ties with the one before, and is shorter
+    simulated(5, 1e-7, 0.1, 1, "time"),  # of a run for the time alone
+    record(6, "crash", device="a100-sim", source="simulated", extra={"objectives": ["time", "energy"]}),
+]
+
+
+def test_a_front_is_of_what_was_searched_for():
+    found = fronts(frame(OBJECTIVES))
+    assert list(found.columns) == list(FRONT_COLUMNS)
+    assert list(found["trial"]) == [0, 1, 4]
+    assert set(found["objectives"]) == {"time, energy"}
+    more = fronts(frame([*OBJECTIVES, simulated(7, 9e-6, 9.0, 95, "time, energy, code")]))
+    assert list(more["trial"]) == [0, 1, 2, 4]  # the code counts for all of them now
+    apart = fronts(frame([*OBJECTIVES, *(dataclasses.replace(r, device="h100-sim") for r in OBJECTIVES[2:4])]))
+    assert list(apart["trial"]) == [0, 1, 4, 2, 3]
+    assert list(fronts(frame(RECORDS)).columns) == list(FRONT_COLUMNS)
+    assert fronts(frame(RECORDS)).empty
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 6)] * 3), min_size=1, max_size=40), st.sampled_from([1, 8, 256]))
+def test_a_front_in_passing_is_that_of_the_whole(values, room):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flashsched.tune.logs.fronts, "_ROOM", room)
+        found = fronts(frame([simulated(n, *map(float, value)) for n, value in enumerate(values)]))
+    pairs = {value[:2] for value in values}
+    best = {one for one in pairs if not any(o != one and o[0] <= one[0] and o[1] <= one[1] for o in pairs)}
+    assert sorted(zip(found["time_s"], found["energy_j"], strict=True)) == sorted(best)
+
+
+def test_a_front_is_reported(tmp_path):
+    TuningLog(tmp_path / "a").append(*OBJECTIVES)
+    text = summary(tmp_path / "a").text()
+    assert text.splitlines()[-5:] == [
+        "matmul 8×8×8 float32 on a100-sim, time and energy: 3 trials that none beats in all",
+        "  trial     time   energy",
+        "      0  1.00 µs  5000 mJ",
+        "      1  2.00 µs  3000 mJ",
+        "      4  4.00 µs  1000 mJ",
+    ]
+    assert text == to_text(read_log(tmp_path / "a"))
+    assert "Pareto front: 3 trials" in to_html(read_log(tmp_path / "a"))
+    assert "Pareto" not in to_html(frame(RECORDS))
 
 
 @pytest.mark.parametrize(

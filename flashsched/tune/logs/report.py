@@ -21,16 +21,19 @@ from flashsched.errors import LogError, did_you_mean
 from flashsched.tune.figures import figure_text, percent_text, seconds_text, shape_text
 from flashsched.tune.logs import report_html
 from flashsched.tune.logs.durable import FilePath
+from flashsched.tune.logs.fronts import FRONT_COLUMNS, Fronts, front_cells
 from flashsched.tune.logs.glance import Glance
 from flashsched.tune.logs.log import LogWarning, glances
 from flashsched.tune.logs.record import Record
 
 __all__ = [
     "COLUMNS",
+    "FRONT_COLUMNS",
     "SUMMARY_COLUMNS",
     "Summary",
     "as_frame",
     "frame",
+    "fronts",
     "read_log",
     "seconds_text",
     "summarize",
@@ -57,9 +60,14 @@ COLUMNS: dict[str, str] = {
     "started_at": "str",
     "seed": "object",
     "decisions": "object",  # dict: index of the option taken, by knob
+    "energy_j": "float64",
+    "code": "float64",
+    "objectives": "str",
 }
 """Columns of :func:`read_log` and their dtypes. ``time_s`` is the median in seconds, NaN where there is none;
 ``gflops`` is 1e9 operations per second; ``share_of_roofline`` is the roofline's time over ``time_s``: 1 is the limit.
+``energy_j`` and ``code`` (instructions of the straight code) are what a simulated device tells beside the time, NaN
+elsewhere, and ``objectives`` what the run was for: ``"time"``, or ``"time, energy"``.
 """
 
 SUMMARY_COLUMNS = (
@@ -70,7 +78,7 @@ SUMMARY_COLUMNS = (
 _GROUP = ["task", "device", "source"]
 _SUMMED = (
     "op", "shape", "dtype", "device", "source", "task", "status", "time_s", "gflops", "share_of_roofline", "trial",
-    "record_id",
+    "record_id", "energy_j", "code", "objectives",
 )  # fmt: skip
 
 
@@ -163,10 +171,13 @@ class Summary:
         self._groups: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.failed: Counter[str] = Counter()
         """Trials that are not valid, by status."""
+        self.fronts = Fronts()
+        """What runs for several objectives found."""
 
     def add(
         self, op: str, shape: tuple[int, ...], dtype: str, device: str, source: str, task: str, status: str,
-        time_s: float, gflops: float, share_of_roofline: float, trial: int, record_id: str,
+        time_s: float, gflops: float, share_of_roofline: float, trial: int, record_id: str, energy_j: float,
+        code: float, objectives: str,
     ) -> None:  # fmt: skip
         """Count a trial, the columns of :func:`read_log` one by one."""
         row = self._groups.get((task, device, source))
@@ -180,6 +191,11 @@ class Summary:
             self.failed[status] += 1
             return
         row["valid"] += 1
+        if objectives != "time":
+            self.fronts.add(
+                {**row, "objectives": objectives, "trial": trial, "time_s": time_s, "energy_j": energy_j, "code": code,
+                 "record_id": record_id}
+            )  # fmt: skip
         if not time_s >= row["time_s"]:
             row |= {"time_s": time_s, "gflops": gflops, "share_of_roofline": share_of_roofline}
             row |= {"best_trial": trial, "record_id": record_id}
@@ -191,7 +207,7 @@ class Summary:
         return table.sort_values(["source", "op", "device"], kind="stable", ignore_index=True)
 
     def text(self) -> str:
-        """The table as plain text, and under it what failed and how often."""
+        """The table as plain text, and under it what failed and how often, and the fronts."""
         if not self._groups:
             return "no trials"
         head = ("op", "shape", "dtype", "device", "source", "trials", "valid", "best", "GFLOP/s", "of roofline")
@@ -207,6 +223,8 @@ class Summary:
         if self.failed:
             counts = ", ".join(f"{count} {status}" for status, count in self.failed.most_common())
             lines += ["", f"not valid: {counts}"]
+        if fronts := self.fronts.text():
+            lines += ["", fronts]
         return "\n".join(lines)
 
 
@@ -222,14 +240,24 @@ def summarize(df: pd.DataFrame) -> pd.DataFrame:
     return _summary_of(df).table()
 
 
+def fronts(df: pd.DataFrame) -> pd.DataFrame:
+    """Of runs for several objectives, the trials in *df* that no other of their task, device and source beats in all.
+
+    One row each, with `FRONT_COLUMNS`, the fastest of a front first; empty where all runs were for the time alone.
+    """
+    return pd.DataFrame(_summary_of(df).fronts.rows(), columns=list(FRONT_COLUMNS))
+
+
 def to_text(df: pd.DataFrame) -> str:
-    """The summary of *df* as a table of plain text, and under it what failed and how often."""
+    """The summary of *df* as a table of plain text, and under it what failed and how often, and Pareto fronts."""
     return _summary_of(df).text()
 
 
 def to_html(df: pd.DataFrame, title: str = "Tuning report") -> str:
     """One self-contained HTML page: for each task and device the best, the course of the search, the failures."""
-    summaries = {tuple(row[name] for name in _GROUP): row for row in _records(summarize(df))}
+    whole = _summary_of(df)
+    summaries = {tuple(row[name] for name in _GROUP): row for row in _records(whole.table())}
+    unbeaten = {tuple(rows[0][name] for name in _GROUP): rows for rows in whole.fronts.groups()}
     sections = []
     for key, group in df.groupby(_GROUP, sort=False):
         row = summaries[key]
@@ -257,6 +285,8 @@ def to_html(df: pd.DataFrame, title: str = "Tuning report") -> str:
                     )
                     for index, trial in zip(ordered.index, _records(ordered), strict=True)
                 ],
+                front=[(f"trial {found['trial']}", *front_cells(found)) for found in unbeaten.get(tuple(key), ())],
+                objectives=next((rows[0]["objectives"] for rows in [unbeaten.get(tuple(key))] if rows), ""),
             )
         )
     return report_html.page(title, sections)
@@ -289,6 +319,9 @@ _CELLS: dict[str, Callable[[Glance], Any]] = {
     "started_at": lambda seen: seen.started_at,
     "seed": lambda seen: seen.seed,
     "decisions": lambda seen: seen.decisions,
+    "energy_j": lambda seen: _number(seen.extra.get("energy_j")),
+    "code": lambda seen: _number(seen.extra.get("code")),
+    "objectives": lambda seen: sys.intern(", ".join(map(str, seen.extra.get("objectives") or ("time",)))),
 }
 """How a record gives each of the columns."""
 

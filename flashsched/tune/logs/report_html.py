@@ -35,6 +35,8 @@ class Section:
     source: str
     figures: Sequence[tuple[str, str]]
     trials: Sequence[Trial]
+    front: Sequence[Sequence[str]] = ()  # of a run for several objectives: a trial, and what it says of each of them
+    objectives: str = ""
 
 
 _SOURCES = {
@@ -110,8 +112,8 @@ def _card(section: Section) -> str:
         f'<section class="card"><header><h3>{escape(section.title)}</h3>'
         f'<span class="badge">{escape(section.device)}</span>'
         f'<span class="soft">{escape(section.source)}</span></header>'
-        f"<dl>{figures}</dl>{_curve(section.trials)}{_statuses(section.trials)}{_fastest(section.trials)}"
-        f"{_failures(section.trials)}</section>"
+        f"<dl>{figures}</dl>{_curve(section.trials)}{_statuses(section.trials)}{_front(section)}"
+        f"{_fastest(section.trials)}{_failures(section.trials)}</section>"
     )
 
 
@@ -183,6 +185,15 @@ def _statuses(trials: Sequence[Trial]) -> str:
 
 def _kind(status: str) -> str:
     return status if status in ("correct", "unverified") else "failed"
+
+
+def _front(section: Section) -> str:
+    """The trials that no other beats in all objectives."""
+    if not section.front:
+        return ""
+    head = "".join(f'<th class="n">{escape(name)}</th>' for name in ("", *section.objectives.split(", ")))
+    rows = ("<tr>" + "".join(f'<td class="n">{escape(cell)}</td>' for cell in row) + "</tr>" for row in section.front)
+    return _details(f"Pareto front: {_count(len(section.front), 'trial')}", f"<tr>{head}</tr>", rows)
 
 
 def _fastest(trials: Sequence[Trial]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
 from flashsched.hw import DeviceSpec, host_spec, load_measured, save_measured
-from flashsched.tune.runner import Runner
+from flashsched.tune.measuring.cpu_runner import CpuRunner
+from flashsched.tune.trial import Runner
 
 __all__ = ["measured_again", "too_good"]
 
@@ -14,12 +16,16 @@ _NOISE = 1.04  # over 100 % of the roofline: what medians of good kernels scatte
 
 
 def too_good(runner: Runner, roofline_s: float, best_s: float) -> bool:
-    """Whether *best_s* beats the roofline of this machine by more than noise."""
-    return runner.source == "measured" and runner.spec.kind == "cpu" and roofline_s > _NOISE * best_s
+    """Whether *best_s* beats the roofline of this machine by more than noise.
+
+    Never for a fleet, a table or a GPU: what could be measured again here is not what measured there.
+    """
+    return isinstance(runner, CpuRunner) and runner.spec.kind == "cpu" and roofline_s > _NOISE * best_s
 
 
 def measured_again() -> DeviceSpec:
-    """This machine, measured now, and kept for later runs; each figure is the higher of the new and the kept one.
+    """This machine, measured now, and kept for later runs where that is possible; each figure is the higher of the new
+    and the kept one.
 
     A figure of a machine can come out too low, when something else runs on it, and never too high.
     """
@@ -34,7 +40,8 @@ def measured_again() -> DeviceSpec:
             bandwidth=_higher(new.bandwidth, old.bandwidth),
             bandwidth_all=_higher(new.bandwidth_all, old.bandwidth_all),
         )
-    save_measured(new)
+    with contextlib.suppress(OSError):
+        save_measured(new)
     return host_spec(new)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class History:
         runner: what runs it.
         seed: written into the records.
         log: the tuning log that every trial is appended to; None keeps them in memory.
+        objectives: what is searched for; written into the records where it is more than the time.
 
     Attributes:
         records: all trials, in order.
@@ -51,8 +52,11 @@ class History:
         failed: how many trials ended with which status, of those that are not valid.
     """
 
-    def __init__(self, task: Task, runner: Runner, seed: int, log: str | Path | None) -> None:
+    def __init__(
+        self, task: Task, runner: Runner, seed: int, log: str | Path | None, objectives: Sequence[str] = ("time",)
+    ) -> None:
         self.task, self.runner, self.seed = task, runner, seed
+        self._wanted = {"objectives": list(objectives)} if len(objectives) > 1 else {}
         self.device = runner.spec.name
         self.path = None if log is None else Path(log)
         self._task, self._target = task.to_json(), runner.target()  # one for all records
@@ -96,7 +100,7 @@ class History:
             target=self._target,
             versions=versions(),
             seed=self.seed,
-            extra={"roofline_s": self.roofline_s, **trial.extra, **extra},
+            extra={"roofline_s": self.roofline_s, **self._wanted, **trial.extra, **extra},
         )
 
     def measure_again(self) -> str:
