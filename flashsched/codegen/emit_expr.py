@@ -106,10 +106,10 @@ class Expressions:
 
     def _lane_limit(self, node: Compare) -> Value | None:
         """An order that the lanes cross once, as ``lane < limit`` in 32 bits rather than in vectors of 64-bit sums."""
-        lanes, memory, code = self.state.lanes, self.memory, self.code
+        lanes, places, code = self.state.lanes, self.memory.places, self.code
         if lanes is None or not (_is_affine(node.a) and _is_affine(node.b)):
             return None
-        form = memory.affine(node.a - node.b)
+        form = places.affine(node.a - node.b)
         if abs(form.lane) != 1:
             return None
         op = node.op
@@ -120,7 +120,7 @@ class Expressions:
         form.lane = 0
         form.scaled(-1)
         form.constant += op in ("<=", ">")
-        limit = memory.scalar_sum(form) if form.terms else literal(0, "i64")
+        limit = places.scalar_sum(form) if form.terms else literal(0, "i64")
         if form.constant:
             plus = literal(form.constant, "i64")
             limit = code.op("add", limit, plus) if form.terms else plus

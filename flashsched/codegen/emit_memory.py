@@ -1,4 +1,4 @@
-"""Loads and stores: from a buffer's indices to an address, and from how the address moves with the lanes to an access.
+"""Loads and stores: from how an address (`flashsched.codegen.emit_places`) moves with the lanes to an access.
 
 In a vectorized loop an address that stays is one scalar access, one that moves by an element a lane is one vector
 access, and only what is left is a gather or a scatter. An access under a mask touches no element of an inactive lane.
@@ -6,23 +6,19 @@ access, and only what is left is a gather or a scatter. An access under a mask t
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections import Counter
 from collections.abc import Callable
-from math import gcd
 
 from flashsched.codegen.emit_affine import Affine, in_bounds
 from flashsched.codegen.emit_code import Value, clean_name, literal, vector_type
 from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
+from flashsched.codegen.emit_places import Places
 from flashsched.codegen.emit_state import Lanes, State
 from flashsched.codegen.emit_streams import stream
 from flashsched.codegen.emit_turned import turned
 from flashsched.schedule.ir import Buffer, Load, Prefetch, Store
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Const, Expr, Var
-from flashsched.te.simplify import linear
-from flashsched.te.sizes import Shape, extent_expr
+from flashsched.te.expr import Expr
 
 __all__ = ["Memory"]
 
@@ -40,157 +36,8 @@ class Memory:
 
     def __init__(self, state: State, evaluate: Callable[[Expr], Value]) -> None:
         self._state = state
-        self._evaluate = evaluate
+        self.places = Places(state, evaluate)
         self._writes: Counter[str] = Counter()  # stores so far, by the pointer that they went through
-
-    # -- indices
-
-    def affine(self, expr: Expr) -> Affine:
-        """An index split into what the lanes move and what they do not."""
-        result = Affine()
-        if not self._collect(expr, 1, result):
-            form = linear(expr, self._state.ranges)  # splits and rejoins quotients and remainders
-            result = Affine(constant=form.constant)
-            for atom, factor in form.terms.values():
-                if not isinstance(atom, Var) or not self._collect(atom, factor, result):
-                    result.add(self._evaluate(atom), factor)
-        result.terms = {text: factor for text, factor in result.terms.items() if factor}
-        return result
-
-    def _collect(self, expr: Expr, factor: int, into: Affine) -> bool:
-        """Count *expr* in, if it is a sum of multiples of variables; False where it is not."""
-        if isinstance(expr, Const):
-            into.constant += int(expr.value) * factor
-            return True
-        if isinstance(expr, Var):
-            lanes = self._state.lanes
-            if lanes is not None and expr is lanes.var:
-                into.lane += factor
-                into.add(lanes.base, factor)
-            else:
-                into.add(self._evaluate(expr), factor)
-            return True
-        if not isinstance(expr, Binary):
-            return False
-        if expr.op in ("+", "-"):
-            second = factor if expr.op == "+" else -factor
-            return self._collect(expr.a, factor, into) and self._collect(expr.b, second, into)
-        if expr.op == "*" and isinstance(expr.b, Const):
-            return self._collect(expr.a, factor * int(expr.b.value), into)
-        if expr.op == "*" and isinstance(expr.a, Const):
-            return self._collect(expr.b, factor * int(expr.a.value), into)
-        return False
-
-    def scalar_sum(self, form: Affine) -> Value:
-        """The part of *form* that is the same for all lanes and not constant."""
-        code = self._state.code
-        key = ("sum", *form.terms.items())
-        found: Value | None = code.memo.get(key)
-        if found is None:
-            for text, factor in form.terms.items():
-                part = self._product(Value(text, "i64"), factor)
-                found = part if found is None else code.op("add nsw", found, part)
-            found = literal(0, "i64") if found is None else found
-            code.memo[key] = found
-        return found
-
-    def _product(self, value: Value, factor: int) -> Value:
-        if factor == 1:
-            return value
-        code = self._state.code
-        key = ("product", value.text, factor)
-        found: Value | None = code.memo.get(key)
-        if found is None:
-            found = code.memo[key] = code.op("mul nsw", value, literal(factor, "i64"))
-        return found
-
-    def _offset(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Affine:
-        """The element's place in memory, counted in elements."""
-        total = Affine()
-        strides = buffer.element_strides
-        numbers = tuple(stride for stride in strides if isinstance(stride, int))
-        if len(numbers) < len(strides):
-            total = self._sized_offset(indices, strides)
-        elif not all(self._collect(index, stride, total) for index, stride in zip(indices, numbers, strict=True)):
-            terms = [index * stride for index, stride in zip(indices, numbers, strict=True)]
-            total = self.affine(functools.reduce(operator.add, terms))
-        copies = self._state.slot(buffer).copies
-        if copies > 1:
-            total.scaled(copies)
-            total.lane += 1
-        total.terms = {text: factor for text, factor in total.terms.items() if factor}
-        return total
-
-    def _sized_offset(self, indices: tuple[Expr, ...], strides: Shape) -> Affine:
-        """As `_offset`, where some *strides* are expressions of sizes: what they multiply is computed apart."""
-        total = Affine()
-        for index, stride in zip(indices, strides, strict=True):
-            part = self.affine(index)
-            form = linear(extent_expr(stride), self._state.ranges)
-            if form.is_constant():
-                part.scaled(form.constant)
-            else:
-                part = self._multiplied(part, self._evaluate(form.expr()))
-            total.plus(part)
-        return total
-
-    def _multiplied(self, form: Affine, by: Value) -> Affine:
-        """*form* times a scalar; what moved by an element a lane then moves by as much as the scalar says."""
-        code = self._state.code
-        result = Affine()
-        for text, factor in form.terms.items():
-            key = ("product", text, by.text)
-            product: Value | None = code.memo.get(key)
-            if product is None:
-                product = code.memo[key] = code.op("mul nsw", Value(text, "i64"), by)
-            result.add(product, factor)
-        result.add(by, form.constant)
-        vectors = [*form.vectors, (code.iota(self._lanes().width, "i64"), form.lane)] if form.lane else form.vectors
-        result.vectors = [(code.op("mul", value, by), factor) for value, factor in vectors]
-        return result
-
-    # -- addresses
-
-    def _pointer(self, buffer: Buffer, form: Affine, shift: int = 0) -> tuple[Value, int]:
-        """The address of the first lane, moved by *shift* elements, and its alignment in bytes."""
-        code, slot = self._state.code, self._state.slot(buffer)
-        kind, size = memory_type(buffer.dtype, code.module.target), dtypes.bits(buffer.dtype) // 8
-        constant = form.constant + shift
-        key = (slot.pointer, constant, *form.terms.items())
-        found = code.memo.get(key)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
-        pointer = Value(slot.pointer, "ptr")
-        if form.terms:
-            base_key = (slot.pointer, None, *form.terms.items())
-            base: Value | None = code.memo.get(base_key)
-            if base is None:
-                moved = self.scalar_sum(form)
-                base = code.make(f"getelementptr {kind}, ptr {slot.pointer}, i64 {moved.text}", "ptr", 1, "at")
-                code.memo[base_key] = base
-            pointer = base
-        if constant:
-            pointer = code.make(f"getelementptr {kind}, ptr {pointer.text}, i64 {constant}", "ptr", 1, "at")
-        alignment = gcd(slot.alignment, constant * size, *(factor * size for factor in form.terms.values()))
-        code.memo[key] = pointer, alignment
-        return pointer, alignment
-
-    def _pointers(self, buffer: Buffer, form: Affine, lanes: int) -> tuple[Value, int]:
-        """An address for each lane, and the alignment of an element."""
-        code, slot = self._state.code, self._state.slot(buffer)
-        kind, size = memory_type(buffer.dtype, code.module.target), dtypes.bits(buffer.dtype) // 8
-        places = code.iota(lanes, "i64")
-        places = code.op("mul", places, literal(form.lane, "i64")) if form.lane not in (0, 1) else places
-        total: Value | None = places if form.lane else None
-        for value, factor in form.vectors:
-            part = value if factor == 1 else code.op("mul", value, literal(factor, "i64"))
-            total = part if total is None else code.op("add", total, part)
-        if total is None:
-            total = code.broadcast(literal(0, "i64"), lanes)
-        base, _ = self._pointer(buffer, form)
-        total = code.broadcast(total, lanes)
-        many = code.make(f"getelementptr {kind}, ptr {base.text}, {total.type} {total.text}", "ptr", lanes, "at")
-        return many, gcd(slot.alignment, size)
 
     def _is_vector(self, form: Affine) -> bool:
         return bool(form.lane or form.vectors)
@@ -198,14 +45,14 @@ class Memory:
     def address(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Value:
         """A pointer to the element at *indices*, which are the same for all lanes, for others to read and write."""
         self._writes[self._state.slot(buffer).pointer] = _BY_OTHERS
-        return self._pointer(buffer, self._offset(buffer, indices))[0]
+        return self.places.pointer(buffer, self.places.offset(buffer, indices))[0]
 
     def together(self, buffer: Buffer, indices: tuple[Expr, ...], lanes: int) -> tuple[Value, int] | None:
         """A pointer to the first of *lanes* elements side by side, and its alignment; None where they lie apart."""
-        form = self._offset(buffer, indices)
+        form = self.places.offset(buffer, indices)
         if form.vectors or form.lane != (1 if lanes > 1 else 0):
             return None
-        return self._pointer(buffer, form)
+        return self.places.pointer(buffer, form)
 
     # -- loads
 
@@ -213,7 +60,7 @@ class Memory:
         """The element at *node*'s indices, a vector where they differ between lanes."""
         state, code = self._state, self._state.code
         buffer = node.buffer
-        form = self._offset(buffer, node.indices)
+        form = self.places.offset(buffer, node.indices)
         mask = state.mask
         if mask is not None and in_bounds(node, state):
             mask = None
@@ -239,7 +86,7 @@ class Memory:
     def _plain(self, buffer: Buffer, form: Affine, lanes: int, shift: int = 0) -> Value:
         code = self._state.code
         kind = memory_type(buffer.dtype, code.module.target)
-        pointer, alignment = self._pointer(buffer, form, shift)
+        pointer, alignment = self.places.pointer(buffer, form, shift)
         of = vector_type(kind, lanes)
         return code.make(f"load {of}, ptr {pointer.text}, align {alignment}", kind, lanes, clean_name(buffer.name))
 
@@ -260,7 +107,7 @@ class Memory:
         lanes = self._lanes().width
         if mask is None:
             return self._plain(buffer, form, lanes, shift)
-        pointer, alignment = self._pointer(buffer, form, shift)
+        pointer, alignment = self.places.pointer(buffer, form, shift)
         code = self._state.code
         kind = memory_type(buffer.dtype, code.module.target)
         of, name = vector_type(kind, lanes), _masked("load", kind, lanes)
@@ -334,7 +181,7 @@ class Memory:
 
     def _gather(self, buffer: Buffer, form: Affine, mask: Value | None) -> Value:
         code, lanes = self._state.code, self._lanes().width
-        pointers, alignment = self._pointers(buffer, form, lanes)
+        pointers, alignment = self.places.pointers(buffer, form, lanes)
         kind = memory_type(buffer.dtype, code.module.target)
         active = code.broadcast(literal(True, "i1") if mask is None else mask, lanes)
         of, name = vector_type(kind, lanes), _masked("gather", kind, lanes, pointers=True)
@@ -349,7 +196,7 @@ class Memory:
         state, code = self._state, self._state.code
         buffer = node.buffer
         self._writes[state.slot(buffer).pointer] += 1
-        form = self._offset(buffer, node.indices)
+        form = self.places.offset(buffer, node.indices)
         mask = state.mask
         if not self._is_vector(form) and mask is None:
             last = value if value.lanes == 1 else code.extract(value, value.lanes - 1)  # the last turn's stays
@@ -370,7 +217,7 @@ class Memory:
             old = self._plain(buffer, form, lanes)
             self._put(buffer, form, code.select(mask, stored, old))
         else:
-            pointer, alignment = self._pointer(buffer, form)
+            pointer, alignment = self.places.pointer(buffer, form)
             name = _masked("store", stored.kind, lanes)
             code.module.declare(name, "void", [stored.type, "ptr", mask.type])
             args = f"{stored.type} {stored.text}, ptr align {alignment} {pointer.text}, {mask.type} {mask.text}"
@@ -379,12 +226,12 @@ class Memory:
     def prefetch(self, node: Prefetch) -> None:
         """Ask for the cache line of an element, to be read soon (in a vectorized loop: that of the first lane)."""
         code = self._state.code
-        pointer, _ = self._pointer(node.buffer, self._offset(node.buffer, node.indices))
+        pointer, _ = self.places.pointer(node.buffer, self.places.offset(node.buffer, node.indices))
         code.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
         code.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")  # read, keep, data
 
     def _put(self, buffer: Buffer, form: Affine, value: Value, shift: int = 0) -> None:
-        pointer, alignment = self._pointer(buffer, form, shift)
+        pointer, alignment = self.places.pointer(buffer, form, shift)
         if self._is_odd(
             buffer, value.lanes
         ):  # one store under a constant mask, where there would be one a power of two
@@ -404,7 +251,7 @@ class Memory:
     def _scatter(self, buffer: Buffer, form: Affine, value: Value, mask: Value | None) -> None:
         """Lanes are written in order, so where several meet the last one's value stays."""
         code, lanes = self._state.code, self._lanes().width
-        pointers, alignment = self._pointers(buffer, form, lanes)
+        pointers, alignment = self.places.pointers(buffer, form, lanes)
         active = code.broadcast(literal(True, "i1") if mask is None else mask, lanes)
         name = _masked("scatter", value.kind, lanes, pointers=True)
         code.module.declare(name, "void", [value.type, pointers.type, active.type])

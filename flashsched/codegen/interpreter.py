@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from flashsched.codegen.nest_python import Leaf, Translation, touched, translate
+from flashsched.codegen.nest_buffers import touched
+from flashsched.codegen.nest_python import Leaf, Translation, translate
 from flashsched.codegen.passes.place_init import place_init
 from flashsched.errors import ExpressionError, LoweringError, ShapeError
 from flashsched.schedule.barrier import Barrier

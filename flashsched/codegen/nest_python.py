@@ -3,7 +3,7 @@
 Apart from the interpreter because it only writes text: one flat function a statement (so no limit of Python on nested
 blocks is met), one an access. Names in the text: ``v`` values of variables, ``m`` memory by buffer (None where nothing
 was written), ``T`` and ``B`` the present and the first turn of each concurrent loop, counted up for ever, ``W`` and
-``R`` the turn that last wrote, first read an element, by buffer and loop.
+``R`` what is remembered of accesses (`flashsched.codegen.nest_races`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flashsched.codegen.expr_python import ExprWriter, Scope
+from flashsched.codegen.nest_buffers import stored_in, touched, with_own_memory
+from flashsched.codegen.nest_races import Loop, Path, Races
 from flashsched.errors import LoweringError
 from flashsched.schedule.ir import (
     Alloc,
@@ -24,25 +26,19 @@ from flashsched.schedule.ir import (
     For,
     If,
     Let,
-    Load,
-    LoopKind,
     Prefetch,
     Seq,
     Stmt,
     Store,
-    own_exprs,
-    rewrite_stmt,
     walk_stmt,
 )
-from flashsched.schedule.nest import filled_together
 from flashsched.schedule.threads import combined_across
 from flashsched.te import dtypes
-from flashsched.te.expr import Var, const
+from flashsched.te.expr import const
 from flashsched.te.sizes import numbers
 from flashsched.te.tensor import AxisKind
-from flashsched.te.visit import uses, walk
 
-__all__ = ["Leaf", "Translation", "touched", "translate"]
+__all__ = ["Leaf", "Translation", "translate"]
 
 
 @dataclass(frozen=True)
@@ -82,120 +78,20 @@ class Translation:
 
 def translate(body: Stmt, given: Sequence[Buffer], check_races: bool) -> Translation:
     """*body* as source, with the buffers *given* by the caller and those that nothing allocates as its roots."""
-    body = _privatise(body, set(given))
+    body = with_own_memory(body, set(given))
     writer = _Writer(check_races)
-    writer.stored = {node.var: _stored(node.body) for node in walk_stmt(body) if isinstance(node, For)}
+    writer.races.stored = {node.var: stored_in(node.body) for node in walk_stmt(body) if isinstance(node, For)}
     allocated = {node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)}
     out = writer.out
     for buffer in (*given, *touched(body)):
         if buffer not in allocated and buffer not in out.roots:
             out.roots.append(buffer)
-            writer.depth[buffer] = 0
+            writer.races.depth[buffer] = 0
             out.slot(buffer)
     main = writer.stmt(body, {}, ())
     out.source = "\n".join([*writer.lines, f"main = {main}"])
     out.var_count = writer.vars
     return out
-
-
-def _leaf_stores(stmt: Stmt) -> tuple[Store, ...]:
-    if isinstance(stmt, Block):
-        return (*stmt.stores, *stmt.init)
-    return (stmt,) if isinstance(stmt, Store) else ()
-
-
-def _stored(stmt: Stmt) -> set[Buffer]:
-    return {store.buffer for node in walk_stmt(stmt) for store in _leaf_stores(node)}
-
-
-def _own_buffers(stmt: Stmt) -> dict[Buffer, None]:
-    """The buffers that *stmt* itself, not a statement in it, reads or writes."""
-    loads = (node.buffer for expr in own_exprs(stmt) for node in walk(expr) if isinstance(node, Load))
-    extern = _extern_of(stmt)
-    called = () if extern is None else (*extern.inputs, *extern.outputs)
-    return dict.fromkeys((*loads, *(store.buffer for store in _leaf_stores(stmt)), *called))
-
-
-def _extern_of(stmt: Stmt) -> Extern | None:
-    return stmt.extern if isinstance(stmt, Block) else stmt if isinstance(stmt, Extern) else None
-
-
-def touched(stmt: Stmt) -> dict[Buffer, None]:
-    """The buffers that anything in *stmt* reads or writes, in the order of the text."""
-    return {buffer: None for node in walk_stmt(stmt) for buffer in _own_buffers(node)}
-
-
-def _around_reduction(stmt: Stmt, path: tuple[For, ...]) -> tuple[For, ...]:
-    """The loops of *path* in one turn of which the reduction *stmt*, if it is one, is done with its elements."""
-    if not isinstance(stmt, Block) or not stmt.init:
-        return path
-    reduced = [item.value for item in stmt.iters if item.kind is AxisKind.REDUCE]
-    drives = (number for number, loop in enumerate(path) if any(uses(value, loop.var) for value in reduced))
-    return path[: next(drives, len(path))]
-
-
-def _privatise(body: Stmt, given: set[Buffer]) -> Stmt:
-    """*body* with memory made inside the innermost concurrent loop that holds all uses of a buffer, where it may be.
-
-    Shared memory that a GPU block's threads fill together belongs to all of them, and is never made inside their loops.
-    """
-    together = filled_together(body)
-    paths: dict[Buffer, tuple[For, ...]] = {}
-    made = {node.buffer for node in walk_stmt(body) if isinstance(node, Alloc)} | given
-
-    def visit(stmt: Stmt, path: tuple[For, ...]) -> None:
-        for buffer in _own_buffers(stmt):
-            if buffer not in made:
-                holds = _around_reduction(stmt, path) if buffer in _stored(stmt) else path
-                common = [a for a, b in zip(paths.get(buffer, holds), holds, strict=False) if a is b]
-                paths[buffer] = tuple(common)
-        inner: tuple[Stmt, ...] = ()
-        match stmt:
-            case For():
-                inner, path = (stmt.body,), (*path, stmt)
-            case Alloc() | Let():
-                inner = (stmt.body,)
-            case Seq():
-                inner = stmt.stmts
-            case If():
-                inner = (stmt.then, stmt.otherwise) if stmt.otherwise is not None else (stmt.then,)
-            case _:
-                pass
-        for part in inner:
-            visit(part, path)
-
-    visit(body, ())
-    places: dict[Var, list[Buffer]] = {}
-    for buffer, path in paths.items():
-        for loop in reversed(path):
-            shareable = loop.kind.is_block or loop.kind in (LoopKind.PARALLEL, LoopKind.VTHREAD)
-            if shareable or (loop.kind.is_concurrent and buffer not in together):
-                places.setdefault(loop.var, []).append(buffer)
-                break
-
-    def change(stmt: Stmt) -> Stmt | None:
-        if not isinstance(stmt, For) or stmt.var not in places:
-            return None
-        inner = stmt.body
-        for buffer in places[stmt.var]:
-            inner = Alloc(buffer, inner)
-        return For(stmt.var, stmt.extent, inner, stmt.kind, stmt.notes)
-
-    return rewrite_stmt(body, change) if places else body
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """A loop around a statement; *number* counts the concurrent ones, *depth* says how many of them enclose it."""
-
-    node: For
-    slot: int
-    number: int
-    cooperative: bool
-    combines: tuple[str, ...]  # buffers whose elements are combined of what the turns have, so that turns meet there
-
-
-_Path = tuple[_Loop, ...]
 
 
 class _Writer(ExprWriter):
@@ -205,11 +101,9 @@ class _Writer(ExprWriter):
         super().__init__()
         self.out = Translation(names=self.names)
         self.check_races = check_races
-        self.stored: dict[Var, set[Buffer]] = {}
-        self.depth: dict[Buffer, int] = {}  # how many loops enclose a buffer's memory
+        self.races = Races(self.out.tags)
         self.vars = 0
         self.accesses: dict[tuple[Any, ...], str] = {}
-        self.path: _Path = ()
 
     def new_var(self) -> int:
         self.vars += 1
@@ -217,8 +111,8 @@ class _Writer(ExprWriter):
 
     # Statements
 
-    def stmt(self, stmt: Stmt, scope: Scope, path: _Path) -> str:
-        self.scope, self.path = scope, path
+    def stmt(self, stmt: Stmt, scope: Scope, path: Path) -> str:
+        self.scope, self.races.path = scope, path
         match stmt:
             case Seq():
                 names = [self.stmt(inner, scope, path) for inner in stmt.stmts]
@@ -231,9 +125,9 @@ class _Writer(ExprWriter):
                     lines.append(f"else: {self.stmt(stmt.otherwise, scope, path)}()")
                 return self.define("if_", lines)
             case Alloc():
-                self.depth[stmt.buffer] = len(path)
+                self.races.depth[stmt.buffer] = len(path)
                 inner = self.stmt(stmt.body, scope, path)
-                del self.depth[stmt.buffer]
+                del self.races.depth[stmt.buffer]
                 return self.define("alloc", [*self.fresh(stmt.buffer), f"{inner}()"])
             case Let():
                 slot = self.new_var()
@@ -267,7 +161,7 @@ class _Writer(ExprWriter):
         tags = [number for number, (owner, _) in enumerate(self.out.tags) if owner is buffer]
         return [f"m[{slot}] = [None] * {size}", *(f"W[{n}], R[{n}] = [-1] * {size}, [-1] * {size}" for n in tags)]
 
-    def loop(self, node: For, scope: Scope, path: _Path) -> str:
+    def loop(self, node: For, scope: Scope, path: Path) -> str:
         if node.var in scope:
             raise LoweringError(f"loop {node.var.name!r} stands inside a loop over the same variable")
         extent = self.guarded(f"return {self.index(node.extent)}", node, f"for {node.var.name}")
@@ -278,7 +172,7 @@ class _Writer(ExprWriter):
             number = len(self.out.loops)
             self.out.loops.append(node)
             self.out.loop_slots.append(slot)
-        inner = _Loop(node, slot, number, cooperative, combined_across(node))
+        inner = Loop(node, slot, number, cooperative, combined_across(node))
         body = self.stmt(node.body, {**scope, node.var: slot}, (*path, inner))
         if number < 0:
             turns = [f"    for v[{slot}] in range({extent}()):", f"        {body}()"]
@@ -294,7 +188,7 @@ class _Writer(ExprWriter):
     def guarded(self, lines: str | list[str], stmt: Stmt, name: str) -> str:
         """A function of *lines* whose faults are told with *stmt* and the loops around it."""
         number = len(self.out.leaves)
-        self.out.leaves.append(Leaf(name, stmt, tuple((loop.node.var.name, loop.slot) for loop in self.path)))
+        self.out.leaves.append(Leaf(name, stmt, tuple((loop.node.var.name, loop.slot) for loop in self.races.path)))
         body = [lines] if isinstance(lines, str) else lines
         handler = f"except FAULTS as fault: explain({number}, fault)"
         return self.define("do", ["try:", *(f"    {line}" for line in body), handler])
@@ -337,21 +231,6 @@ class _Writer(ExprWriter):
 
     # Accesses
 
-    def tracked(self, buffer: Buffer, storing: bool) -> list[int]:
-        """The numbers of the (buffer, loop) pairs in which an access here must be compared with other turns'."""
-        if buffer not in self.depth:
-            raise LoweringError(f"{buffer.name} is used outside the memory made for it")
-        together = self.sharers() if storing else []
-        found = []
-        for n, loop in enumerate(self.path[self.depth[buffer] :], self.depth[buffer]):
-            meets = n in together or buffer.name in loop.combines
-            if loop.number >= 0 and not meets and buffer in self.stored[loop.node.var]:
-                tag = (buffer, loop.number)
-                if tag not in self.out.tags:
-                    self.out.tags.append(tag)
-                found.append(self.out.tags.index(tag))
-        return found
-
     def place(self, buffer: Buffer, verb: str) -> tuple[str, list[str]]:
         """The parameters of an access, and the lines that check them and leave the element's number in ``e``."""
         slot = self.out.slot(buffer)
@@ -367,54 +246,27 @@ class _Writer(ExprWriter):
         return ", ".join(at), [*lines, f"e = {' + '.join(reversed(element)) or 0}"]
 
     def read(self, buffer: Buffer) -> str:
-        tags = self.tracked(buffer, False)
+        tags = self.races.tracked(buffer, False)
         key = ("read", buffer, *tags)
         if key not in self.accesses:
             slot = self.out.slot(buffer)
             at, lines = self.place(buffer, "reads")
             rest = f", {at}" if at else ""
             lines += [f"x = m[{slot}][e]", f"if x is None: poison({slot}{rest})"]
-            for tag in tags:
-                loop = self.out.tags[tag][1]
-                lines.append(f"w = W[{tag}][e]")
-                lines.append(f"if T[{loop}] != w >= B[{loop}]: race({tag}, 'reads', 'wrote', w{rest})")
-                lines.append(f"if R[{tag}][e] < B[{loop}]: R[{tag}][e] = T[{loop}]")
+            lines += self.races.reading(tags, rest)
             self.accesses[key] = self.define("read", [*lines, "return x"], at)
         return self.accesses[key]
 
     def write(self, buffer: Buffer) -> str:
-        tags = self.tracked(buffer, True)
-        threads = self.sharing(buffer)
+        tags = self.races.tracked(buffer, True)
+        threads = self.races.sharing(buffer)
         key = ("write", buffer, *tags, None, *threads)
         if key not in self.accesses:
             at, lines = self.place(buffer, "writes")
             rest = f", {at}" if at else ""
-            for tag in tags:
-                loop = self.out.tags[tag][1]
-                lines.append(f"w, r = W[{tag}][e], R[{tag}][e]")
-                lines.append(f"if T[{loop}] != w >= B[{loop}]: race({tag}, 'writes', 'wrote', w{rest})")
-                lines.append(f"if T[{loop}] != r >= B[{loop}]: race({tag}, 'writes', 'read', r{rest})")
-                lines.append(f"W[{tag}][e] = T[{loop}]")
+            lines += self.races.writing(tags, rest)
             slot = self.out.slot(buffer)
             lines += [f"H[{n}] = hash((H[{n}], {slot}, e, x if x == x else None))" for n in threads]
             parameters = f"{at}, x" if at else "x"
             self.accesses[key] = self.define("write", [*lines, f"m[{slot}][e] = x"], parameters)
         return self.accesses[key]
-
-    def sharers(self) -> list[int]:
-        """The places in the path of the loops over threads that share the turns of a cooperative loop further in."""
-        last = max((n for n, loop in enumerate(self.path) if loop.cooperative), default=0)
-        return [n for n in range(last) if self.path[n].node.kind.is_thread and not self.path[n].cooperative]
-
-    def sharing(self, buffer: Buffer) -> list[int]:
-        """The loops over threads that share out a store here, which stands in a cooperative loop."""
-        inner = [n for n, loop in enumerate(self.path) if loop.cooperative]
-        if not inner or self.depth[buffer] > inner[-1]:
-            return []
-        if any(n < self.depth[buffer] for n in self.sharers()):
-            raise LoweringError(
-                f"the cooperative loop {self.path[inner[-1]].node.var.name!r} stores to {buffer.name}, and each thread "
-                f"has a {buffer.name} of its own",
-                hint="give the buffer the scope 'shared', and memory outside the loops over threads",
-            )
-        return [self.path[n].number for n in self.sharers() if self.path[n].number >= 0]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from flashsched.codegen.nest_python import touched
+from flashsched.codegen.nest_buffers import touched
 from flashsched.codegen.passes.guards import conjuncts
 from flashsched.schedule.bound import Bound
 from flashsched.schedule.ir import (

@@ -19,7 +19,7 @@ import queue
 import time
 import warnings
 from asyncio import CancelledError
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,8 @@ from typing import Any
 
 from flashsched.errors import TuneError
 from flashsched.hw import DeviceSpec
-from flashsched.tune.measuring.cpu_runner import CpuRunner, JsonTrace
+from flashsched.tune.measuring.cpu_runner import JsonTrace
+from flashsched.tune.measuring.fleet_worker import FleetSettings, FleetWork, introduce, work_on
 from flashsched.tune.measuring.observers import check_observers
 from flashsched.tune.measuring.verify import Reference
 from flashsched.tune.task import Candidate, Task
@@ -51,76 +52,6 @@ class FleetError(TuneError):
 
 class FleetWarning(UserWarning):
     """A part of the fleet is not used, and why."""
-
-
-# -- on a worker --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What makes a worker's runner; a run has one for all."""
-
-    run: str
-    seed: int
-    timeout_s: float
-    observers: tuple[str, ...]
-    jobs: int | None
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Candidates to run, or finalists to settle among."""
-
-    settings: _Settings
-    task: bytes
-    traces: Sequence[JsonTrace]
-    best_s: float | None
-    final: bool
-    expected: Any = None  # what a user's reference says, where it is needed and this worker was not told yet
-    told: bool = True  # whether it need not be told
-
-
-_RUNNERS = 4  # runs whose worker processes a worker keeps
-_runners: OrderedDict[_Settings, CpuRunner] = OrderedDict()
-
-
-def _runner(settings: _Settings) -> CpuRunner:
-    if settings not in _runners:
-        observers = settings.observers
-        _runners[settings] = CpuRunner(settings.jobs, settings.seed, settings.timeout_s, observers=observers)
-        while len(_runners) > _RUNNERS:
-            _runners.popitem(last=False)[1].__exit__(None, None, None)
-    _runners.move_to_end(settings)
-    return _runners[settings]
-
-
-def _introduce(settings: _Settings) -> dict[str, Any]:
-    """What the coordinator has to know of a worker's machine."""
-    import socket
-
-    runner = _runner(settings)
-    return {
-        "spec": runner.spec,
-        "target": runner.target(),
-        "versions": versions(),
-        "host": socket.gethostname(),
-    }
-
-
-def _work(work: _Work) -> list[tuple[int, Trial]] | None:
-    """Do a piece of work; None if the result that a user's reference gives is needed first."""
-    runner, task = _runner(work.settings), pickle.loads(work.task)
-    seed = work.settings.seed + work.final
-    if work.expected is not None:
-        runner.expect(task, seed, work.expected)
-    elif not work.told and not runner.is_expecting(task, seed):
-        return None
-    if work.final:
-        return list(enumerate(runner.final_traces(task, work.traces)))
-    return list(runner.run_traces(task, work.traces, work.best_s))
-
-
-# -- on the coordinator -------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -191,7 +122,7 @@ class FleetRunner:
             raise TuneError("a fleet needs dask.distributed", hint="pip install 'flashsched[fleet]'") from error
         self.address, _, tag = address.partition("#")
         self._tag = f"flashsched-{tag}" if tag else _TAG
-        self._settings = _Settings(f"{time.time_ns():x}", seed, timeout_s, check_observers(observers), jobs)
+        self._settings = FleetSettings(f"{time.time_ns():x}", seed, timeout_s, check_observers(observers), jobs)
         self._devices: dict[str, _Device] = {}
         self._refused: set[str] = set()  # workers that may not take part
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -279,7 +210,7 @@ class FleetRunner:
         own = job.has_own_reference
         if own and piece.tell and job.expected is None:
             job.expected = Reference(job.task, self._settings.seed + job.final).output
-        work = _Work(
+        work = FleetWork(
             self._settings,
             pickle.dumps(job.task),
             [job.traces[number] for number in piece.numbers],
@@ -288,7 +219,7 @@ class FleetRunner:
             job.expected if own and piece.tell else None,
             told=not own,
         )
-        device.piece, device.future = piece, self._submit(device.address, _work, work)
+        device.piece, device.future = piece, self._submit(device.address, work_on, work)
         device.deadline = time.monotonic() + _SLACK_S + 2 * self._settings.timeout_s * len(piece.numbers)
         device.future.add_done_callback(lambda future: self._ended.put((device, future)))
 
@@ -346,7 +277,7 @@ class FleetRunner:
             for address in [address for address in self._devices if address not in there]:
                 del self._devices[address]
             new = [address for address in there if address not in self._devices and address not in self._refused]
-            for address, future in [(address, self._submit(address, _introduce, self._settings)) for address in new]:
+            for address, future in [(address, self._submit(address, introduce, self._settings)) for address in new]:
                 self._admit(address, future)
             if self._devices or not wait:
                 return

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from flashsched import te
 from flashsched.codegen.gpu.ptxas import find_ptxas
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw.registry import devices
+from flashsched.schedule.schedule import Schedule
+from flashsched.te.tensor import Tensor
 from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Candidate, Task
 
@@ -40,3 +43,17 @@ def candidates() -> Callable[..., Iterator[Candidate]]:
             left -= 1
 
     return drawn
+
+
+@pytest.fixture
+def reversed_in_shared() -> tuple[Schedule, list[Tensor]]:
+    """A copy turned round by way of 56,000 bytes of shared memory, more than a kernel may have without asking."""
+    n = 14000
+    A = te.placeholder((n,), name="A")
+    B = te.compute((n,), lambda i: A[i] + 1, name="B")
+    C = te.compute((n,), lambda i: B[n - 1 - i], name="C")
+    s = te.create_schedule(C)
+    s[B].set_scope("shared")
+    for stage in (B, C):
+        s[stage].bind(s[stage].split("i", factor=500)[1], "threadIdx.x")
+    return s, [A, C]

@@ -88,16 +88,11 @@ def test_times_are_the_device_s(fake: Fake) -> None:
     assert [call.split()[0] for call in fake.calls()].count("cuLaunchKernel") == 1 + 3
 
 
-def test_shared_memory_above_48_kb_is_allowed_for(fake: Fake) -> None:
-    n = 14000
-    A = te.placeholder((n,), name="A")
-    B = te.compute((n,), lambda i: A[i] + 1, name="B")
-    C = te.compute((n,), lambda i: B[n - 1 - i], name="C")
-    s = te.create_schedule(C)
-    s[B].set_scope("shared")
-    for stage in (B, C):
-        s[stage].bind(s[stage].split("i", factor=500)[1], "threadIdx.x")
-    fs.build(s, [A, C], target="cuda")(np.zeros(n, "float32"))
+def test_shared_memory_above_48_kb_is_allowed_for(
+    fake: Fake, reversed_in_shared: tuple[Schedule, list[Tensor]]
+) -> None:
+    s, args = reversed_in_shared
+    fs.build(s, args, target="cuda")(np.zeros(14000, "float32"))
     assert "cuFuncSetAttribute 8=56000" in fake.calls()
     assert "cuLaunchKernel 1x1x1 500x1x1 56000" in fake.calls()
 
