@@ -6,6 +6,7 @@ no matter of text.
 
 from __future__ import annotations
 
+from flashsched.schedule.facts import filled_together
 from flashsched.schedule.ir import (
     Alloc,
     Block,
@@ -23,7 +24,6 @@ from flashsched.schedule.ir import (
     rewrite_stmt,
     walk_stmt,
 )
-from flashsched.schedule.nest import filled_together
 from flashsched.te.expr import Var
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses, walk

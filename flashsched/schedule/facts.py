@@ -11,9 +11,20 @@ from typing import TypeVar
 
 from flashsched.schedule.ir import Block, Buffer, Extern, For, Load, LoopKind, Stmt, Store, own_exprs, sub_stmts
 from flashsched.te.expr import Expr, Var
+from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
 
-__all__ = ["buffers_in", "marks_in", "part_with_loop", "part_with_stage", "stages_in", "vars_in"]
+__all__ = [
+    "buffers_in",
+    "filled_together",
+    "marks_in",
+    "part_with_loop",
+    "part_with_stage",
+    "reduced_in",
+    "stages_in",
+    "uses_in",
+    "vars_in",
+]
 
 _T = TypeVar("_T")
 
@@ -69,6 +80,53 @@ def buffers_in(stmt: Stmt) -> frozenset[Buffer]:
             return frozenset((*stmt.inputs, *stmt.outputs))
         case _:
             return _loaded(own_exprs(stmt)).union(*[buffers_in(inner) for inner in sub_stmts(stmt)])
+
+
+@_kept
+def uses_in(stmt: Stmt) -> frozenset[int]:
+    """The ids of the loop variables that the blocks of *stmt* speak of, in what is bound and in conditions."""
+    if not isinstance(stmt, Block):
+        return _inside(stmt, uses_in)
+    return _spoken_of((*stmt.where, *stmt.within, *(item.value for item in stmt.iters)))
+
+
+@_kept
+def reduced_in(stmt: Stmt) -> frozenset[int]:
+    """The ids of the loop variables that the blocks of *stmt* combine over."""
+    if not isinstance(stmt, Block):
+        return _inside(stmt, reduced_in)
+    return _spoken_of(item.value for item in stmt.iters if item.kind is AxisKind.REDUCE)
+
+
+def _spoken_of(exprs: Iterable[Expr]) -> frozenset[int]:
+    return frozenset([id(node) for expr in exprs for node in walk(expr) if isinstance(node, Var)])
+
+
+@_kept
+def filled_together(stmt: Stmt) -> frozenset[Buffer]:
+    """The buffers in shared memory that are stored to in cooperative loops of *stmt*: one for all threads of a block.
+
+    Others in shared memory are each thread's own, like any buffer that is made inside a loop over threads.
+    """
+    found: set[Buffer] = set()
+
+    def visit(node: Stmt, around: tuple[LoopKind, ...], cooperative: bool) -> None:
+        if isinstance(node, For) and node.kind.is_thread:
+            cooperative = cooperative or node.kind in around
+            around = (*around, node.kind)
+        elif cooperative and isinstance(node, Block):
+            found.update(store.buffer for store in (*node.stores, *node.init) if store.buffer.scope == "shared")
+        elif cooperative and isinstance(node, Store) and node.buffer.scope == "shared":
+            found.add(node.buffer)
+        if cooperative or not _THREADS.isdisjoint(marks_in(node)):
+            for inner in sub_stmts(node):
+                visit(inner, around, cooperative)
+
+    visit(stmt, (), False)
+    return frozenset(found)
+
+
+_THREADS = frozenset(kind for kind in LoopKind if kind.is_thread)
 
 
 def _loaded(exprs: Iterable[Expr]) -> frozenset[Buffer]:

@@ -85,7 +85,16 @@ class Load(Expr):
 class Stmt:
     """Base of all statements; compared by identity, shown as ``print(s)`` shows a nest."""
 
-    __slots__ = ("_buffers_in", "_marks_in", "_stages_in", "_vars_in")  # see `flashsched.schedule.facts`
+    __slots__ = (
+        "_buffers_in",
+        "_filled_together",
+        "_marks_in",
+        "_reduced_in",
+        "_stages_in",
+        "_uses_in",
+        "_vars_in",
+    )
+    """See `flashsched.schedule.facts`."""
 
     def __str__(self) -> str:
         from flashsched.schedule.printer import nest_text  # the printer is built on these nodes

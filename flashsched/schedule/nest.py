@@ -12,7 +12,6 @@ from flashsched.schedule.ir import (
     Buffer,
     For,
     If,
-    LoopKind,
     Seq,
     Stmt,
     Store,
@@ -27,7 +26,6 @@ from flashsched.te.visit import substitute
 
 __all__ = [
     "add_guard",
-    "filled_together",
     "find_block",
     "insert_before_reader",
     "loop_chain",
@@ -178,28 +176,6 @@ def _in_doubt(conditions: tuple[Expr, ...], ranges: Ranges) -> tuple[Expr, ...]:
 def substituted(stmt: Stmt, values: Mapping[Var, Expr]) -> Stmt:
     """*stmt* with loop variables replaced in all expressions of loops."""
     return map_exprs(stmt, lambda expr: substitute(expr, values))
-
-
-def filled_together(stmt: Stmt) -> set[Buffer]:
-    """The buffers in shared memory that are stored to in cooperative loops of *stmt*: one for all threads of a block.
-
-    Others in shared memory are each thread's own, like any buffer that is made inside a loop over threads.
-    """
-    found: set[Buffer] = set()
-
-    def visit(node: Stmt, around: tuple[LoopKind, ...], cooperative: bool) -> None:
-        if isinstance(node, For) and node.kind.is_thread:
-            cooperative = cooperative or node.kind in around
-            around = (*around, node.kind)
-        elif cooperative and isinstance(node, Block):
-            found.update(store.buffer for store in (*node.stores, *node.init) if store.buffer.scope == "shared")
-        elif cooperative and isinstance(node, Store) and node.buffer.scope == "shared":
-            found.add(node.buffer)
-        for inner in sub_stmts(node):
-            visit(inner, around, cooperative)
-
-    visit(stmt, (), False)
-    return found
 
 
 def add_guard(stmt: Stmt, guard: Expr) -> Stmt:

@@ -18,6 +18,7 @@ from flashsched.schedule.own import OwnPrimitive
 from flashsched.schedule.primitives import apply
 from flashsched.schedule.printer import nest_text
 from flashsched.schedule.python_text import to_python
+from flashsched.schedule.remembered import RememberedSteps
 from flashsched.schedule.replay import take_steps
 from flashsched.schedule.state import State
 from flashsched.schedule.stores import with_stores
@@ -45,6 +46,7 @@ class Schedule:
         self._outputs = tuple(outputs)
         self._state = default_state(self._outputs)
         self._trace = Trace()
+        self._remembered: RememberedSteps | None = None
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
@@ -94,6 +96,12 @@ class Schedule:
         """Another schedule in this state; what is done to one does not show in the other."""
         twin = object.__new__(Schedule)
         twin.__dict__.update(self.__dict__)
+        return twin
+
+    def remembering(self) -> Schedule:
+        """A copy that remembers, with all copies of it, what each step made of a nest, and takes none of them twice."""
+        twin = self.copy()
+        twin._remembered = RememberedSteps()
         return twin
 
     def bind_sizes(self, sizes: Mapping[SizeVar, int]) -> Schedule:
@@ -176,7 +184,8 @@ class Schedule:
 
     def apply(self, primitive: str, stage: str, args: dict[str, Any]) -> tuple[str, ...]:
         """Take one step, its arguments given as a trace holds them; returns the names of what it made."""
-        self._state, out = apply(self._state, primitive, stage, args)
+        take = apply if self._remembered is None else self._remembered.apply
+        self._state, out = take(self._state, primitive, stage, args)
         self._trace = self._trace.then(Step(primitive, stage, args, out))
         return out
 

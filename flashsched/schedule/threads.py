@@ -12,12 +12,13 @@ its own for it, or where it stands in a cooperative loop: the threads share the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from flashsched.errors import DependenceError, StructureError
-from flashsched.schedule.facts import buffers_in, marks_in, stages_in, vars_in
+from flashsched.schedule.facts import buffers_in, filled_together, marks_in, reduced_in, stages_in, uses_in, vars_in
 from flashsched.schedule.ir import Block, Buffer, For, LoopKind, Stmt, blocks, sub_stmts
-from flashsched.schedule.nest import filled_together, find_block, path_to_loop
+from flashsched.schedule.nest import find_block, path_to_loop
 from flashsched.schedule.state import State, refuse
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses
@@ -28,6 +29,7 @@ PREDICATE = "store_predicate"
 """The note of a cooperative loop of one turn: the first thread's (`set_store_predicate`)."""
 
 _BOUND = frozenset(kind for kind in LoopKind if kind.is_block or kind.is_thread)
+_LOOKED_AT = _BOUND | {LoopKind.PARALLEL, PREDICATE}
 
 
 def require_sound_threads(state: State) -> None:
@@ -40,7 +42,7 @@ def require_sound_threads(state: State) -> None:
             be done once.
     """
     if not _BOUND.isdisjoint(marks_in(state.body)):
-        _visit(state, state.body, ())
+        _visit(state, state.body, (), ())
 
 
 def combined_across(loop: For) -> tuple[str, ...]:
@@ -53,21 +55,22 @@ def combined_across(loop: For) -> tuple[str, ...]:
 
 def _reductions(loop: For) -> list[Block]:
     """The blocks in *loop* that reduce over it."""
-    return [block for block in blocks(loop.body) if AxisKind.REDUCE in _kinds(block, loop)]
+    key = id(loop.var)
+    return [block for block in blocks(loop.body) if key in reduced_in(block)] if key in reduced_in(loop.body) else []
 
 
-def _kinds(block: Block, loop: For) -> set[AxisKind]:
-    return {item.kind for item in block.iters if uses(item.value, loop.var)}
-
-
-def _visit(state: State, stmt: Stmt, path: tuple[For, ...]) -> None:
+def _visit(state: State, stmt: Stmt, path: tuple[For, ...], beside: tuple[Stmt, ...]) -> None:
+    """Look at *stmt*, which stands in the loops of *path*; *beside* is all that stands outside of *stmt*."""
+    if _LOOKED_AT.isdisjoint(marks_in(stmt)):
+        return
     if isinstance(stmt, For):
-        for outer in path:
-            _require_fit(state, outer, stmt)
+        if stmt.kind in _LOOKED_AT:
+            for outer in path:
+                _require_fit(state, outer, stmt)
         if stmt.kind.is_thread:
             _require_one_element(state, stmt, path)
             _require_outside_threads(state, stmt, path)
-            _require_same_for_each(state, stmt, path)
+            _require_same_for_each(state, stmt, path, beside)
         if stmt.kind.is_thread and any(outer.kind is stmt.kind for outer in path):
             _require_one_piece(state, stmt, path)
         elif PREDICATE in stmt.notes:
@@ -80,8 +83,10 @@ def _visit(state: State, stmt: Stmt, path: tuple[For, ...]) -> None:
                 hint=f"keep it inside a loop that is bound to {stmt.kind.value}",
             )
         path = (*path, stmt)
-    for inner in sub_stmts(stmt):
-        _visit(state, inner, path)
+    parts = sub_stmts(stmt)
+    for inner in parts:
+        others = beside if len(parts) == 1 else (*beside, *(part for part in parts if part is not inner))
+        _visit(state, inner, path, others)
 
 
 def _require_fit(state: State, outer: For, inner: For) -> None:
@@ -113,7 +118,7 @@ def _require_one_element(state: State, loop: For, path: tuple[For, ...]) -> None
     twice = next((outer for outer in path if outer.kind is loop.kind), None)
     for block in _reductions(loop):
         shown = f"the threads of loop {loop.var.name!r} ({loop.kind.value}) combine what each has of {block.name!r}"
-        if AxisKind.SPATIAL in _kinds(block, loop):
+        if any(uses(item.value, loop.var) for item in block.iters if item.kind is AxisKind.SPATIAL):
             refuse(
                 state,
                 f"{shown}, and the loop runs over its output too, so that each has an element of its own",
@@ -180,7 +185,7 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
                 )
 
 
-def _require_same_for_each(state: State, loop: For, path: tuple[For, ...]) -> None:
+def _require_same_for_each(state: State, loop: For, path: tuple[For, ...], beside: tuple[Stmt, ...]) -> None:
     """Refuse a thread axis whose threads would each do what is to be done once, and does not depend on them."""
     if loop.turns in (0, 1):
         return
@@ -188,7 +193,7 @@ def _require_same_for_each(state: State, loop: For, path: tuple[For, ...]) -> No
     for block in blocks(loop.body):
         if depends(block, loop):
             continue
-        if not (first and _is_cooperative(state, block)) and not _is_own(state, block, loop):
+        if not (first and _is_cooperative(block, loop, path)) and not _is_own(state, block, loop, beside):
             refuse(
                 state,
                 f"each turn of loop {loop.var.name!r} ({loop.kind.value}) stores all of {block.name!r}, in memory that "
@@ -210,42 +215,43 @@ def _require_same_for_each(state: State, loop: For, path: tuple[For, ...]) -> No
 
 def depends(block: Block, loop: For) -> bool:
     """Whether what *block* does depends on the turn of *loop*."""
-    return any(uses(e, loop.var) for e in (*block.where, *block.within, *(item.value for item in block.iters)))
+    return id(loop.var) in uses_in(block)
 
 
-def _is_cooperative(state: State, block: Block) -> bool:
-    """Whether threads share the turns of a loop around *block*."""
-    kinds = [node.kind for node in find_block(state.body, block.name) if isinstance(node, For) and node.kind.is_thread]
+def _is_cooperative(block: Block, loop: For, path: tuple[For, ...]) -> bool:
+    """Whether threads share the turns of a loop around *block*, which stands in *loop*, inside *path*."""
+    around = (*path, *find_block(loop, block.name))
+    kinds = [node.kind for node in around if isinstance(node, For) and node.kind.is_thread]
     return len(set(kinds)) < len(kinds)
 
 
 def _is_shared(state: State, name: str, outermost: For) -> bool:
     """Whether the stage *name* writes memory that lies outside of the thread loop *outermost*: one for all threads."""
+    path = path_to_loop(state.body, outermost)
+    beside = [inner for node, way in pairwise(path) for inner in sub_stmts(node) if inner is not way]
     return all(
-        buffer.scope == "shared" or (buffer.scope == "global" and _outlives(state, buffer, outermost, certainly=True))
+        buffer.scope == "shared" or (buffer.scope == "global" and _outlives(state, buffer, beside, certainly=True))
         for buffer in state.stages[name].buffers
     )
 
 
-def _is_own(state: State, block: Block, loop: For) -> bool:
-    """Whether each turn of *loop* has memory of its own for what *block* writes."""
+def _is_own(state: State, block: Block, loop: For, beside: Sequence[Stmt]) -> bool:
+    """Whether each turn of *loop* has memory of its own for what *block* writes; *beside* stands outside of it."""
     stage = state.stages[block.name]
     if stage.store is not None and id(state.loop(*stage.store).var) not in vars_in(loop):
         return False
     together = filled_together(state.body)
-    return not any(buffer in together or _outlives(state, buffer, loop) for buffer in stage.buffers)
+    return not any(buffer in together or _outlives(state, buffer, beside) for buffer in stage.buffers)
 
 
-def _outlives(state: State, buffer: Buffer, loop: For, certainly: bool = False) -> bool:
-    """Whether *buffer* is the caller's, or is used outside of *loop* too.
+def _outlives(state: State, buffer: Buffer, beside: Sequence[Stmt], certainly: bool = False) -> bool:
+    """Whether *buffer* is the caller's, or is used *beside* a loop too.
 
     Of a stage that computes several outputs the caller may see some only; those are his, *certainly*, where it is one.
     """
     outputs = (stage for stage in state.stages.values() if stage.output and buffer in stage.buffers)
     if any(len(stage.buffers) == 1 or not certainly for stage in outputs):
         return True
-    path = path_to_loop(state.body, loop)
-    beside = (inner for node, way in pairwise(path) for inner in sub_stmts(node) if inner is not way)
     return any(buffer in buffers_in(inner) for inner in beside)
 
 
@@ -253,7 +259,7 @@ def _begins_inside(state: State, block: Block, loop: For, path: tuple[For, ...])
     """Whether *block*, where it reduces, sets its elements to the identity in each turn of *loop*, inside *path*."""
     if not block.reduces:
         return True
-    if any(AxisKind.REDUCE in _kinds(block, outer) for outer in path):
+    if any(id(outer.var) in reduced_in(block) for outer in path):
         return False
     init = {stage.name for stage in state.stages.values() if stage.init_of == block.name}
     return init & stages_in(state.body) <= stages_in(loop)  # while a nest is made anew, that of its init is not there

@@ -5,6 +5,7 @@ A dtype is a plain string, spelled as NumPy spells it; this table is the one pla
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import numpy as np
@@ -104,6 +105,7 @@ def numpy_dtype(dtype: str) -> np.dtype[Any]:
     return _NUMPY[dtype]
 
 
+@functools.cache
 def min_value(dtype: str) -> float | int | bool:
     """The smallest value: minus infinity for floats, the least integer for integers (the identity of max)."""
     if is_float(dtype):
@@ -111,6 +113,7 @@ def min_value(dtype: str) -> float | int | bool:
     return False if is_bool(dtype) else int(np.iinfo(dtype).min)
 
 
+@functools.cache
 def max_value(dtype: str) -> float | int | bool:
     """The largest value: infinity for floats, the greatest integer for integers (the identity of min)."""
     if is_float(dtype):

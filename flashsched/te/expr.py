@@ -113,6 +113,8 @@ def cast(value: ExprLike, dtype: Any) -> Expr:
 
 def _agree(a: Any, b: Any) -> tuple[Expr, Expr]:
     """Both sides in one dtype: a number (Python's or NumPy's) takes the other side's, two expressions are promoted."""
+    if isinstance(a, Expr) and isinstance(b, Expr) and a.dtype == b.dtype:
+        return a, b
     first = isinstance(a, _NUMBER)
     if first != isinstance(b, _NUMBER):
         number, other = (a, as_expr(b)) if first else (b, as_expr(a))

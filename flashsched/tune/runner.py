@@ -54,7 +54,7 @@ class SimulatedRunner:
 
         for index, candidate in enumerate(candidates):
             try:
-                found = simulate(candidate.schedule, self.spec)
+                found = candidate.predicted or simulate(candidate.schedule, self.spec)
             except Infeasible as error:
                 yield index, Trial("constraints", [], error.reason)
                 continue

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.errors import TuneError
-from flashsched.hw import DeviceSpec
+from flashsched.hw import DeviceSpec, Prediction
 from flashsched.ops import OPERATORS, Operator, find_operator
 from flashsched.ops.derived import DERIVED
 from flashsched.ops.operator import KnobsLike, Template
@@ -35,12 +35,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run a task: the schedule, and the decisions that led to it."""
+    """One way to run a task: the schedule, and the decisions that led to it.
+
+    *predicted* is what the model of the device that it was made for says of it, where that was asked.
+    """
 
     schedule: Schedule
     args: list[Tensor]
     decisions: dict[str, int]
     task: Task
+    predicted: Prediction | None = None
 
     @property
     def trace(self) -> Trace:
@@ -181,26 +185,33 @@ class Task:
             )
         return found
 
-    def candidate(self, knobs: KnobsLike, spec: DeviceSpec) -> Candidate:
+    def candidate(self, knobs: KnobsLike, spec: DeviceSpec, start: Schedule | None = None) -> Candidate:
         """The schedule that the template for *spec* makes of *knobs*.
+
+        *start* is what `start` gives, for whoever makes many: what they have in common is then made once.
 
         Raises:
             Infeasible: the template rules it out.
             ScheduleError: the template takes a step that is refused.
         """
         args = self.args()
-        schedule = create_schedule(args[-1])
+        schedule = create_schedule(args[-1]) if start is None else start.copy()
         self.template(spec.kind)(schedule, args, knobs, spec)
         return Candidate(schedule, args, dict(getattr(knobs, "decisions", {})), self)
 
-    def replay(self, trace: Trace) -> Candidate:
-        """The schedule that *trace* makes of the task.
+    def start(self) -> Schedule:
+        """The task's default schedule, whose copies remember the steps that were taken on any of them."""
+        return create_schedule(self.args()[-1]).remembering()
+
+    def replay(self, trace: Trace, start: Schedule | None = None) -> Candidate:
+        """The schedule that *trace* makes of the task; *start* as for `candidate`.
 
         Raises:
             ScheduleError: a step of it is refused: it was made for another task, or by another version.
         """
         args = self.args()
-        return Candidate(create_schedule(args[-1]).replay(trace), args, {}, self)
+        schedule = create_schedule(args[-1]) if start is None else start.copy()
+        return Candidate(schedule.replay(trace), args, {}, self)
 
     def inputs(self, seed: int = 0) -> list[Array]:
         """Random inputs: normal floats, small integers."""

@@ -6,7 +6,7 @@ where lowering will put them (`flashsched.codegen.passes.allocate`): around all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, prod
@@ -15,6 +15,7 @@ from flashsched.codegen.analysis.arithmetic import Arithmetic, count
 from flashsched.codegen.analysis.forms import Extents, Form, form_of, interval, share, total
 from flashsched.codegen.analysis.versions import versions_of
 from flashsched.errors import LoweringError
+from flashsched.schedule.facts import filled_together
 from flashsched.schedule.ir import (
     Alloc,
     Block,
@@ -30,7 +31,6 @@ from flashsched.schedule.ir import (
     Store,
 )
 from flashsched.schedule.layout import strides_of
-from flashsched.schedule.nest import filled_together
 from flashsched.schedule.state import State
 from flashsched.schedule.threads import PREDICATE
 from flashsched.te import dtypes
@@ -325,7 +325,7 @@ def _nest(
     root: Stmt,
     extents: dict[Var, int],
     sites: Sequence[tuple[Site, list[_Raw]]],
-    sorts: tuple[set[Buffer], set[Buffer], set[Buffer]],
+    sorts: tuple[Set[Buffer], Set[Buffer], Set[Buffer]],
 ) -> Nest:
     uses: dict[Buffer, list[_Raw]] = {}
     for _, raws in sites:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flashsched.schedule.external import with_buffers
-from flashsched.schedule.facts import buffers_in
+from flashsched.schedule.facts import buffers_in, filled_together
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -22,7 +22,7 @@ from flashsched.schedule.ir import (
     seq,
 )
 from flashsched.schedule.layout import strides_of
-from flashsched.schedule.nest import filled_together, loop_ranges
+from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.regions import Span, accesses, region
 from flashsched.te.bounds import is_sized
 from flashsched.te.expr import Expr, SizeVar, is_const
@@ -46,7 +46,7 @@ def allocate(body: Stmt, given: frozenset[Buffer]) -> Stmt:
     and is allocated outside the loops over threads, once for all turns of the loops between.
     """
     order = {buffer: rank for rank, buffer in enumerate(dict.fromkeys(_uses(body))) if buffer not in given}
-    return _Placer(filled_together(body), order).place(body, list(order), [])[0]
+    return _Placer(set(filled_together(body)), order).place(body, list(order), [])[0]
 
 
 def _uses(stmt: Stmt) -> list[Buffer]:

@@ -7,6 +7,7 @@ and on a larger one, of several blocks and ragged edges, by compiled code that r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import program_of
 from flashsched.schedule import Trace
 from flashsched.schedule.ir import Block, For, Seq, Stmt
+from flashsched.te.tensor import ComputeOp, graph
 from flashsched.tune.measuring.verify import Check, Reference, compare, verify
 from flashsched.tune.task import Candidate, Task
 
@@ -56,14 +58,21 @@ def shrunken(task: Task, trace: Trace, most: int) -> Candidate | None:
     """
     smaller = task
     while True:
-        candidate = smaller.replay(trace)
-        if points(candidate.schedule.body) <= most:
-            return Candidate(candidate.schedule, candidate.args, {}, smaller)
+        if _asked_for(smaller) <= most:  # its nests hardly run fewer points: a larger one is not tried
+            candidate = smaller.replay(trace)
+            if points(candidate.schedule.body) <= most:
+                return Candidate(candidate.schedule, candidate.args, {}, smaller)
         shape = tuple(n if n < _KEPT else max(_LEAST, (n // 2) | 1) for n in smaller.shape)
         resized = task.resized(shape)
         if resized is None or shape == smaller.shape:
             return None
         smaller = resized
+
+
+def _asked_for(task: Task) -> int:
+    """Points of the operation of *task* that has most."""
+    ops = (op for op in graph(task.args()[-1:]) if isinstance(op, ComputeOp))
+    return max(prod(axis.count for axis in (*op.axis, *op.reduce_axis)) for op in ops)
 
 
 def check_small(task: Task, trace: Trace, seed: int = 0) -> SmallCheck | None:

@@ -58,6 +58,7 @@ class Maker:
     def __init__(self, task: Task, spec: DeviceSpec) -> None:
         self.task, self.spec = task, spec
         self.refused: dict[str, int] = {}
+        self._start = task.start()
 
     def make(self, knobs: Any) -> Candidate:
         """The schedule that the template makes of *knobs*.
@@ -66,7 +67,7 @@ class Maker:
             Infeasible: the template rules it out, or runs into a refusal of the schedule language.
         """
         try:
-            return self.task.candidate(knobs, self.spec)
+            return self.task.candidate(knobs, self.spec, self._start)
         except (Infeasible, ScheduleError) as error:
             reason = f"refused: {error.step}: {error.reason}" if isinstance(error, ScheduleError) else error.reason
             raise self._ruled_out(reason) from None
@@ -92,8 +93,8 @@ class Maker:
             raise self._ruled_out(error.reason) from None
         numbers = features_of(read.nests, read.works, self.spec)
         numbers |= {f"knob {name}": float(index) for name, index in decisions.items()}
-        made = replace(candidate, decisions=dict(decisions))
         found, key, code = read.prediction, key_of(candidate.trace), 2.0 ** numbers["code"] - 1
+        made = replace(candidate, decisions=dict(decisions), predicted=found)
         return Ranked(made, key, dict(sizes), numbers, found.time_s, proposal, found.energy_j, code)
 
     def _ruled_out(self, reason: str) -> Infeasible:

@@ -41,7 +41,7 @@ class SpaceTask(Task):
 
     _root: _Node
 
-    def candidate(self, knobs: KnobsLike, spec: DeviceSpec) -> Candidate:
+    def candidate(self, knobs: KnobsLike, spec: DeviceSpec, start: Schedule | None = None) -> Candidate:
         """The schedule that the template for *spec*, always the same, makes of *knobs*."""
         node: _Node = self.__dict__.setdefault("_root", _Node())
         while node.question is not None:
@@ -49,18 +49,18 @@ class SpaceTask(Task):
             answer = knobs.choice(name, options, default)
             node = node.after.setdefault(list(options).index(answer), _Node())
         if node.made is None and node.refused is None:
-            self._make(knobs, spec)
+            self._make(knobs, spec, start)
             return self.candidate(knobs, spec)  # what was asked is answered alike the second time
         if node.made is None:
             assert node.refused is not None
             raise node.refused
         return replace(node.made, decisions=dict(getattr(knobs, "decisions", {})))
 
-    def _make(self, knobs: KnobsLike, spec: DeviceSpec) -> None:
+    def _make(self, knobs: KnobsLike, spec: DeviceSpec, start: Schedule | None) -> None:
         """Run the template, and note its questions and what came of it."""
         noting = _Noting(knobs, self._root)
         try:
-            made = super().candidate(noting, spec)
+            made = super().candidate(noting, spec, start)
         except (Infeasible, ScheduleError) as error:
             noting.node.refused = error
         else:
