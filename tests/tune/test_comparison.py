@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import pytest
 
@@ -261,6 +262,29 @@ def test_a_drawing_has_a_bar_for_each_device(tmp_path):
     text = comparison_text(df)
     assert "a100-sim" in text
     assert "nan" not in text
+
+
+def test_a_drawing_has_room_for_all_that_is_in_it():
+    wide = "a100-sim[units=54]"
+    tasks = [RELU, fs.Task("softmax", (4096, 1024))]
+    svg = fs.plot_comparison(fs.compare_devices(tasks, [wide, "cpu-xeon-sim", "ane-m1-sim"], each=True)).svg
+    width, height = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', svg).groups())
+    texts = re.findall(r'<text[^>]*? x="([\d.]+)" y="([\d.]+)"( text-anchor="(\w+)")?>([^<]*)</text>', svg)
+    assert len(texts) > 12
+    for x, y, _, anchor, text in texts:
+        room = 6.6 * len(text) * {"end": 1.0, "middle": 0.5}.get(anchor, 0.0)
+        beyond = 6.6 * len(text) - room
+        assert room <= float(x) <= width - beyond, text
+        assert 0 < float(y) < height
+    for x in re.findall(r'circle cx="([\d.]+)"', svg):
+        assert 0 < float(x) < width
+
+
+def test_a_drawing_is_no_bitmap(tmp_path):
+    picture = fs.plot_comparison(fs.compare_devices(RELU, THREE))
+    with pytest.raises(TuneError, match=r"written as \.svg or as \.html, and .*a\.png.* asks for \.png"):
+        picture.save(tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_nothing_to_draw():

@@ -1,14 +1,15 @@
-"""A comparison as a drawing: a bar for each device, its limit, its error band; SVG that needs nothing else."""
+"""A comparison as a drawing: each device's time, its limit, its error band; SVG that needs nothing else."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TuneError
+from flashsched.hw.axes import round_ticks, time_text
 from flashsched.tune.figures import figure_text, seconds_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "comparison_page", "comparison_text", "plot_comparison"]
 
 _COLOURS = {"gpu": "#2467c4", "cpu": "#2f9e63", "tpu": "#8a4fc4", "asic": "#b8860b"}
-_ROW, _LEFT, _RIGHT, _TOP, _BOTTOM, _WIDTH = 24, 210, 150, 30, 26, 860
+_ROW, _TOP, _BOTTOM, _PLOT, _GAP = 24, 58, 40, 500, 10
+_LETTER = 7.0  # about the width of one at 12 px, to know what room a label needs
 
 
 class Picture:
@@ -30,16 +32,26 @@ class Picture:
         return self.svg
 
     def save(self, path: str | Path) -> None:
-        """Write it, as SVG or, by the ending ``.html``, as a page."""
-        page = Path(path).suffix.lower() in (".html", ".htm")
-        Path(path).write_text(_page("Comparison", self.svg, "") if page else self.svg, encoding="utf-8")
+        """Write it, as a drawing (``.svg``) or as a page (``.html``).
+
+        Raises:
+            TuneError: the name ends in something else.
+        """
+        ending = Path(path).suffix.lower()
+        if ending not in (".svg", ".html", ".htm"):
+            raise TuneError(
+                f"a drawing is written as .svg or as .html, and {str(path)!r} asks for {ending or 'neither'}",
+                hint="any browser shows an SVG, and rsvg-convert or inkscape make a PNG of it",
+            )
+        text = self.svg if ending == ".svg" else _page("Comparison", self.svg, "")
+        Path(path).write_text(text, encoding="utf-8")
 
 
 def plot_comparison(df: pd.DataFrame) -> Picture:
-    """The table of `compare_devices`, or of `compare_log`, as bars on a logarithmic axis, the fastest on top.
+    """The table of `compare_devices`, or of `compare_log`, as points on a logarithmic axis, the fastest on top.
 
-    A bar is the predicted time and the thin line on it the error band; the mark before its end is the roofline. A
-    hollow ring marks the Pareto front.
+    A point is the predicted time, the line through it the error band, the mark to its left the roofline. A star is on
+    the Pareto front of time, energy and cost.
 
     Raises:
         TuneError: no row has a time.
@@ -47,48 +59,84 @@ def plot_comparison(df: pd.DataFrame) -> Picture:
     rows = _rows(df)
     if not rows:
         raise TuneError("there is nothing to draw: no device has a time")
-    low = min(min(row["time_s"], row["roofline_s"]) for row in rows) / 1.3
-    high = max(row["time_s"] * (1 + row["error_pct"] / 100) for row in rows) * 1.15
-    span = math.log(high / low)
+    low = min(row["roofline_s"] for row in rows)
+    high = max(row["time_s"] * (1 + row["error_pct"] / 100) for row in rows)
+    low, high = _room(low, high)
+    left = _GAP + _LETTER * max(len(_name(row)) for row in rows) + _GAP
+    width = left + _PLOT + _GAP + _LETTER * max(len(_told(row)) for row in rows) + _GAP
 
     def x(seconds: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * math.log(seconds / low) / span
+        return left + _PLOT * math.log(seconds / low) / math.log(high / low)
 
-    height = _TOP + _ROW * len(rows) + _BOTTOM
-    parts = [f'<path class="line" d="M{x(tick):.1f} {_TOP - 6}V{height - _BOTTOM + 4}"/>'
-             f'<text x="{x(tick):.1f}" y="{_TOP - 12}" text-anchor="middle">{seconds_text(tick)}</text>'
-             for tick in _ticks(low, high)]  # fmt: skip
-    for number, row in enumerate(rows):
-        parts.append(_bar(row, _TOP + _ROW * number, x))
-    kinds = dict.fromkeys(row["kind"] for row in rows)
-    for number, kind in enumerate(kinds):
-        at = _LEFT + 90 * number
-        parts.append(f'<rect x="{at}" y="{height - 14}" width="10" height="10" rx="2" fill="{_colour(kind)}"/>')
-        parts.append(f'<text x="{at + 15}" y="{height - 5}">{escape(kind)}</text>')
-    frame = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" font-family="sans-serif"'
-    style = "<style>text{font-size:12px;fill:#666}.name{fill:#222}.line{stroke:#ddd}</style>"
+    bottom = _TOP + _ROW * len(rows)
+    parts = [f'<path class="line" d="M{x(tick):.1f} {_TOP - 4}V{bottom + 4}"/>'
+             f'<text x="{x(tick):.1f}" y="{_TOP - 10}" text-anchor="middle">{time_text(tick)}</text>'
+             for tick in round_ticks(low, high)]  # fmt: skip
+    parts.append(f'<text class="name" x="{left:.0f}" y="18">Predicted time, logarithmic</text>')
+    parts += [_row(row, _TOP + _ROW * number, x, left) for number, row in enumerate(rows)]
+    parts.append(_legend(list(dict.fromkeys(row["kind"] for row in rows)), left, bottom + 28))
+    height = bottom + _BOTTOM
+    frame = (
+        f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}" '
+        'role="img" font-family="sans-serif"'
+    )
+    style = "<style>text{font-size:12px;fill:#555}.name{fill:#222}.line{stroke:#ddd}</style>"
     title = "<title>Predicted time by device</title>"
     return Picture(f'<svg {frame}>{title}{style}<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>')
 
 
-def _bar(row: Mapping[str, Any], top: float, x: Any) -> str:
-    middle, end = top + _ROW / 2, x(row["time_s"])
-    ring = "◦ " if row["pareto"] else ""
-    band = row["error_pct"] / 100
+def _row(row: Mapping[str, Any], top: float, x: Callable[[float], float], left: float) -> str:
+    middle, at, colour = top + _ROW / 2, x(row["time_s"]), _colour(row["kind"])
+    bound, band = x(row["roofline_s"]), row["error_pct"] / 100
     parts = [
-        f'<text class="name" x="{_LEFT - 8}" y="{middle + 4}" text-anchor="end">{ring}{escape(row["device"])}</text>',
-        f'<rect x="{_LEFT}" y="{top + 4}" width="{max(1.0, end - _LEFT):.1f}" height="{_ROW - 8}" rx="2" '
-        f'fill="{_colour(row["kind"])}" fill-opacity="0.85"/>',
-        f'<path d="M{x(row["roofline_s"]):.1f} {top + 3}V{top + _ROW - 3}" stroke="#222" stroke-width="1.5"/>',
+        f'<text class="name" x="{left - _GAP:.0f}" y="{middle + 4}" text-anchor="end">{escape(_name(row))}</text>',
+        f'<path d="M{bound:.1f} {middle}H{at:.1f}" stroke="{colour}" stroke-opacity="0.35" stroke-width="3"/>',
+        _mark(bound, middle),
     ]
     if band > 0:
-        least = max(row["time_s"] * (1 - band), row["roofline_s"])
         parts.append(
-            f'<path d="M{x(least):.1f} {middle}H{x(row["time_s"] * (1 + band)):.1f}" stroke="#222" stroke-width="1"/>'
+            _band(x(max(row["time_s"] * (1 - band), row["roofline_s"])), x(row["time_s"] * (1 + band)), middle)
         )
-    last = max(end, x(row["time_s"] * (1 + band)))
-    label = f"{seconds_text(row['time_s'])}  {row['bound']}"
-    return "".join([*parts, f'<text x="{last + 6:.1f}" y="{middle + 4}">{escape(label)}</text>'])
+    parts.append(f'<circle cx="{at:.1f}" cy="{middle}" r="5" fill="{colour}"/>')
+    label = f'<text x="{left + _PLOT + _GAP:.0f}" y="{middle + 4}">{escape(_told(row))}</text>'
+    return "".join([*parts, label])
+
+
+def _mark(at: float, middle: float) -> str:
+    return f'<path d="M{at:.1f} {middle - 7}V{middle + 7}" stroke="#222" stroke-width="1.5"/>'
+
+
+def _band(low: float, high: float, middle: float) -> str:
+    ends = f"M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"
+    return f'<path d="M{low:.1f} {middle}H{high:.1f}{ends}" stroke="#222" stroke-width="1"/>'
+
+
+def _legend(kinds: Sequence[str], left: float, y: float) -> str:
+    """What points and marks mean, in a line."""
+    parts, at = [], left
+    for kind in kinds:
+        parts.append(f'<circle cx="{at + 5:.1f}" cy="{y - 4}" r="5" fill="{_colour(kind)}"/>')
+        parts.append(f'<text x="{at + 16:.1f}" y="{y}">{escape(kind)}</text>')
+        at += 16 + _LETTER * len(kind) + 16
+    parts.append(_mark(at + 2, y - 4) + f'<text x="{at + 10:.1f}" y="{y}">roofline</text>')
+    at += 10 + _LETTER * 8 + 16
+    parts.append(_band(at, at + 18, y - 4) + f'<text x="{at + 26:.1f}" y="{y}">error band</text>')
+    at += 26 + _LETTER * 10 + 16
+    return "".join(parts) + f'<text x="{at:.1f}" y="{y}">★ Pareto front</text>'
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"★ {row['device']}" if row["pareto"] else str(row["device"])
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    return f"{seconds_text(row['time_s'])}, {row['bound']}"
+
+
+def _room(low: float, high: float) -> tuple[float, float]:
+    """Ends of an axis with some room beyond *low* and *high*, and half a decade at least."""
+    room = max(1.15, math.sqrt(max(1.0, 10**0.5 / (high / low))))
+    return low / room, high * room
 
 
 def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
@@ -116,16 +164,6 @@ def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _colour(kind: str) -> str:
     return _COLOURS.get(kind, "#666")
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within, and what lies between where there are few."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-        if len(ticks) >= 3:
-            break
-    return ticks
 
 
 def comparison_text(df: pd.DataFrame) -> str:
@@ -182,7 +220,7 @@ def _page(title: str, drawing: str, text: str) -> str:
         "margin:0 auto;padding:2rem 1.25rem 4rem}svg{width:100%;height:auto;border:1px solid #e2e1db;"
         "border-radius:10px;background:#fff}pre{overflow-x:auto;font-size:.85rem}h1{font-size:1.4rem}p{color:#6b6a64}"
     )
-    said = "Predictions of device models; nothing ran. The mark on a bar is the roofline, the thin line the error band."
+    said = "Predictions of device models; nothing ran."
     below = f"<pre>{escape(text)}</pre>" if text else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{style}'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from flashsched.tune.figures import seconds_text
@@ -12,7 +12,7 @@ from flashsched.tune.spaces.replay import Replays, random_curve
 __all__ = ["replay_page", "replay_text"]
 
 _COLOURS = ("#2467c4", "#c4472f", "#2f9e63", "#8a4fc4", "#b8860b", "#0f8b8d", "#c2407f")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 260, 44, 12, 12, 34
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 260, 44, 16, 12, 34
 
 
 def replay_text(found: Replays) -> str:
@@ -90,23 +90,26 @@ def _chart(
         return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1.0 - fraction) / (1.0 - low)
 
     parts = []
-    for tenth in range(round(low * 10), 11, 1 if low >= 0.5 else 2):
+    for tenth in range(10, round(low * 10) - 1, -1 if low >= 0.5 else -2):
         at = y(tenth / 10)
         parts.append(f'<path class="line" d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{tenth * 10} %</text>')
-    for n in (n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= most):
+    round_ones = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= most and x(most) - x(n) > 24]
+    for n in (*round_ones, most):
         parts.append(f'<text x="{x(n):.1f}" y="{_HEIGHT - 16}" text-anchor="middle">{n}</text>')
     parts.append(f'<text x="{(_LEFT + _WIDTH) / 2:.0f}" y="{_HEIGHT - 2}" text-anchor="middle">trials</text>')
     parts.append(f'<path class="goal" d="M{_LEFT} {y(goal):.1f}H{_WIDTH - _RIGHT}"/>')
-    parts.append(f'<path d="{_path(chance, x, y)}" stroke="#888" fill="none" stroke-width="2" {_DASHED}/>')
+    parts.append(f'<path d="{_steps(chance, x, y)}" stroke="#888" fill="none" stroke-width="2" {_DASHED}/>')
     for name, curve in curves.items():
-        parts.append(f'<path d="{_path(curve, x, y)}" stroke="{colours[name]}" fill="none" stroke-width="2.2"/>')
+        parts.append(f'<path d="{_steps(curve, x, y)}" stroke="{colours[name]}" fill="none" stroke-width="2.2"/>')
     frame = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
     return f"<svg {frame}><title>Fraction of the optimum against trials</title>{''.join(parts)}</svg>"
 
 
-def _path(curve: Sequence[float], x, y) -> str:  # type: ignore[no-untyped-def]
-    return "M" + "L".join(f"{x(n):.1f} {y(value):.1f}" for n, value in enumerate(curve, 1))
+def _steps(curve: Sequence[float], x: Callable[[int], float], y: Callable[[float], float]) -> str:
+    """A line that stays where it is until a trial lifts it."""
+    first, *rest = curve
+    return f"M{x(1):.1f} {y(first):.1f}" + "".join(f"H{x(n):.1f}V{y(value):.1f}" for n, value in enumerate(rest, 2))
 
 
 _STYLE = """
