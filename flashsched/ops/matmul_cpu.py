@@ -42,7 +42,9 @@ __all__ = ["matmul_cpu", "schedule_product"]
 
 _FOR_THREADS = 60**3  # multiplications that are worth two threads: 4 µs of one core, a fork and join take 1.3
 _FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
+_CONVERTED = 16  # rows of A from which B's narrow numbers are worth converting once
 _STREAMED = 48  # rows of A from which B is worth packing
+_COPIED = 64  # elements of a row that are copied at once
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
 _WAYS = 8  # lines in a set of the first cache
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
@@ -108,7 +110,12 @@ class _Product:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What was decided: the register tile, the blocks, what is packed, and which loop the threads share."""
+    """What was decided: the register tile, the blocks, what is packed, and which loop the threads share.
+
+    Attributes:
+        convert: what packed copies are converted to, where tiles would convert each element at each read.
+        pads: whether the sums are computed over whole steps of `dot`, zeros beyond the ends.
+    """
 
     rows: int
     width: int
@@ -121,6 +128,8 @@ class _Plan:
     parallel: bool
     unrolled: int
     dot: Dot | None
+    convert: str | None
+    pads: bool
 
 
 def matmul_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
@@ -200,12 +209,17 @@ def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
         dot = None  # no whole step of it
     if dot is not None and not knobs.choice("dot", (False, True), default=True):
         dot = None
+    pads = dot is not None and (n % dot.lanes > 0 or depth % dot.products > 0)
+    convert = dtype if dot is None and p.a.dtype != dtype else None
+    if dot is not None:
+        size = dtypes.bits(p.b.dtype) // 8
     large_b = n * depth * size > 2 * second_level(spec) or (n * size % _PAGE == 0 and depth > ROWS_ALONG)
-    packs_b = (m >= _STREAMED and large_b) or p.turned_b or dot is not None
-    longest = panel_depth(width, spec, dtype)
+    packs_b = (m >= _STREAMED and large_b) or p.turned_b or dot is not None or (convert is not None and m >= _CONVERTED)
+    longest = panel_depth(width, spec, dtype if dot is None else p.b.dtype)
     if not packs_b and not p.packed and n * depth * size > second_level(spec):
         longest = max(8, m)  # so few rows of B at a time are read along, each in long runs
-    parts = 1 if p.fused else knobs.choice("parts_k", _PARTS, default=depth_parts(depth, longest))
+    several = [n for n in _PARTS if dot is None or depth % _part(depth, n) == 0]  # all of a part, for an instruction
+    parts = 1 if p.fused or pads else knobs.choice("parts_k", several, default=depth_parts(depth, longest))
     knobs.require(parts <= max(1, depth), f"{depth} products can't be summed in {parts} parts")
     part = _part(depth, parts)
     blocks = row_blocks(row_tiles, rows, part, spec, dtype)
@@ -218,10 +232,13 @@ def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
         nearest = -(-blocks // even) * even
         blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
     meets = depth * size % _PAGE == 0 and rows > _WAYS
-    pack_a = knobs.choice("pack_a", (False, True), default=column_tiles > 2 and (not by_columns or meets))
+    often = column_tiles > 2 and (not by_columns or meets or convert is not None)
+    pack_a = knobs.choice("pack_a", (False, True), default=often)
     pack_b = not p.packed and (dot is not None or knobs.choice("pack_b", (False, True), default=packs_b))
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
-    return _Plan(rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled, dot)
+    return _Plan(
+        rows, width, blocks_m, blocks_n, parts, pack_a, pack_b, by_columns, parallel, unrolled, dot, convert, pads
+    )
 
 
 def _part(depth: int, parts: int) -> int:
@@ -241,7 +258,10 @@ def _dot(a: Tensor, b: Tensor, spec: DeviceSpec) -> Dot | None:
 def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     """Blocks of *out* inside its leading axes, tiles inside blocks, the panels that they read packed."""
     out, sums = p.out, p.sums
-    if p.fused:
+    copies: dict[str, Tensor] = {}
+    if plan.pads:
+        sums, copies = _padded(s, p, plan)
+    elif p.fused:
         s[sums].set_scope("local")
     elif plan.parts == 1:
         sums = s.cache_write(out, "local")
@@ -276,7 +296,7 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
         _schedule_zeros(s, out, k_outer, plan)
     here = plan.parallel and not leading  # whether what is packed for all blocks is packed by all threads
     if plan.pack_b:
-        panel = s.cache_read(p.b, "global", [sums])
+        panel = copies.pop("B", None) or s.cache_read(p.b, "global", [sums], plan.convert)
         if plan.by_columns:
             s[panel].compute_at(s[out], j_tile)
         elif outside is not None:
@@ -284,13 +304,39 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
         deep = plan.dot.products if plan.dot else 1
         pack_columns(s, panel, p.turned_b, plan.width, deep, here and not plan.by_columns)
     if plan.pack_a:
-        panel = s.cache_read(p.a, "global", [sums])
+        panel = copies.pop("A", None) or s.cache_read(p.a, "global", [sums], plan.convert)
         if not plan.by_columns:
             s[panel].compute_at(s[out], i_block)
         elif leading:
             s[panel].compute_at(s[out], shared)
         pack_rows(s, panel, p.turned_a, plan.rows, here and plan.by_columns)
+    for copy in copies.values():
+        if leading:
+            s[copy].compute_at(s[out], shared)
+        _copy_rows(s, copy, here)
     _schedule_tile(s, sums, plan)
+
+
+def _padded(s: Schedule, p: _Product, plan: _Plan) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sums over whole steps of the instruction, zeros beyond the ends, and the copies of A and B that are longer."""
+    assert plan.dot is not None
+    whole = [1] * (len(p.out.shape) - 1) + [plan.dot.lanes, plan.dot.products]
+    sums, *made = s.pad_einsum(p.sums, whole)
+    s[sums].set_scope("local")
+    if p.fused:
+        s[p.sums].compute_inline()
+    named = {operand: tensor for operand, source in (("A", p.a), ("B", p.b)) for tensor in made
+             if tensor.name.startswith(f"{source.name}.")}  # fmt: skip
+    return sums, named
+
+
+def _copy_rows(s: Schedule, copy: Tensor, parallel: bool) -> None:
+    """A copy in the order of what is copied."""
+    *_, row, column = s[copy].op.axis
+    _, inner = s[copy].split(column, factor=_COPIED, tail="cut")
+    s[copy].vectorize(inner)
+    if parallel:
+        s[copy].parallel(row)
 
 
 def _schedule_tile(s: Schedule, tile: Tensor, plan: _Plan) -> None:

@@ -190,14 +190,17 @@ class Schedule:
         return out
 
     def cache_read(
-        self, tensor: Tensor | str, scope: str, readers: Sequence[Tensor | Operation | str] | Tensor | None = None
+        self,
+        tensor: Tensor | str,
+        scope: str,
+        readers: Sequence[Tensor | Operation | str] | Tensor | None = None,
+        dtype: str | None = None,
     ) -> Tensor:
-        """Let *readers* (all by default) read a copy of *tensor* in *scope*; returns the copy."""
+        """Let *readers* (all by default) read a copy of *tensor* in *scope*, converted to *dtype*; returns the copy."""
         items = [readers] if isinstance(readers, Tensor | Operation | str) else readers
         names = None if items is None else [self._stage_name(reader) for reader in items]
-        (name,) = self.apply(
-            "cache_read", self._tensor_name(tensor), {"scope": scope, "readers": names} if names else {"scope": scope}
-        )
+        args = {"scope": scope, **({"readers": names} if names else {}), **({"dtype": dtype} if dtype else {})}
+        (name,) = self.apply("cache_read", self._tensor_name(tensor), args)
         return self._state.stages[name].op.output(0)
 
     def cache_write(self, tensor: Tensor | str, scope: str) -> Any:

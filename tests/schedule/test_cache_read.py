@@ -134,3 +134,29 @@ def test_a_state_is_not_copied_for_its_own_next_rows(rows: int) -> None:
             s.cache_read(row, "global", readers)
     s.cache_read(row, "global", [out])
     check_meaning(s, compiled=True)
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize(("narrow", "wide"), [("float16", "float32"), ("int8", "int32"), ("bfloat16", "float32")])
+def test_a_copy_is_converted_once(scope: str, narrow: str, wide: str) -> None:
+    A, B = te.placeholder((5, 4), narrow, name="A"), te.placeholder((4, 7), narrow, name="B")
+    k = te.reduce_axis((0, 4), name="k")
+    C = te.compute((5, 7), lambda i, j: te.sum(A[i, k].astype(wide) * B[k, j].astype(wide), axis=k), name="C")
+    s = te.create_schedule(C)
+    left, right = (s.cache_read(operand, scope, [C], dtype=wide) for operand in (A, B))
+    s[right].transform_layout(lambda k, j: (j // 3, k, j % 3))
+    s[left].compute_at(s[C], "i")
+    assert left.dtype == wide
+    assert f"C[i, j] + A.{scope}[i, k] * B.{scope}[k, j]" in str(s)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_a_conversion_is_refused_where_a_reader_sees_more() -> None:
+    A = te.placeholder((5,), "float16", name="A")
+    B = te.compute((5,), lambda i: A[i].astype("float32") + A[i] * 2, name="B")
+    s = te.create_schedule(B)
+    with pytest.raises(ScheduleError, match="'B' does not convert 'A' to float32 wherever it reads it"):
+        s.cache_read(A, "local", dtype="float32")
+    with pytest.raises(ScheduleError, match="'B' does not convert 'A' to float64"):
+        s.cache_read(A, "local", [B], dtype="float64")

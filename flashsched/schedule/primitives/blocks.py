@@ -9,7 +9,7 @@ from types import MappingProxyType
 from flashsched.schedule.facts import buffers_in
 from flashsched.schedule.ir import Block, Buffer, Extern, Load, Seq, Stmt, Store, rewrite_stmt, seq
 from flashsched.schedule.state import Stage, State
-from flashsched.te.expr import Expr
+from flashsched.te.expr import Cast, Expr
 from flashsched.te.visit import rewrite
 
 __all__ = ["change_buffer", "map_loads"]
@@ -21,6 +21,8 @@ def map_loads(
     """*state* in which every load of one of *buffers* in the blocks of *readers* (all by default) is changed."""
 
     def on_expr(node: Expr) -> Expr | None:
+        if isinstance(node, Cast) and node.value.dtype == node.dtype:
+            return node.value  # what is loaded now has been converted
         return change(node) if isinstance(node, Load) and node.buffer in buffers else None
 
     def on_store(store: Store) -> Store:

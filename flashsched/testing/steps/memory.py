@@ -34,6 +34,8 @@ def _cache_read(draw: Draw, schedule: Schedule) -> Arguments:
     arguments: dict[str, Any] = {"scope": draw(st.sampled_from(_SCOPES))}
     if users and draw(st.booleans()):
         arguments["readers"] = draw(st.lists(st.sampled_from(users), min_size=1, unique=True))
+    if draw(st.integers(0, 3)) == 0:
+        arguments["dtype"] = draw(st.sampled_from(["float32", "float64", "int32", "int64"]))
     return name, arguments
 
 
