@@ -58,7 +58,7 @@ def matmul(a: Any, b: Any, bias: Any = None, activation: str | None = None, out:
 def _product(a: Any, b: Any, out: Any = None, bias: Any = None, activation: str | None = None) -> Array:
     """`matmul`, for arguments of any kind."""
     if isinstance(b, Packed):
-        return _packed(a, b, bias, activation, out)
+        return _again_packed(a, b, bias, activation, out)
     x, y = _operands(a, b)
     left = x[np.newaxis] if x.ndim == 1 else x
     right = y[:, np.newaxis] if y.ndim == 1 else y
@@ -186,6 +186,22 @@ def _batch(left: Array, right: Array) -> Array:
     return made
 
 
+def _again_packed(a: Any, b: Packed, bias: Any, activation: str | None, out: Any) -> Array:
+    """`_packed`, by a look-up and a call where there was such a product before."""
+    try:
+        *above, depth = a.shape
+        if len(above) != 1 and out is None and depth == b.shape[0]:
+            return _again_packed(a.reshape(math.prod(above), depth), b, bias, activation, None).reshape(
+                *above, b.shape[1]
+            )
+        call = _calls[a.shape, b.panels.shape, b.shape, activation, bias is None]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _packed(a, b, bias, activation, out)
+    inputs = (a, b.panels) if bias is None else (a, b.panels, bias)
+    result: Array = call(*inputs) if out is None else call(*inputs, out)
+    return result
+
+
 def _packed(a: Any, b: Packed, bias: Any, activation: str | None, out: Any) -> Array:
     x, _ = _operands(a, b.panels)
     if not x.ndim or x.shape[-1] != b.shape[0]:
@@ -197,5 +213,15 @@ def _packed(a: Any, b: Packed, bias: Any, activation: str | None, out: Any) -> A
     inputs = [rows.T if turned else rows, b.panels, *([] if vector is None else [vector])]
     shape = (*x.shape[:-1], columns)
     target = _as_matrix(out, shape, (len(rows), columns))
+    if x.ndim == 2 and not turned:
+        whole = b.shape
+
+        def slowly(a: Any, panels: Any, *rest: Any) -> Array:  # for other arrays of these shapes
+            told, *filled = (*rest,) if vector is not None else (None, *rest)
+            return _packed(a, Packed(panels, whole), told, activation, *filled or (None,))
+
+        call = kernel.or_else(slowly)
+        if call is not None:
+            _calls[x.shape, b.panels.shape, b.shape, activation, vector is None] = call
     made: Array = kernel(*inputs) if target is None else kernel(*inputs, target)
     return _given(made, shape, out)

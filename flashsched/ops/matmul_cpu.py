@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from flashsched.codegen.target import host_target
 from flashsched.hw import DeviceSpec
+from flashsched.ops.gemm_dots import Dot, copy_rows, dot_for, whole_steps
 from flashsched.ops.gemm_packing import LINE, ROWS_ALONG, pack_columns, pack_rows
 from flashsched.ops.gemm_plan import (
     ROWS,
@@ -32,7 +31,6 @@ from flashsched.ops.gemm_plan import (
 )
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
-from flashsched.schedule.intrinsic import find_intrinsic
 from flashsched.schedule.ir import block_loads
 from flashsched.te import dtypes
 from flashsched.te.tensor import ComputeOp, Tensor
@@ -44,27 +42,11 @@ _FOR_THREADS = 60**3  # multiplications that are worth two threads: 4 µs of one
 _FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
 _CONVERTED = 16  # rows of A from which B's narrow numbers are worth converting once
 _STREAMED = 48  # rows of A from which B is worth packing
-_COPIED = 64  # elements of a row that are copied at once
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
 _WAYS = 8  # lines in a set of the first cache
 _PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
 _DOT_ROWS = (1, 2, 3, 4, 6, 8)
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-
-
-class Dot(NamedTuple):
-    """An instruction that sums so many products of narrow numbers in each lane of a vector at once."""
-
-    intrinsic: str
-    products: int
-    lanes: int
-
-
-_DOTS = {
-    ("bfloat16", "bfloat16"): Dot("x86.bf16.dot16", 2, 16),
-    ("uint8", "int8"): Dot("x86.vnni.u8s8x16", 4, 16),
-    ("int8", "int8"): Dot("x86.vnni.s8s8x16", 4, 16),
-}
 
 
 @dataclass(frozen=True)
@@ -204,7 +186,7 @@ def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
         f"a tile of {rows} rows by {vectors} vectors needs {rows * vectors + vectors + 1} of {registers} registers",
     )
     row_tiles, column_tiles = max(1, -(-m // rows)), max(1, -(-n // width))
-    dot = None if p.packed or p.turned_a else _dot(p.a, p.b, spec)
+    dot = None if p.packed or p.turned_a else dot_for(p.a, p.b, spec)
     if dot is not None and (n < dot.lanes or depth < dot.products or 0 in (m, p.matrices)):
         dot = None  # no whole step of it
     if dot is not None and not knobs.choice("dot", (False, True), default=True):
@@ -247,20 +229,15 @@ def _part(depth: int, parts: int) -> int:
     return part if parts == 1 else -(-part // LINE) * LINE
 
 
-def _dot(a: Tensor, b: Tensor, spec: DeviceSpec) -> Dot | None:
-    """The instruction for products of *a* and *b*, if this CPU has it; what others have is not known here."""
-    dot = _DOTS.get((a.dtype, b.dtype))
-    if dot is None or spec.name != "cpu":
-        return None
-    return dot if all(host_target().has(feature) for feature in find_intrinsic(dot.intrinsic).features) else None
-
-
 def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     """Blocks of *out* inside its leading axes, tiles inside blocks, the panels that they read packed."""
     out, sums = p.out, p.sums
     copies: dict[str, Tensor] = {}
     if plan.pads:
-        sums, copies = _padded(s, p, plan)
+        assert plan.dot is not None
+        sums, copies = whole_steps(s, plan.dot, p.a, p.b, sums)
+        if p.fused:
+            s[p.sums].compute_inline()
     elif p.fused:
         s[sums].set_scope("local")
     elif plan.parts == 1:
@@ -296,7 +273,7 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
         _schedule_zeros(s, out, k_outer, plan)
     here = plan.parallel and not leading  # whether what is packed for all blocks is packed by all threads
     if plan.pack_b:
-        panel = copies.pop("B", None) or s.cache_read(p.b, "global", [sums], plan.convert)
+        panel = copies.pop("B") if "B" in copies else s.cache_read(p.b, "global", [sums], plan.convert)
         if plan.by_columns:
             s[panel].compute_at(s[out], j_tile)
         elif outside is not None:
@@ -304,7 +281,7 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
         deep = plan.dot.products if plan.dot else 1
         pack_columns(s, panel, p.turned_b, plan.width, deep, here and not plan.by_columns)
     if plan.pack_a:
-        panel = copies.pop("A", None) or s.cache_read(p.a, "global", [sums], plan.convert)
+        panel = copies.pop("A") if "A" in copies else s.cache_read(p.a, "global", [sums], plan.convert)
         if not plan.by_columns:
             s[panel].compute_at(s[out], i_block)
         elif leading:
@@ -313,30 +290,8 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     for copy in copies.values():
         if leading:
             s[copy].compute_at(s[out], shared)
-        _copy_rows(s, copy, here)
+        copy_rows(s, copy, here)
     _schedule_tile(s, sums, plan)
-
-
-def _padded(s: Schedule, p: _Product, plan: _Plan) -> tuple[Tensor, dict[str, Tensor]]:
-    """The sums over whole steps of the instruction, zeros beyond the ends, and the copies of A and B that are longer."""
-    assert plan.dot is not None
-    whole = [1] * (len(p.out.shape) - 1) + [plan.dot.lanes, plan.dot.products]
-    sums, *made = s.pad_einsum(p.sums, whole)
-    s[sums].set_scope("local")
-    if p.fused:
-        s[p.sums].compute_inline()
-    named = {operand: tensor for operand, source in (("A", p.a), ("B", p.b)) for tensor in made
-             if tensor.name.startswith(f"{source.name}.")}  # fmt: skip
-    return sums, named
-
-
-def _copy_rows(s: Schedule, copy: Tensor, parallel: bool) -> None:
-    """A copy in the order of what is copied."""
-    *_, row, column = s[copy].op.axis
-    _, inner = s[copy].split(column, factor=_COPIED, tail="cut")
-    s[copy].vectorize(inner)
-    if parallel:
-        s[copy].parallel(row)
 
 
 def _schedule_tile(s: Schedule, tile: Tensor, plan: _Plan) -> None:

@@ -103,6 +103,27 @@ def test_prepack(shape, dtype):
     np.testing.assert_allclose(out[1], plain, rtol=1e-2 if dtype == "float16" else 1e-5, atol=1e-5)
 
 
+def test_a_packed_product_is_found_again() -> None:
+    a, b, bias = normal(6, 5), normal(5, 7), normal(7)
+    packed, other = fs.prepack(b), fs.prepack(2 * b)
+    out = np.empty((6, 7), "float32")
+    for _ in range(2):  # made, and found again
+        np.testing.assert_allclose(fs.matmul(a, packed), a @ b, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(fs.matmul(a, other), 2 * a @ b, rtol=1e-5, atol=1e-5)
+        assert fs.matmul(a, packed, bias, out=out) is out
+        np.testing.assert_allclose(out, a @ b + bias, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            fs.matmul(a.reshape(2, 3, 5), packed, bias), (a @ b + bias).reshape(2, 3, 7), 1e-5, 1e-5
+        )
+    far = np.asfortranarray(a)  # of the same shape, and not what that kernel takes
+    np.testing.assert_allclose(fs.matmul(far, packed), a @ b, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fs.matmul(far, packed, bias, out=out), a @ b + bias, rtol=1e-5, atol=1e-5)
+    with pytest.raises(KernelError, match="bias"):
+        fs.matmul(a, packed, bias[:3])
+    with pytest.raises(KernelError):
+        fs.matmul(a.astype("float64"), packed)
+
+
 def test_prepack_with_an_epilogue():
     a, b, bias = normal(9, 40), normal(40, 37), normal(37)
     found = fs.matmul(a, fs.prepack(b), bias, "relu")

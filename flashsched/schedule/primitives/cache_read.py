@@ -69,8 +69,8 @@ def cache_read(
         The name of the new stage. Move it with ``compute_at`` so that each turn copies just what it needs.
 
     Raises:
-        ScheduleError: there is no such tensor, scope or reader, or *stage* is not computed at the root; a reader does not
-            convert it to *dtype*.
+        ScheduleError: there is no such tensor, scope or reader, or *stage* is not computed at the root; a reader does
+            not convert it to *dtype*.
     """
     require_scope(state, scope)
     return copied(state, stage, scope, readers, f"{stage}.{scope}", dtype)
@@ -133,7 +133,7 @@ def _require_converted(state: State, reader: Stage, source: Buffer, dtype: str) 
             f"{reader.name!r} does not convert {source.name!r} to {dtype} wherever it reads it",
             error=ArgumentError,
             block=reader.name,
-            hint=f"leave out dtype, or give the readers that do: the copy would hold {dtype} in place of {source.dtype}",
+            hint=f"leave out dtype, or name the readers that do: they would see {dtype} for {source.dtype}",
         )
 
 
