@@ -7,6 +7,7 @@ the module, where it is inlined.
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from flashsched.codegen.emit_state import Slot, State
 from flashsched.codegen.target import Target
 from flashsched.errors import LoweringError
 from flashsched.schedule.calls import AccessPtr, CallExtern
-from flashsched.schedule.intrinsic import Intrinsic, find_intrinsic
+from flashsched.schedule.intrinsic import Intrinsic, Operand, Text, find_intrinsic
 from flashsched.schedule.ir import (
     Buffer,
     For,
@@ -28,7 +29,7 @@ from flashsched.schedule.ir import (
     rewrite_stmt,
     walk_stmt,
 )
-from flashsched.schedule.match import Differs, Match
+from flashsched.schedule.match import Bound, Differs, Match
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var, cast, const, is_const
 from flashsched.te.visit import rewrite
@@ -54,10 +55,13 @@ def call_intrinsic(loop: For, state: State, expressions: Expressions, write: Cal
             hint="pass contiguous arrays, as numpy.ascontiguousarray makes them",
         ) from None
     code = _code(known, part, state.code.module.target)
+    function = f"fs.intrinsic.{known.name}.{part}"
+    if callable(code):
+        code = code([_operand(found[buffer], expressions) for buffer in known.buffers if buffer in found])
+        function += f".{zlib.crc32(code.encode()):x}"  # there may be others, for operands that lie elsewhere
     if isinstance(code, Stmt):
         _write_statement(code, known, found, state, expressions, write)
         return
-    function = f"fs.intrinsic.{known.name}.{part}"
     arguments: list[tuple[str, str]] = []
     for buffer in known.buffers:
         bound = found.get(buffer)
@@ -67,9 +71,19 @@ def call_intrinsic(loop: For, state: State, expressions: Expressions, write: Cal
         for stride in bound.strides:
             arguments.append(("i64", str(stride) if isinstance(stride, int) else expressions.value(stride).text))
     module = state.code.module
-    module.imports[f"intrinsic {known.name!r}, {part}"] = Import(code, function)
+    module.imports[f"intrinsic {known.name!r}, {function.removeprefix(f'fs.intrinsic.{known.name}.')}"] = Import(
+        code, function
+    )
     module.declare(function, "void", [kind for kind, _ in arguments])
     state.code.line(f"call void @{function}({', '.join(f'{kind} {value}' for kind, value in arguments)})")
+
+
+def _operand(bound: Bound, expressions: Expressions) -> Operand:
+    """Where what takes the place of a tensor lies."""
+    buffer = bound.buffer
+    strides = tuple(stride if isinstance(stride, int) else None for stride in bound.strides)
+    place = expressions.memory.together(buffer, bound.indices, 1)
+    return Operand("lanes" if buffer.held else buffer.scope, strides, 1 if place is None else place[1])
 
 
 def _write_statement(
@@ -132,7 +146,7 @@ def write_call(stmt: CallExtern, state: State, expressions: Expressions) -> None
         code.make(call, result)
 
 
-def _code(known: Intrinsic, part: str, target: Target) -> str | Stmt:
+def _code(known: Intrinsic, part: str, target: Target) -> Text:
     lacking = [feature for feature in known.features if not target.has(feature)]
     if not lacking:
         return known.how[part]

@@ -15,6 +15,7 @@ from flashsched.codegen.emit_affine import Affine
 from flashsched.codegen.emit_code import Value, literal
 from flashsched.codegen.emit_convert import memory_type
 from flashsched.codegen.emit_state import State
+from flashsched.codegen.passes.hold_in_lanes import place_in_lane
 from flashsched.schedule.ir import Buffer
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var
@@ -99,6 +100,8 @@ class Places:
 
     def offset(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Affine:
         """The element's place in memory, counted in elements."""
+        if buffer.held:
+            return self.affine(place_in_lane(buffer, indices, self._state.ranges))
         total = Affine()
         strides = buffer.element_strides
         numbers = tuple(stride for stride in strides if isinstance(stride, int))

@@ -14,6 +14,7 @@ from flashsched.codegen.passes.allocate import allocate
 from flashsched.codegen.passes.auto_unroll import auto_unroll
 from flashsched.codegen.passes.cut_tails import cut_tails
 from flashsched.codegen.passes.guards import hoist_guards
+from flashsched.codegen.passes.hold_in_lanes import hold_in_lanes
 from flashsched.codegen.passes.keep_in_registers import keep_in_registers
 from flashsched.codegen.passes.open_blocks import open_blocks
 from flashsched.codegen.passes.partition_loops import partition_loops
@@ -74,6 +75,7 @@ CPU_PASSES: tuple[Pass, ...] = (*PASSES[:_PLACE], _SERIAL, *PASSES[_PLACE:])
 
 GPU_PASSES: tuple[Pass, ...] = (
     *PASSES[:_PLACE],
+    ("hold_in_lanes", lambda body, given: hold_in_lanes(body)),
     ("place_barriers", lambda body, given: place_barriers(body)),
     *PASSES[_PLACE:],
 )

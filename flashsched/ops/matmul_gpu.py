@@ -18,6 +18,7 @@ from flashsched.ops.gpu_tiles import (
     sums_in_registers,
     widest,
 )
+from flashsched.ops.matmul_mma import matmul_mma, tensor_cores_for
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
 from flashsched.schedule.ir import Buffer, block_loads
@@ -55,7 +56,12 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     depth = sums.op.reduce_axis[0].count
     if not rows * columns * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
-    (left, along_left), (right, along_right) = _sides(s, sums)
+    sides = _sides(s, sums)
+    multiplies = tensor_cores_for(spec, sides[0][0].dtype, rows, columns, depth)
+    if multiplies and knobs.choice("tensor_cores", (False, True), default=True):
+        matmul_mma(s, out, sums, sides, knobs, spec)
+        return
+    (left, along_left), (right, along_right) = sides
 
     busy = [tile for tile in FIRST_TILES if _blocks(rows, columns, tile) >= 2 * spec.units]
     first = (busy or FIRST_TILES[-1:])[0]

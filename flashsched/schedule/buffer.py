@@ -23,7 +23,8 @@ class Buffer:
     indices to those of the memory. *aligned* asks, by ``(dimension, factor, offset)``, for strides that are *offset*
     modulo *factor*. *doubled* memory is filled a turn ahead of its readers. *rolling* memory, ``(dimension, window)``,
     keeps the last *window* indices from turn to turn.
-    A caller passes a number for a *by_value* buffer, which has one element.
+    A caller passes a number for a *by_value* buffer, which has one element. In code for a GPU, memory of a warp may be
+    *held* by its lanes: each has the elements in registers that the intrinsic of that name gives it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Buffer:
     doubled: bool = False
     rolling: tuple[int, int] | None = None
     by_value: bool = False
+    held: str = ""
 
     @property
     def is_own(self) -> bool:

@@ -8,25 +8,41 @@ the name is looked up.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import TypeAlias
 
 from flashsched.errors import ArgumentError, UnknownNameError, did_you_mean
 from flashsched.schedule.default import default_state
 from flashsched.schedule.formal import Formal, require_statement
 from flashsched.schedule.ir import Block, Buffer, For, Seq, Stmt, blocks
+from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.match import Bound, Differs, Match, Piece, join, piece_of, unify
 from flashsched.schedule.printer import nest_text
 from flashsched.te.expr import Expr, Var
 from flashsched.te.simplify import Ranges
 from flashsched.te.tensor import ComputeOp, Operation, PlaceholderOp, Tensor, graph
 
-__all__ = ["INTRINSICS", "PARTS", "Intrinsic", "find_intrinsic", "intrinsic"]
+__all__ = ["INTRINSICS", "PARTS", "Intrinsic", "Operand", "Text", "find_intrinsic", "intrinsic"]
 
 PARTS = ("body", "reset", "update")
 """What an intrinsic can do: all of it; set the elements of a reduction to the identity; combine into them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """Where a tensor lies that a text takes: the scope of its buffer, ``"lanes"`` if a warp's lanes hold it in
+    registers, its strides in elements where they are numbers, and what its first element is aligned to, in bytes."""
+
+    scope: str
+    strides: tuple[int | None, ...]
+    alignment: int
+
+
+Text: TypeAlias = str | Stmt | Callable[[Sequence[Operand]], str]
+"""The code of a part: LLVM text, a statement, or what makes a text for operands that lie so, in the text's order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +62,20 @@ class Intrinsic:
         formals: what stands for the memory of its tensors where *how* is a statement.
         portable: parts in LLVM text for CPUs that lack *features*; without them, building is refused there.
         lanes: how many lanes of a warp run it as one, on a GPU; 1 where a thread does it alone.
+        held: how these lanes can have the output among them: from its indices to the lane, and the element there. A
+            text then takes a ``ptr`` to the lane's own elements, side by side.
     """
 
     name: str
     output: Tensor
     inputs: tuple[Tensor, ...]
-    how: Mapping[str, str | Stmt]
+    how: Mapping[str, Text]
     strides: Mapping[str, tuple[int | None, ...]] = field(default_factory=lambda: MappingProxyType({}))
     features: tuple[str, ...] = ()
     portable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     formals: tuple[Formal, ...] = ()
     lanes: int = 1
+    held: IndexMap | None = None
 
     @cached_property
     def _nest(self) -> tuple[Stmt, tuple[Buffer, ...]]:
@@ -192,15 +211,16 @@ def intrinsic(
     name: str,
     output: Tensor,
     *,
-    body: str | Stmt | None = None,
-    update: str | Stmt | None = None,
-    reset: str | Stmt | None = None,
+    body: Text | None = None,
+    update: Text | None = None,
+    reset: Text | None = None,
     formals: Sequence[Formal] = (),
     inputs: Sequence[Tensor] | None = None,
     strides: Mapping[str, Sequence[int | None]] | None = None,
     features: Sequence[str] = (),
     portable: Mapping[str, str] | None = None,
     lanes: int = 1,
+    held: str | None = None,
     replace: bool = False,
 ) -> Intrinsic:
     """Declare an instruction: what it computes as a te tensor, and how, as LLVM text.
@@ -240,6 +260,8 @@ def intrinsic(
         portable: texts by part (``body``, ``update``, ``reset``) for CPUs without *features*.
         lanes: 32 for what all lanes of a GPU's warp do together: each runs the text, with its own part of the tensors;
             the loop then stands inside blocks and warps (``threadIdx.y``), and outside of ``threadIdx.x``.
+        held: of the output, which lane can have which element: ``"i, j -> lane, number"``; none where it lies in memory
+            only.
         replace: whether an intrinsic of that name may give way to this one.
 
     Raises:
@@ -295,6 +317,7 @@ def intrinsic(
         MappingProxyType(dict(portable or {})),
         tuple(formals),
         lanes,
+        None if held is None else IndexMap.parse(held),
     )
     INTRINSICS[name] = made
     return made

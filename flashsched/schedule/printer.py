@@ -99,7 +99,10 @@ def _write(
         case Alloc():
             b = stmt.buffer
             strides = "" if b.strides is None else f", strides={list(b.strides)}"
-            lines.append(f"{pad}{b.name} = alloc({b.dtype}{list(b.shape)}, {b.scope!r}{strides})")
+            lines.append(
+                f"{pad}{b.name} = alloc({b.dtype}{list(b.shape)}, {b.scope!r}{strides})"
+                + ("  # held by lanes" if b.held else "")
+            )
             _write(stmt.body, depth, names, lines, mark, blocks)
         case Let():
             name = _name(stmt.var, names)

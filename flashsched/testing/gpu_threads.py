@@ -12,7 +12,7 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import groupby, product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,14 +21,15 @@ from flashsched.codegen.gpu.copies import with_late_copies
 from flashsched.codegen.gpu.places import Place, places_of
 from flashsched.codegen.gpu.plan import Launch, Plan, host_value
 from flashsched.codegen.gpu.target import GpuArch
+from flashsched.codegen.passes.hold_in_lanes import lane_of
 from flashsched.codegen.passes.thread_units import is_together
 from flashsched.errors import LoweringError
 from flashsched.schedule.barrier import Barrier, Begun, LateStore
-from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, LoopKind, Prefetch, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, LoopKind, Prefetch, Seq, Stmt, Store, walk_stmt
 from flashsched.te import dtypes
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array, evaluate
-from flashsched.te.expr import Compare, Expr, Var
+from flashsched.te.expr import Compare, Const, Expr, Var
 from flashsched.te.sizes import infer_sizes, size_value, sizes_in
 
 __all__ = ["ThreadError", "run_on_threads"]
@@ -173,20 +174,32 @@ class _Block:
         self._rng = rng
 
     def run(self, env: _Env) -> None:
+        places = list(product(*[range(n) for n in reversed(self.launch.block)]))
         threads = [
             _Thread(self, number, dict(zip(reversed(_THREADS), at, strict=True))).run(self.launch.body, dict(env))
-            for number, at in enumerate(product(*[range(n) for n in reversed(self.launch.block)]))
+            for number, at in enumerate(places)
         ]
-        alive = list(range(len(threads)))
-        while alive:
-            self._rng.shuffle(alive)
-            came = {number: next(threads[number], None) for number in alive}
-            if len({id(barrier) for barrier in came.values()}) > 1:
+        warps = [[number] for number in range(len(threads))]
+        if any(is_together(node) for node in walk_stmt(self.launch.body)):  # the first lane comes first in each
+            warps = [list(group) for _, group in groupby(range(len(threads)), lambda number: places[number][:-1])]
+        while warps:
+            self._rng.shuffle(warps)
+            came = [stop for warp in warps for stop in self._to_barrier(warp, threads)]
+            if len({id(barrier) for barrier in came}) > 1:
                 raise ThreadError(f"the threads of a block of {self.launch.name} come to different barriers")
-            if next(iter(came.values())) is None:
+            if came[0] is None:
                 return
             for memory in (*self.given.values(), *self.shared.values()):
                 memory.forget()
+
+    def _to_barrier(self, warp: list[int], threads: Sequence[Iterator[Stmt]]) -> list[Stmt | None]:
+        """Where the lanes of *warp* come to, having done together what they do so: the first lane does it for all."""
+        while True:
+            came = [next(threads[lane], None) for lane in warp]
+            if isinstance(came[0], Barrier | None):
+                return came
+            if len({id(stop) for stop in came}) > 1:
+                raise ThreadError(f"the lanes of a warp of {self.launch.name} do not come to an intrinsic together")
 
 
 class _Thread:
@@ -197,10 +210,11 @@ class _Thread:
         self._at = {**at, **block.at}
         self._number = number
         self._memory = dict(block.given)
+        self._whole_warp = False  # while it does what all lanes do together
         self._begun: list[list[tuple[_Memory, tuple[int, ...], Any]]] = [[]]
 
-    def run(self, stmt: Stmt, env: _Env) -> Iterator[Barrier]:
-        """What the thread does, as far as the next barrier each time."""
+    def run(self, stmt: Stmt, env: _Env) -> Iterator[Stmt]:
+        """What the thread does, as far as the next barrier, or what its warp does together, each time."""
         match stmt:
             case Barrier():
                 self._end(stmt.under_way)
@@ -211,8 +225,11 @@ class _Thread:
                 for inner in stmt.stmts:
                     yield from self.run(inner, env)
             case For() if is_together(stmt):
+                yield stmt
                 if self._at[LoopKind.THREAD_X] == 0:  # one lane does it for all
+                    self._whole_warp = True
                     yield from self._turns(stmt, env)
+                    self._whole_warp = False
             case For() if stmt.kind.is_thread or stmt.kind.is_block:
                 turn = self._at[stmt.kind]
                 if turn < host_value(stmt.extent, env):
@@ -250,13 +267,16 @@ class _Thread:
                 memory.put(at, value)
         self._begun = self._begun[len(ended) :] or [[]]
 
-    def _turns(self, loop: For, env: _Env) -> Iterator[Barrier]:
+    def _turns(self, loop: For, env: _Env) -> Iterator[Stmt]:
         for turn in range(host_value(loop.extent, env)):
             yield from self.run(loop.body, {**env, loop.var: turn})
 
     def _made(self, alloc: Alloc) -> _Memory:
         place = self._block.places[id(alloc)]
         shape = tuple(int(extent) for extent in alloc.buffer.shape if isinstance(extent, int))
+        if alloc.buffer.held:
+            copies = [self._at[kind] for kind in _THREADS if kind is not LoopKind.THREAD_X]
+            return self._block.shared.setdefault((id(alloc), *copies), _Memory.of(alloc.buffer, shape, True))
         if place.scope == "own":
             return _Memory.of(alloc.buffer, shape, True)
         key = (id(alloc), *(self._at[loop.kind] for loop in place.copies))
@@ -275,4 +295,8 @@ class _Thread:
         memory = self._memory[node.buffer]
         if mask is not None and not mask:
             return np.zeros((), numpy_dtype(node.dtype))
+        if node.buffer.held and not self._whole_warp:
+            lane = lane_of(node.buffer, [Const(int(i), dtypes.INDEX) for i in indices], {})
+            if int(host_value(lane, {})) != self._at[LoopKind.THREAD_X]:
+                raise ThreadError(f"{memory.name} is read by thread {self._number} where lane {lane} holds it")
         return np.asarray(memory.values[memory.place(tuple(int(i) for i in indices), self._number, False)])

@@ -23,8 +23,9 @@ from flashsched.codegen.gpu.target import GpuArch
 from flashsched.codegen.link import linked
 from flashsched.errors import LoweringError
 from flashsched.schedule.barrier import Barrier, Begun, LateStore
-from flashsched.schedule.ir import Alloc, Buffer, For, LoopKind, Prefetch, Stmt, Store, walk_stmt
+from flashsched.schedule.ir import Alloc, Buffer, For, Load, LoopKind, Prefetch, Stmt, Store, walk_stmt
 from flashsched.schedule.llvm_texts import llvm_text
+from flashsched.te import dtypes
 
 __all__ = ["ARRAY_ALIGNMENT", "emit_gpu", "shared_bytes"]
 
@@ -139,6 +140,13 @@ class _Kernel(Statements):
                     self._serial(stmt)
             case _:
                 super().write(stmt)
+
+    def _width(self, loop: For) -> int:
+        """How many turns run at once; what is only moved needs no wider type on its way."""
+        stores = [stmt for stmt in walk_stmt(loop.body) if isinstance(stmt, Store)]
+        if stores and all(isinstance(s.value, Load) and s.value.dtype == s.buffer.dtype for s in stores):
+            return self.code.module.target.vector_bits // max(8, *(dtypes.bits(s.buffer.dtype) for s in stores))
+        return super()._width(loop)
 
     def _index(self, kind: LoopKind, turns: int | None) -> Value:
         if kind.is_thread:

@@ -1,7 +1,8 @@
 """Where the memory of a kernel lies: in a thread's registers or stack, or in shared memory.
 
 Where it is made decides, for that says who sees it: what is made inside all loops over threads is one thread's own, and
-what is made outside of some of them is shared by those threads, whatever scope it was given.
+what is made outside of some of them is shared by those threads, whatever scope it was given. A warp's sums that its
+lanes hold (`flashsched.codegen.passes.hold_in_lanes`) are each lane's own, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import prod
 
 from flashsched.codegen.emit_storage import byte_size
 from flashsched.errors import LoweringError
+from flashsched.schedule.intrinsic import find_intrinsic
 from flashsched.schedule.ir import Alloc, For, LoopKind, Stmt, sub_stmts
 
 __all__ = ["STATIC_SHARED", "Place", "Places", "places_of"]
@@ -86,9 +88,11 @@ def _place(alloc: Alloc, own: tuple[For, ...], threads: Mapping[LoopKind, int], 
             f"how much memory {buffer.name} takes depends on a size, and a GPU's kernel has memory of known size only",
             hint="compute it at a loop that was split by numbers",
         )
+    if buffer.held:
+        size //= find_intrinsic(buffer.held).lanes
     size = -(-size // _ALIGNMENT) * _ALIGNMENT
     missing = [kind.value for kind in threads if all(loop.kind is not kind for loop in own)]
-    if not missing and buffer.scope != "shared":
+    if buffer.held or (not missing and buffer.scope != "shared"):
         return Place("own", size)
     if buffer.scope == "register":
         raise LoweringError(

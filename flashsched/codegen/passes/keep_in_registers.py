@@ -43,7 +43,7 @@ def keep_in_registers(body: Stmt) -> Stmt:
 
 def _visit(stmt: Stmt, held: dict[Buffer, int], loops: tuple[For, ...]) -> None:
     """Look at *stmt* inside *loops*; *held* are the buffers in registers, with the number of loops around each."""
-    if isinstance(stmt, Alloc) and stmt.buffer.scope == "register":
+    if isinstance(stmt, Alloc) and stmt.buffer.scope == "register" and not stmt.buffer.held:
         held = {**held, stmt.buffer: len(loops)}
         if not all(isinstance(extent, int) for extent in stmt.buffer.shape):
             raise LoweringError(

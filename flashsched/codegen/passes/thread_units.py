@@ -199,7 +199,7 @@ class _Cutter:
         found = [
             Access(buffer, write, indices, inside)
             for buffer, write, indices, inside in _touched(stmt, ranges)
-            if buffer not in made and buffer in self._written
+            if buffer not in made and buffer in self._written and not buffer.held
         ]
         return tuple(dict.fromkeys(found))
 

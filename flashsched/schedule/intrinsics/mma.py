@@ -1,13 +1,18 @@
 """Products of small matrices on NVIDIA's tensor cores (PTX ``mma.sync``, sm_80): the step of a product, by a warp.
 
 Each lane brings its part of the operands and has its part of the sums; which is told by the PTX ISA manual, "Matrix
-Fragments for mma.m16n8k16". Products of 16-bit floats are exact in float32, and are added in an order, and with a
-rounding, of the tensor core's own: a sum may differ in its last bits from one that is added in turn.
+Fragments for mma.m16n8k16". Operands that lie in shared memory in rows of aligned 16 bytes are fetched by ``ldmatrix``,
+whichever way their rows run. The lanes hold the sums in registers, where nothing else reads them in between.
+
+Products of 16-bit floats are exact in float32, and are added in an order, and with a rounding, of the tensor core's
+own: a sum may differ in its last bits from one that is added in turn.
 """
 
 from __future__ import annotations
 
-from flashsched.schedule.intrinsic import Intrinsic, intrinsic
+from collections.abc import Callable, Sequence
+
+from flashsched.schedule.intrinsic import Intrinsic, Operand, intrinsic
 from flashsched.te.declare import compute, placeholder, reduce_axis
 from flashsched.te.expr import cast
 from flashsched.te.functions import sum as te_sum
@@ -16,9 +21,8 @@ from flashsched.te.tensor import Tensor
 __all__ = ["MMA"]
 
 _ROWS, _COLUMNS, _DEPTH = 16, 8, 16
-_LANE = """
-declare i32 @llvm.nvvm.read.ptx.sreg.laneid()
-"""
+_HELD = "i, j -> i % 8 * 4 + j // 2, i // 8 * 2 + j % 2"
+_ROW_BYTES = 16  # of a row of the matrices of 8 by 8 that ldmatrix fetches
 _HEAD = """  %lane32 = call range(i32 0, 32) i32 @llvm.nvvm.read.ptx.sreg.laneid()
   %lane = zext nneg i32 %lane32 to i64
   %g = lshr i64 %lane, 2
@@ -40,15 +44,20 @@ def _what(dtype: str) -> Tensor:
 
 
 class _Text:
-    """Lines of LLVM text, with names of their own."""
+    """Lines of LLVM text, with names of their own, and what they call."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.declared = {"declare i32 @llvm.nvvm.read.ptx.sreg.laneid()"}
 
     def make(self, instruction: str) -> str:
         name = f"%v{len(self.lines)}"
         self.lines.append(f"  {name} = {instruction}")
         return name
+
+    def call(self, result: str, name: str, arguments: Sequence[tuple[str, str]]) -> str:
+        self.declared.add(f"declare {result} @{name}({', '.join(kind for kind, _ in arguments)})")
+        return self.make(f"call {result} @{name}({', '.join(f'{kind} {value}' for kind, value in arguments)})")
 
     def place(self, kind: str, base: str, row: str, row_stride: str, column: str, column_stride: str) -> str:
         """A pointer to an element of a matrix."""
@@ -65,11 +74,66 @@ class _Text:
             pointer = self.place(kind, base, row, row_stride, at, stride)
             halves.append(self.make(f"load {kind}, ptr {pointer}, align 2"))
         one = self.make(f"insertelement <2 x {kind}> poison, {kind} {halves[0]}, i64 0")
-        return self.make(f"insertelement <2 x {kind}> {one}, {kind} {halves[1]}, i64 1")
+        both = self.make(f"insertelement <2 x {kind}> {one}, {kind} {halves[1]}, i64 1")
+        return self.make(f"bitcast <2 x {kind}> {both} to i32")
+
+    def fetched(self, base: str, row: str, row_stride: str, column: str, count: int, turned: bool) -> list[str]:
+        """*count* registers by ``ldmatrix``, each lane giving the row of a matrix that begins at *row* and *column*."""
+        pointer = self.place("i16", base, row, row_stride, column, "1")
+        near = self.make(f"addrspacecast ptr {pointer} to ptr addrspace(3)")
+        name = f"llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}{'.trans' if turned else ''}.b16.p3"
+        result = f"{{ {', '.join(['i32'] * count)} }}"
+        found = self.call(result, name, [("ptr addrspace(3)", near)])
+        return [self.make(f"extractvalue {result} {found}, {n}") for n in range(count)]
+
+    def function(self, name: str, params: str) -> str:
+        declared, lines = "\n".join(sorted(self.declared)), "\n".join(self.lines)
+        return f"{declared}\ndefine void @{name}({params}) {{\n{_HEAD}{lines}\n  ret void\n}}"
 
 
-def _sums(text: _Text) -> list[str]:
+def _row_stride(operand: Operand) -> tuple[int, int] | None:
+    """Along which dimension the rows of *operand* run that ldmatrix can fetch, and how far apart they lie."""
+    for along, stride in ((1, operand.strides[0]), (0, operand.strides[1])):
+        near = operand.strides[along] == 1 and stride is not None and 2 * stride % _ROW_BYTES == 0
+        if operand.scope == "shared" and near and operand.alignment % _ROW_BYTES == 0:
+            assert stride is not None
+            return along, stride
+    return None
+
+
+def _left(text: _Text, operand: Operand, kind: str) -> list[str]:
+    """A lane's four registers of A, 16 by 16."""
+    rows = _row_stride(operand)
+    if rows is None:
+        return [text.pair(kind, "%a", row, "%a0", "%t2", shift, "%a1") for shift in (0, 8) for row in ("%g", "%g8")]
+    along, stride = rows
+    low, high = text.make("and i64 %lane, 15"), text.make("lshr i64 %lane, 4")
+    eight = text.make(f"shl nuw nsw i64 {high}, 3")
+    if along == 1:  # lanes 0 to 15 give the rows, for the left and for the right half
+        return text.fetched("%a", low, str(stride), eight, 4, turned=False)
+    row = text.make("and i64 %lane, 7")
+    k = text.make(f"add nuw nsw i64 {row}, {eight}")
+    i = text.make("and i64 %lane, 8")
+    return text.fetched("%a", k, str(stride), i, 4, turned=True)
+
+
+def _right(text: _Text, operand: Operand, kind: str) -> list[str]:
+    """A lane's two registers of B, 16 by 8."""
+    rows = _row_stride(operand)
+    if rows is None:
+        return [text.pair(kind, "%b", "%g", "%b1", "%t2", shift, "%b0") for shift in (0, 8)]
+    along, stride = rows
+    if along == 1:  # rows of the reduction, which the fetch turns
+        low = text.make("and i64 %lane, 15")
+        return text.fetched("%b", low, str(stride), "0", 2, turned=True)
+    row, k = text.make("and i64 %lane, 7"), text.make("and i64 %lane, 8")
+    return text.fetched("%b", row, str(stride), k, 2, turned=False)
+
+
+def _sums(text: _Text, operand: Operand) -> list[str]:
     """Pointers to a lane's four sums."""
+    if operand.scope == "lanes":
+        return [text.make(f"getelementptr float, ptr %c, i64 {n}") for n in range(4)]
     places = []
     for row in ("%g", "%g8"):
         for n in (0, 1):
@@ -78,34 +142,30 @@ def _sums(text: _Text) -> list[str]:
     return places
 
 
-def _update(kind: str, register: str, name: str) -> str:
-    text = _Text()
-    a = [text.pair(kind, "%a", row, "%a0", "%t2", shift, "%a1") for shift in (0, 8) for row in ("%g", "%g8")]
-    b = [text.pair(kind, "%b", "%g", "%b1", "%t2", shift, "%b0") for shift in (0, 8)]
-    operands = [value if register != "i32" else text.make(f"bitcast <2 x {kind}> {value} to i32") for value in (*a, *b)]
-    places = _sums(text)
-    old = [text.make(f"load float, ptr {place}, align 4") for place in places]
-    passed = [f"{register} {value}" for value in operands] + [f"float {value}" for value in old]
-    result = "{ float, float, float, float }"
-    new = text.make(f"call {result} @{name}({', '.join(passed)})")
-    for number, place in enumerate(places):
-        value = text.make(f"extractvalue {result} {new}, {number}")
-        text.lines.append(f"  store float {value}, ptr {place}, align 4")
-    declared = ", ".join([register] * 6 + ["float"] * 4)
-    lines = "\n".join(text.lines)
-    return f"""{_LANE}declare {result} @{name}({declared})
-define void @update(ptr %a, i64 %a0, i64 %a1, ptr %b, i64 %b0, i64 %b1, ptr %c, i64 %c0, i64 %c1) {{
-{_HEAD}{lines}
-  ret void
-}}"""
+def _update(kind: str, register: str, name: str) -> Callable[[Sequence[Operand]], str]:
+    def made(operands: Sequence[Operand]) -> str:
+        text = _Text()
+        parts = [*_left(text, operands[0], kind), *_right(text, operands[1], kind)]
+        if register != "i32":
+            parts = [text.make(f"bitcast i32 {part} to {register}") for part in parts]
+        places = _sums(text, operands[2])
+        old = [text.make(f"load float, ptr {place}, align 4") for place in places]
+        result = "{ float, float, float, float }"
+        new = text.call(result, name, [*((register, part) for part in parts), *(("float", value) for value in old)])
+        for number, place in enumerate(places):
+            value = text.make(f"extractvalue {result} {new}, {number}")
+            text.lines.append(f"  store float {value}, ptr {place}, align 4")
+        params = ", ".join(f"ptr %{x}, i64 %{x}0, i64 %{x}1" for x in "abc")
+        return text.function("update", params)
+
+    return made
 
 
-def _reset() -> str:
+def _reset(operands: Sequence[Operand]) -> str:
     text = _Text()
-    for place in _sums(text):
+    for place in _sums(text, operands[0]):
         text.lines.append(f"  store float 0.0, ptr {place}, align 4")
-    lines = "\n".join(text.lines)
-    return f"{_LANE}define void @reset(ptr %c, i64 %c0, i64 %c1) {{\n{_HEAD}{lines}\n  ret void\n}}"
+    return text.function("reset", "ptr %c, i64 %c0, i64 %c1")
 
 
 def _declare(dtype: str, kind: str, register: str, name: str) -> Intrinsic:
@@ -114,9 +174,10 @@ def _declare(dtype: str, kind: str, register: str, name: str) -> Intrinsic:
         f"nvidia.mma.m16n8k16.{short}",
         _what(dtype),
         update=_update(kind, register, f"llvm.nvvm.mma.m16n8k16.row.col.{name}"),
-        reset=_reset(),
+        reset=_reset,
         features=("sm_80",),
         lanes=32,
+        held=_HELD,
     )
 
 
