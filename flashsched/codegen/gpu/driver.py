@@ -10,14 +10,17 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from flashsched.codegen.gpu.driver_errors import explained
 from flashsched.errors import DeviceError
 
-__all__ = ["CudaDevice", "cuda_available", "open_cuda"]
+__all__ = ["CudaDevice", "Start", "cuda_available", "open_cuda"]
+
+Start: TypeAlias = Callable[[], None]
+"""Starts a kernel on arguments that are packed already."""
 
 _NAMES: Final = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libcuda.so")
 _LOG = 8192  # bytes of what the driver says of PTX that it refuses
@@ -145,6 +148,13 @@ class CudaDevice:
         """Give memory back."""
         _call("cuMemFree_v2", c_uint64(address))
 
+    def free_bytes(self) -> int:
+        """How much of the device's memory nobody has."""
+        free, total = c_size_t(), c_size_t()
+        self.use()
+        _call("cuMemGetInfo_v2", byref(free), byref(total))
+        return free.value
+
     def to_device(self, address: int, source: int, size: int) -> None:
         """Copy *size* bytes from *source*, here, to *address*, there."""
         if size:
@@ -185,14 +195,22 @@ class CudaDevice:
             _call("cuFuncSetAttribute", function, c_int(_MAX_DYNAMIC_SHARED), c_int(dynamic_shared))
         return function.value or 0
 
-    def launch(
+    def start(
         self, function: int, grid: Sequence[int], block: Sequence[int], shared: int, words: Sequence[int]
-    ) -> None:
-        """Start a kernel; *words* are its arguments, addresses and integers of 64 bits."""
-        held = [c_uint64(word & 0xFFFF_FFFF_FFFF_FFFF) for word in words]
-        places = (c_void_p * max(len(held), 1))(*[ctypes.cast(byref(word), c_void_p) for word in held])
+    ) -> Start:
+        """What starts a kernel each time it is called; *words* are its arguments, addresses and integers of 64 bits."""
+        held = (c_uint64 * max(len(words), 1))(*(word & 0xFFFF_FFFF_FFFF_FFFF for word in words))
+        first, size = ctypes.addressof(held), ctypes.sizeof(c_uint64)
+        places = (c_void_p * max(len(words), 1))(*(first + size * number for number in range(len(words))))
         sizes = [c_uint(number) for number in (*grid, *block, shared)]
-        _call("cuLaunchKernel", c_void_p(function), *sizes, c_void_p(None), places, c_void_p(None))
+        args = (c_void_p(function), *sizes, c_void_p(None), places, c_void_p(None))
+        keep = [held]  # what *places* points into
+
+        def start() -> None:
+            assert keep
+            _call("cuLaunchKernel", *args)
+
+        return start
 
     def wait(self) -> None:
         """Wait until the device has done all that it was asked for.
@@ -202,7 +220,7 @@ class CudaDevice:
         """
         _call("cuCtxSynchronize")
 
-    def seconds(self, run: Any) -> float:
+    def seconds(self, run: Start) -> float:
         """How long the device takes for what *run* starts, by its own clock."""
         start, stop = c_void_p(), c_void_p()
         _call("cuEventCreate", byref(start), c_uint(0))

@@ -33,6 +33,8 @@ class _GpuModule:
 
     ir_text: str
     target: Target
+    made: str | None = None
+    """The assembly, where another process compiled it."""
 
     @functools.cached_property
     def optimized(self) -> llvm.Module:
@@ -47,7 +49,7 @@ class _GpuModule:
 
     @functools.cached_property
     def text(self) -> str:
-        return llvm.emit_assembly(self.optimized, self.target, ahead=True)
+        return self.made if self.made is not None else llvm.emit_assembly(self.optimized, self.target, ahead=True)
 
     def asm(self) -> str:
         return self.text
@@ -62,13 +64,17 @@ class GpuKernel(Kernel):
         plan: the kernels, and how the host runs them.
         arch: the architecture.
         params: what it takes.
+        made: its LLVM text and its assembly, where another process made them.
     """
 
-    def __init__(self, plan: Plan, arch: GpuArch, params: tuple[Param, ...]) -> None:
+    def __init__(
+        self, plan: Plan, arch: GpuArch, params: tuple[Param, ...], made: tuple[str, str] | None = None
+    ) -> None:
         program = plan.program
         self.plan, self.arch = plan, arch
         signature = Signature(params, program.scalars, program.needs, program.passed)
-        module: Any = _GpuModule(emit_gpu(plan, arch), arch.target)
+        ir_text, text = made or (emit_gpu(plan, arch), None)
+        module: Any = _GpuModule(ir_text, arch.target, text)
         super().__init__(
             module,
             params,

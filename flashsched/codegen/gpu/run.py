@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from flashsched.codegen.arrays import Array
-from flashsched.codegen.gpu.driver import CudaDevice
+from flashsched.codegen.gpu.driver import CudaDevice, Start
 from flashsched.codegen.gpu.emit import shared_bytes
 from flashsched.codegen.gpu.plan import Launch, Plan, host_value
 from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Seq, Stmt
@@ -34,50 +34,22 @@ class Loaded:
             _, dynamic = shared_bytes(launch)
             self._functions[launch.name] = device.function(module, launch.name, dynamic), dynamic
 
-    def run(self, stmt: Stmt, memory: dict[Buffer, int], env: Mapping[Var, int]) -> None:
-        """Start all that *stmt*, of the plan's body, says, in order.
-
-        Args:
-            stmt: what is to be done.
-            memory: where each buffer lies on the device.
-            env: the program's sizes, and the loops around.
-        """
-        match stmt:
-            case Launch():
-                self._launch(stmt, memory, env)
-            case Seq():
-                for inner in stmt.stmts:
-                    self.run(inner, memory, env)
-            case For():
-                for turn in range(host_value(stmt.extent, env)):
-                    self.run(stmt.body, memory, {**env, stmt.var: turn})
-            case If():
-                chosen = stmt.then if host_value(stmt.condition, env) else stmt.otherwise
-                if chosen is not None:
-                    self.run(chosen, memory, env)
-            case Let():
-                self.run(stmt.body, memory, {**env, stmt.var: host_value(stmt.value, env)})
-            case Alloc():
-                address = self.device.allocate(_bytes(stmt.buffer, env))
-                try:
-                    self.run(stmt.body, {**memory, stmt.buffer: address}, env)
-                    self.device.wait()  # what is freed must not be in use
-                finally:
-                    self.device.free(address)
-            case _:
-                raise AssertionError(f"the host runs no {type(stmt).__name__}")  # pragma: no cover - an internal fault
-
-    def _launch(self, launch: Launch, memory: Mapping[Buffer, int], env: Mapping[Var, int]) -> None:
+    def started(self, launch: Launch, memory: Mapping[Buffer, int], env: Mapping[Var, int]) -> Start | None:
+        """The launch with its arguments packed; None where its grid is empty."""
         grid = [host_value(extent, env) for extent in launch.grid]
         if not prod(grid):
-            return
+            return None
         function, dynamic = self._functions[launch.name]
         words = [memory[buffer] for buffer in launch.buffers] + [env[scalar] for scalar in launch.scalars]
-        self.device.launch(function, grid, launch.block, dynamic, words)
+        return self.device.start(function, grid, launch.block, dynamic, words)
 
 
 class DeviceArrays:
-    """The arrays of one call on the device, from when it is made until `close`.
+    """The arrays of one call on the device, and the launches that the call comes to, until `close`.
+
+    What the host decides (loops, conditions, grids) depends on sizes alone, so it is worked out once, however often the
+    launches are repeated. Memory that kernels hand each other is taken once, too: launches run in order, so the next
+    run's first store comes after the last one's last read.
 
     Args:
         loaded: the program.
@@ -86,25 +58,67 @@ class DeviceArrays:
     """
 
     def __init__(self, loaded: Loaded, arrays: Sequence[Array], env: Mapping[Var, int]) -> None:
-        self._loaded, self._env = loaded, dict(env)
+        self._loaded = loaded
         program = loaded.plan.program
         self._buffers = (*program.params, *program.outputs)
         self._inputs = len(program.params)
         self._arrays = list(arrays)
-        self._memory: dict[Buffer, int] = {}
+        self._held: list[int] = []
+        self._starts: list[Start] = []
         device = loaded.device
+        self._freed = weakref.finalize(self, _free, device, self._held)
+        self._freed.atexit = False  # the driver may be gone by then
         device.use()
         try:
+            memory = {}
             for buffer, array in zip(self._buffers, self._arrays, strict=True):
-                self._memory[buffer] = device.allocate(array.nbytes)
-                device.to_device(self._memory[buffer], array.ctypes.data, array.nbytes)
+                memory[buffer] = self._allocate(array.nbytes)
+                device.to_device(memory[buffer], array.ctypes.data, array.nbytes)
+            self._memory = dict(memory)
+            self._plan(loaded.plan.body, memory, env)
         except BaseException:
             self.close()
             raise
 
+    def _allocate(self, size: int) -> int:
+        address = self._loaded.device.allocate(size)
+        self._held.append(address)
+        return address
+
+    def _plan(self, stmt: Stmt, memory: Mapping[Buffer, int], env: Mapping[Var, int]) -> None:
+        """Note all launches that *stmt*, of the plan's body, comes to, in order.
+
+        Args:
+            stmt: what is to be done.
+            memory: where each buffer lies on the device.
+            env: the program's sizes, and the loops around.
+        """
+        match stmt:
+            case Launch():
+                start = self._loaded.started(stmt, memory, env)
+                if start is not None:
+                    self._starts.append(start)
+            case Seq():
+                for inner in stmt.stmts:
+                    self._plan(inner, memory, env)
+            case For():
+                for turn in range(host_value(stmt.extent, env)):
+                    self._plan(stmt.body, memory, {**env, stmt.var: turn})
+            case If():
+                chosen = stmt.then if host_value(stmt.condition, env) else stmt.otherwise
+                if chosen is not None:
+                    self._plan(chosen, memory, env)
+            case Let():
+                self._plan(stmt.body, memory, {**env, stmt.var: host_value(stmt.value, env)})
+            case Alloc():
+                self._plan(stmt.body, {**memory, stmt.buffer: self._allocate(_bytes(stmt.buffer, env))}, env)
+            case _:
+                raise AssertionError(f"the host runs no {type(stmt).__name__}")  # pragma: no cover - an internal fault
+
     def start(self) -> None:
         """Start the program's kernels."""
-        self._loaded.run(self._loaded.plan.body, dict(self._memory), self._env)
+        for start in self._starts:
+            start()
 
     def seconds(self, calls: int) -> float:
         """How long *calls* runs take on the device, one after another, without copies."""
@@ -125,9 +139,13 @@ class DeviceArrays:
 
     def close(self) -> None:
         """Give the device's memory back."""
-        self._loaded.device.use()
-        while self._memory:
-            self._loaded.device.free(self._memory.popitem()[1])
+        self._freed()
+
+
+def _free(device: CudaDevice, held: list[int]) -> None:
+    device.use()
+    while held:
+        device.free(held.pop())
 
 
 def _bytes(buffer: Buffer, env: Mapping[Var, int]) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from flashsched.codegen.kernel import Kernel
-from flashsched.codegen.parcel import Parcel, opened, parcel_of
+from flashsched.codegen.parcel import GpuParcel, Parcel, opened, parcel_of
 from flashsched.errors import DeviceError
 from flashsched.schedule import Trace
 from flashsched.tune.measuring.control import Control
@@ -111,12 +111,7 @@ def _reference(task: Task, payload: dict[str, Any]) -> Reference:
 
 def compile_candidate(payload: dict[str, Any]) -> bytes | None:
     """Compile a candidate into the object cache; the kernel, packed for the process that times it."""
-    target = payload.get("target", "cpu")
-    kernel = _kernel(pickle.loads(payload["task"]), payload["trace"], target)
-    if target != "cpu":
-        kernel.asm()  # or else it is refused; the process that times it makes it again
-        return None
-    parcel = parcel_of(kernel)
+    parcel = parcel_of(_kernel(pickle.loads(payload["task"]), payload["trace"], payload.get("target", "cpu")))
     return None if parcel is None else pickle.dumps(parcel)
 
 
@@ -148,8 +143,8 @@ def measure_candidate(payload: dict[str, Any]) -> Measured:
     )
 
 
-def _unpacked(packed: bytes) -> Parcel:
-    parcel: Parcel = pickle.loads(packed)
+def _unpacked(packed: bytes) -> Parcel | GpuParcel:
+    parcel: Parcel | GpuParcel = pickle.loads(packed)
     return parcel
 
 

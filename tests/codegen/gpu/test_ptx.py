@@ -23,6 +23,7 @@ from flashsched.schedule.schedule import Schedule
 from flashsched.te import dtypes
 from flashsched.te.evaluate import run_graph
 from flashsched.te.tensor import Tensor
+from flashsched.testing.gpu_programs import staged_sums
 from flashsched.testing.gpu_threads import run_on_threads
 from flashsched.testing.graphs import Graph, graphs, some_sizes
 from flashsched.testing.schedules import CPU_PRIMITIVES, schedules
@@ -128,26 +129,8 @@ def test_shared_memory_above_48_kb_is_asked_for_at_launch(
         build_gpu(s, args, GpuArch("sm_60"))
 
 
-def staged() -> tuple[Schedule, list[Tensor]]:
-    """Tiles of A, filled by all threads a turn ahead of those that sum them."""
-    A, k = te.placeholder((64, 128), name="A"), te.reduce_axis((0, 64), name="k")
-    C = te.compute((128,), lambda j: te.sum(A[k, 127 - j], axis=k), name="C")
-    s = te.create_schedule(C)
-    sums = s.cache_write(C, "local")
-    copy = s.cache_read(A, "shared", [sums])
-    s[C].bind("j", "threadIdx.x")
-    s[sums].compute_at(s[C], "j")
-    ko, _ = s[sums].split("k", factor=4)
-    s[copy].compute_at(s[sums], ko)
-    thread, lanes = s[copy].split(s[copy].fuse(*s[copy].op.axis), factor=4)
-    s[copy].bind(thread, "threadIdx.x")
-    s[copy].vectorize(lanes)
-    s[copy].double_buffer()
-    return s, [A, C]
-
-
 def test_tiles_are_copied_while_threads_compute(ptxas: str) -> None:
-    s, args = staged()
+    s, args = staged_sums()
     kernel = build_gpu(s, args, SM80)
     text = kernel.ptx()
     assert text.count("cp.async.cg.shared.global") == 2  # the first tile, and the next one
