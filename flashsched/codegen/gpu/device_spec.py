@@ -15,23 +15,31 @@ __all__ = ["cuda_spec"]
 def cuda_spec(number: int = 0) -> DeviceSpec:
     """What the CUDA device *number* of this machine is, for templates, rooflines and logs; its name is ``"cuda"``.
 
-    A device that comes with flashsched is found by its title. Another one has the figures of the first that is of its
+    A device that comes with flashsched is known by the words of its name and by its units; where several are (an A100
+    of 40 and one of 80 GB), it is the one whose memory is nearest. Another one has the figures of a relative of the same
     architecture, scaled by its own units and clock.
 
     Raises:
         DeviceError: there is no driver, no device, or none like it is known.
     """
     device = open_cuda(number)
-    known = [devices[name] for name in devices]
+    known = [spec for spec in (devices[name] for name in devices) if spec.gpu is not None and spec.vendor == "NVIDIA"]
     words = _words(device.name)
-    same = [spec for spec in known if spec.gpu is not None and words and words <= _words(spec.title)]
+    same = [spec for spec in known if _words(spec.title) & words and spec.units == device.attributes["units"]]
     if same:
-        return dataclasses.replace(same[0], name="cuda", title=device.name, aliases=())
-    return _scaled(device, [spec for spec in known if spec.gpu is not None and spec.vendor == "NVIDIA"])
+        found = min(same, key=lambda spec: (-len(_words(spec.title) & words), _memory_off(spec, device)))
+    else:
+        found = _scaled(device, known)
+    return dataclasses.replace(found, name="cuda", title=device.name, aliases=())
+
+
+def _memory_off(spec: DeviceSpec, device: CudaDevice) -> float:
+    """How far the memory of *spec* is from that of *device*, in bytes."""
+    return abs(spec.memory[-1].size_bytes - device.memory_bytes)
 
 
 def _scaled(device: CudaDevice, known: list[DeviceSpec]) -> DeviceSpec:
-    """A relative of *device* with as many units and such a clock."""
+    """The relative of *device* that is nearest in units, with as many units and such a clock as it has."""
     near = [spec for spec in known if arch_of(spec).name == device.arch]
     near = near or [spec for spec in known if arch_of(spec).capability // 10 == device.attributes["major"]]
     if not near:
@@ -39,8 +47,8 @@ def _scaled(device: CudaDevice, known: list[DeviceSpec]) -> DeviceSpec:
             f"{device.name} is of the architecture {device.arch}, and no device like it is known",
             hint="describe it in a TOML file like hw/specs/a100.toml, with its own figures",
         )
-    spec = near[0].replace(units=device.attributes["units"], clock_hz=device.attributes["clock_khz"] * 1e3)
-    return dataclasses.replace(spec, name="cuda", title=device.name, aliases=())
+    relative = min(near, key=lambda spec: (abs(spec.units - device.attributes["units"]), _memory_off(spec, device)))
+    return relative.replace(units=device.attributes["units"], clock_hz=device.attributes["clock_khz"] * 1e3)
 
 
 def _words(title: str) -> set[str]:

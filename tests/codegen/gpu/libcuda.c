@@ -16,6 +16,11 @@ static int called(const char *name, const char *more) {
   return fail && !strncmp(fail, name, length) && fail[length] == '=' ? atoi(fail + length + 1) : 0;
 }
 
+static int number_of(const char *name, int usual) {
+  const char *given = getenv(name);
+  return given ? atoi(given) : usual;
+}
+
 int cuInit(unsigned flags) { return called("cuInit", ""); }
 int cuDeviceGetCount(int *count) {
   const char *devices = getenv("FAKE_CUDA_DEVICES");
@@ -29,13 +34,14 @@ int cuDeviceGetName(char *name, int size, int device) {
   return called("cuDeviceGetName", "");
 }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 8 : attribute == 76 ? 0 : attribute == 16 ? 108 : attribute == 13 ? 1410000 : 32;
+  *value = attribute == 75 ? 8 : attribute == 76 ? 0 : attribute == 16 ? number_of("FAKE_CUDA_UNITS", 108) : attribute == 13 ? 1410000 : 32;
   return called("cuDeviceGetAttribute", "");
 }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 80ull << 30; return called("cuDeviceTotalMem_v2", ""); }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)number_of("FAKE_CUDA_GIGABYTES", 80) << 30; return called("cuDeviceTotalMem_v2", ""); }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)1; return called("cuDevicePrimaryCtxRetain", ""); }
 int cuCtxSetCurrent(void *context) { return called("cuCtxSetCurrent", ""); }
 int cuCtxSynchronize(void) { return called("cuCtxSynchronize", ""); }
+int cuMemGetInfo_v2(size_t *free, size_t *total) { *free = *total = 80ull << 30; return called("cuMemGetInfo_v2", ""); }
 int cuMemAlloc_v2(u64 *address, size_t size) {
   char text[64];
   snprintf(text, sizeof text, "%zu", size);

@@ -140,13 +140,25 @@ def test_a_driver_without_devices(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "units", "like"), [("NVIDIA A100-SXM4-80GB", 108, 19.5e12), ("NVIDIA A77 secret", 108, 19.5e12)]
+    ("name", "units", "gigabytes", "like", "level"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 108, 80, 19.5e12, 80e9),
+        ("NVIDIA A100-PCIE-40GB", 108, 40, 19.5e12, 40e9),
+        ("NVIDIA H100 80GB HBM3", 132, 80, 67e12, 80e9),  # as the driver calls an H100 SXM5
+        ("NVIDIA H100 PCIe", 114, 80, 51e12, 80e9),
+        ("NVIDIA A77 secret", 108, 80, 19.5e12, 80e9),  # a relative's figures
+    ],
 )
-def test_the_device_here_as_a_spec(fake: Fake, name: str, units: int, like: float) -> None:
+def test_the_device_here_as_a_spec(
+    fake: Fake, name: str, units: int, gigabytes: int, like: float, level: float
+) -> None:
     fake.patch.setenv("FAKE_CUDA_NAME", name)
+    fake.patch.setenv("FAKE_CUDA_UNITS", str(units))
+    fake.patch.setenv("FAKE_CUDA_GIGABYTES", str(gigabytes))
     spec = cuda_spec()
     assert (spec.name, spec.title, spec.units) == ("cuda", name, units)
     assert spec.peak("float32") == pytest.approx(like, rel=0.01)
+    assert spec.memory[-1].size_bytes == level
 
 
 def test_the_tuner_measures_on_it(fake: Fake, tmp_path: Path) -> None:
