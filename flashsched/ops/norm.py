@@ -11,6 +11,7 @@ from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.operator import KnobsLike, Operator, register
 from flashsched.ops.rows import combine_in_lanes, row_width, run_rows, vectorize_row, wide_float
+from flashsched.ops.rows_gpu import rows_gpu
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -105,3 +106,4 @@ layernorm: Operator = register(Operator("layernorm", _define_layernorm, (4096, 1
 rmsnorm: Operator = register(Operator("rmsnorm", _define_rmsnorm, (4096, 1024), _DTYPES, _rmsnorm_reference))
 for _op in (layernorm, rmsnorm):
     _op.template("cpu")(norm_cpu)
+    _op.template("gpu")(rows_gpu)

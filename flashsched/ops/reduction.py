@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from flashsched import te
 from flashsched.errors import TuneError
 from flashsched.hw import DeviceSpec
+from flashsched.ops.derived.gpu import derived_gpu
 from flashsched.ops.operator import KnobsLike, Operator, register
 from flashsched.ops.rows import FOR_THREADS, combine_in_lanes, row_width, vectorize_row, wide_float
+from flashsched.ops.rows_gpu import rows_gpu
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import ComputeOp, Read, Tensor
 from flashsched.te.visit import walk
@@ -89,6 +91,12 @@ def reduction_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Devic
     _add_rows(s, total, width, together)
 
 
+def reduction_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """Rows: a block for a few of them. Columns: as any graph."""
+    x, out = args
+    (rows_gpu if _along_rows(out.op.inputs[0], x) else derived_gpu)(s, args, knobs, spec)
+
+
 def _along_rows(total: Tensor, x: Tensor) -> bool:
     """Whether *total* combines elements of *x* that lie next to each other."""
     assert isinstance(total.op, ComputeOp)
@@ -120,3 +128,4 @@ max_over: Operator = register(
 )  # fmt: skip
 for _op in (sum_over, mean_over, max_over):
     _op.template("cpu")(reduction_cpu)
+    _op.template("gpu")(reduction_gpu)

@@ -11,6 +11,7 @@ from flashsched import te
 from flashsched.hw import DeviceSpec
 from flashsched.ops.operator import KnobsLike, Operator, register
 from flashsched.ops.rows import combine_in_lanes, largest, row_width, run_rows, vectorize_row, wide_float
+from flashsched.ops.rows_gpu import rows_gpu
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -68,3 +69,6 @@ def softmax_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
     s[power].compute_at(*at)
     vectorize_row(s, power, width)
     combine_in_lanes(s, most, at, width, lanes)
+
+
+softmax.template("gpu")(rows_gpu)

@@ -16,7 +16,7 @@ def cuda_spec(number: int = 0) -> DeviceSpec:
     """What the CUDA device *number* of this machine is, for templates, rooflines and logs; its name is ``"cuda"``.
 
     A device that comes with flashsched is known by the words of its name and by its units; where several are (an A100
-    of 40 and one of 80 GB), it is the one whose memory is nearest. Another one has the figures of a relative of the same
+    of 40 and one of 80 GB), it is the one whose memory is nearest. Another one has the figures of a relative of its
     architecture, scaled by its own units and clock.
 
     Raises:
