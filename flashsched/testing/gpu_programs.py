@@ -26,7 +26,8 @@ def mma_product(
     s = te.create_schedule(C)
     sums = s.cache_write(C, "local")
     copies = [s.cache_read(x, "shared", [sums]) for x in (A, B)] if staged else []
-    io, jo, ii, ji = s[C].tile(*s[C].op.axis, 32, 16)
+    i, j = s[C].op.axis
+    io, jo, ii, ji = s[C].tile(i, j, 32, 16)
     warp, ii = s[C].split(ii, factor=16)
     s[C].reorder(io, jo, warp, ii, ji)
     for loop, axis_name in ((io, "blockIdx.y"), (jo, "blockIdx.x"), (warp, "threadIdx.y")):
@@ -60,13 +61,15 @@ def warp_product(
     def one(i: te.Expr, j: te.Expr) -> te.Expr:
         a = A[axis, i] if "A" in turned else A[i, axis]
         b = B[j, axis] if "B" in turned else B[axis, j]
-        return te.sum(a.astype("float32") * b.astype("float32"), axis=axis)
+        found: te.Expr = te.sum(a.astype("float32") * b.astype("float32"), axis=axis)
+        return found
 
     C = te.compute((m, n), one, name="C")
     s = te.create_schedule(C)
     sums = s.cache_write(C, "local")
     copies = [s.cache_read(x, "shared", [sums]) for x in (A, B)]
-    io, jo, ii, ji = s[C].tile(*s[C].op.axis, 16, 8)
+    i, j = s[C].op.axis
+    io, jo, ii, ji = s[C].tile(i, j, 16, 8)
     for loop, name in ((io, "blockIdx.y"), (jo, "blockIdx.x")):
         s[C].bind(loop, name)
     s[sums].compute_at(s[C], jo)

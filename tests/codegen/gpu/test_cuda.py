@@ -21,7 +21,7 @@ from flashsched.schedule.schedule import Schedule
 from flashsched.te import dtypes
 from flashsched.te.evaluate import run_graph
 from flashsched.te.tensor import Tensor
-from flashsched.testing.gpu_programs import MMA, mma_product, staged_sums
+from flashsched.testing.gpu_programs import MMA, mma_product, staged_sums, warp_product
 from flashsched.testing.graphs import Graph, graphs, some_sizes
 from flashsched.testing.schedules import CPU_PRIMITIVES, schedules
 
@@ -80,6 +80,16 @@ def test_tensor_cores_multiply(dtype: str, staged: bool) -> None:
     a, b = (rng.integers(-3, 4, t.known_shape).astype(dtypes.numpy_dtype(t.dtype)) for t in args[:2])
     got = fs.build(s, args, target="cuda")(a, b)
     np.testing.assert_array_equal(got, a.astype("float32") @ b.astype("float32"))
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("turned", ["", "A", "B"])
+def test_a_warp_loads_the_fragments_of_its_product(turned: str, stages: int) -> None:
+    s, args = warp_product(64, 40, 96, turned=turned, stages=stages)
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, t.known_shape).astype("float16") for t in args[:2])
+    wanted = (a.T if "A" in turned else a).astype("float32") @ (b.T if "B" in turned else b).astype("float32")
+    np.testing.assert_array_equal(fs.build(s, args, target="cuda")(a, b), wanted)
 
 
 def test_tiles_that_are_copied_ahead_arrive() -> None:
