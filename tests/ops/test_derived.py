@@ -203,3 +203,22 @@ def test_a_product_on_a_gpu_shares_its_operands():
 def test_rows_on_a_gpu_are_combined_by_threads_together():
     nest = str(Task.from_te(programs.row_sum(64, 0, 4096)).candidate(FirstKnobs(), A100).schedule)
     assert "for k.i in range(128):  # threadIdx.x" in nest
+
+
+def test_a_softmax_on_a_gpu_is_one_kernel():
+    candidate = task_of("masked_softmax", small=False).candidate(FirstKnobs(), A100)
+    nest = str(candidate.schedule)
+    assert nest.count("# blockIdx.x") == 1
+    assert nest.count("# threadIdx.x") >= 3  # the maximum, the sum and the result, each by all threads
+    assert [b.scope for b in candidate.schedule.state.stages["M"].buffers] == ["shared"]
+
+
+def test_a_reduction_of_few_elements_is_shared_out_on_a_gpu():
+    nest = str(task_of("mttkrp", small=False).candidate(FirstKnobs(), A100).schedule)
+    assert nest.count("# blockIdx.x") == 2
+
+
+def test_what_lies_the_other_way_is_copied_without_bank_conflicts():
+    candidate = task_of("distances", small=False).candidate(FirstKnobs(), A100)
+    (shared,) = candidate.schedule.state.stages["Y.shared"].buffers
+    assert shared.aligned == ((0, 2, 1),)

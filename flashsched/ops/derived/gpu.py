@@ -8,12 +8,15 @@ lies along memory and has few elements is combined by the threads together inste
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from flashsched.errors import ScheduleError
 from flashsched.hw import DeviceSpec
-from flashsched.ops.derived.accesses import Access, facts_of
+from flashsched.ops.derived.accesses import Access, StageFacts, facts_of
 from flashsched.ops.derived.cpu import inside_of, recurrent_stages
+from flashsched.ops.derived.gpu_blocks import GpuBlock, compute_in_block
 from flashsched.ops.derived.inlining import inline_stages
+from flashsched.ops.derived.lanes import share_out
 from flashsched.ops.derived.nests import Nest, find_nests
 from flashsched.ops.derived.vectors import NestFacts, reuse_along, reused_whole, vector_choices
 from flashsched.ops.derived.windows import take_windows_apart
@@ -29,6 +32,15 @@ _SIDES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 _EACH = (1, 2, 4, 8)
 """Elements of a thread along one side."""
+
+_PARTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Parts of a reduction that are combined side by side."""
+
+_THREADS_EACH = 512
+"""Threads of a unit that hide the latency of what they wait for."""
+
+_POINTS_EACH = 64
+"""Points of a thread from which a reduction is worth a second kernel, which combines its parts."""
 
 _STEPS = (4, 8, 16, 32)
 """Turns of a reduction whose operands are in shared memory at once."""
@@ -48,11 +60,46 @@ def derived_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
         return
     inline_stages(s, knobs, apart)
     take_windows_apart(s, knobs, apart)
-    for nest in find_nests(s, knobs, apart, alone=True):
+    for stage in s.stages:
+        _share_out(s, facts_of(s, stage.name), knobs, spec)
+
+    def first(finish: StageFacts, shared: Collection[Axis], overlaps: bool) -> bool:
+        """Whether what a block needs is computed in it: once in all, and with enough blocks for the whole device."""
+        along = 128 if finish.spatial[-1] in shared else 1
+        return not overlaps and math.prod(axis.count for axis in shared) >= 2 * spec.units * along
+
+    for nest in find_nests(s, knobs, apart, first):
         _schedule_kernel(s, nest, knobs, spec)
 
 
+def _share_out(s: Schedule, facts: StageFacts, knobs: KnobsLike, spec: DeviceSpec) -> None:
+    """Cut a reduction in parts where its elements are too few for the device: a block each where they lie along it."""
+    lies_along = facts.reduced and all(read.stride(facts.reduced[-1]) in (0, 1) for read in facts.reads)
+    enough = spec.units * (1 if lies_along and not _used_again(facts) else _THREADS_EACH)
+    if facts.elements < enough:
+        fits = next((n for n in _PARTS if n * facts.elements >= enough), _PARTS[-1])
+        worth = facts.points >= _POINTS_EACH * _THREADS_EACH * spec.units  # one more kernel
+        share_out(s, facts, knobs, _PARTS, fits if worth else 1)
+
+
+def _used_again(facts: StageFacts) -> bool:
+    """Whether all that a reduction reads is read again for other elements, as the operands of a product are."""
+    return all(any(read.stride(axis) == 0 and axis.count > 1 for axis in facts.spatial) for read in facts.reads)
+
+
 def _schedule_kernel(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec) -> None:
+    block = _schedule_finish(s, nest, knobs, spec)
+    left = gpu_unit(spec).shared_bytes_per_block
+    for inner in reversed(nest.inner):
+        taken = None if block is None else compute_in_block(s, inner, block, left, spec)
+        if taken is None:
+            _schedule_kernel(s, Nest(inner.finish, inner.sums), knobs, spec)
+        else:
+            left -= taken
+
+
+def _schedule_finish(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec) -> GpuBlock | None:
+    """The stage that writes what a kernel gives; None where nothing can be computed in its blocks."""
     name = nest.finish
     sums = nest.sums
     finish = facts_of(s, name)
@@ -60,17 +107,25 @@ def _schedule_kernel(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec
     body = finish if finish.reduced else None if sums is None else facts_of(s, sums)
     facts = NestFacts(finish, body, inside_of(finish, body), turns)
     choices = vector_choices(s, facts, gpu_unit(spec).warp_size)
-    if body is not None and choices and choices[0][1]:
+    together = body is not None and any(reduces for _, reduces in choices)
+    if (
+        together
+        and body is not None
+        and knobs.choice(
+            f"{body.name}: combined", ("alone", "together"), default="alone" if _used_again(body) else "together"
+        )
+        == "together"
+    ):
         _combine_together(s, body.name, knobs, spec)
         if body is finish:
-            return
+            return None
         sums, body = None, None
     elif finish.reduced and finish.spatial:
         made = s.cache_write(name, "local")
         sums = s[made[0] if isinstance(made, tuple) else made].name
     elif finish.reduced:
         _combine_together(s, name, knobs, spec)
-        return
+        return None
     elif sums is not None:
         s[sums].set_scope("local")
     finish = facts_of(s, name)
@@ -79,8 +134,8 @@ def _schedule_kernel(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec
     across = [axis for axis, reduces in vector_choices(s, facts, gpu_unit(spec).warp_size) if not reduces]
     if not finish.spatial:
         s[name].bind(s[name].add_unit_loop(), "threadIdx.x")
-        return
-    _tile(s, facts, across[0] if across else finish.spatial[-1], knobs, spec)
+        return None
+    return _tile(s, facts, across[0] if across else finish.spatial[-1], nest, knobs, spec)
 
 
 def _combine_together(s: Schedule, name: str, knobs: KnobsLike, spec: DeviceSpec) -> None:
@@ -100,39 +155,53 @@ def _combine_together(s: Schedule, name: str, knobs: KnobsLike, spec: DeviceSpec
     stage.bind(lane, "threadIdx.x")
 
 
-def _tile(s: Schedule, facts: NestFacts, across: Axis, knobs: KnobsLike, spec: DeviceSpec) -> None:
-    """Threads in a rectangle over *across*, where neighbours read neighbours, and over the axis of most reuse."""
+def _tile(s: Schedule, facts: NestFacts, across: Axis, nest: Nest, knobs: KnobsLike, spec: DeviceSpec) -> GpuBlock:
+    """Threads in a rectangle over *across*, where neighbours read neighbours, and over the axis of most reuse.
+
+    Blocks are cut along those axes only that all inner stages of *nest* follow: what is computed for a whole row is
+    computed once, and the threads of its block go along the row.
+    """
     name, stage = facts.finish.name, s[facts.finish.name]
     most = gpu_unit(spec).max_threads_per_block
     wide = facts.turns[across]
     others = reuse_along(facts, across)
-    down = others[0] if others and (facts.sums is not None or wide < most) else None
+    down = others[0] if others and (facts.sums is not None or wide < most or nest.inner) else None
     tall = 1 if down is None else facts.turns[down]
     again = facts.sums is not None and down is not None and reused_whole(facts, across, down)
     enough = [n for n in (4, 2) if again and math.prod(facts.turns.values()) >= 2 * spec.units * (16 * n) ** 2]
     each = enough[0] if enough else 1
+    square = down is not None and {across, down} <= set(
+        nest.shared or ()
+    )  # what is computed in it overlaps the next one
     vector = widest(facts.finish.buffers[0].dtype, wide)
     columns = knobs.choice(f"{name}: columns", [n for n in _EACH if n <= wide], default=each if again else vector)
     threads_x = knobs.choice(
-        f"{name}: threads across", [n for n in _SIDES if n == 1 or n < 2 * wide], default=16 if again else 128
+        f"{name}: threads across",
+        [n for n in _SIDES if n == 1 or n < 2 * wide],
+        default=16 if again else 32 if square else 128,
     )
     rows, threads_y = 1, 1
     if down is not None:
-        rows = knobs.choice(f"{name}: rows", [n for n in _EACH if n <= tall], default=each)
+        rows = knobs.choice(f"{name}: rows", [n for n in _EACH if n <= tall], default=4 if square else each)
         sides = [n for n in _SIDES if n == 1 or (n < 2 * tall and n * threads_x <= most)]
-        threads_y = knobs.choice(f"{name}: threads down", sides, default=16 if again else max(1, 128 // threads_x))
+        threads_y = knobs.choice(
+            f"{name}: threads down", sides, default=16 if again else 8 if square else max(1, 128 // threads_x)
+        )
     block_x, part = stage.split(across, factor=threads_x * columns)
     thread_x, column = stage.split(part, factor=columns)
-    outside: list[Axis | Loop] = [axis for axis in facts.finish.spatial if axis is not across and axis is not down]
+    cut: dict[Axis, Axis | Loop] = {axis: axis for axis in facts.finish.spatial if axis is not across}
     inside: list[Loop] = [thread_x, column]
     if down is not None:
-        block_y, part = stage.split(down, factor=threads_y * rows)
+        cut[down], part = stage.split(down, factor=threads_y * rows)
         thread_y, row = stage.split(part, factor=rows)
-        outside.append(block_y)
         inside = [thread_y, thread_x, row, column]
-    outside.append(block_x)
-    stage.reorder(*outside, *inside)
-    block = stage.fuse(*outside) if len(outside) > 1 else block_x
+        cut[down] = cut.pop(down)
+    cut[across] = block_x
+    shared = set(facts.finish.spatial if nest.shared is None else nest.shared)
+    outside = [loop for axis, loop in cut.items() if axis in shared]
+    stage.reorder(*outside, *(loop for axis, loop in cut.items() if axis not in shared), *inside)
+    first = outside[0]
+    block = stage.fuse(*outside) if len(outside) > 1 else first if isinstance(first, Loop) else Loop(name, first.name)
     stage.bind(block, "blockIdx.x")
     stage.bind(thread_x, "threadIdx.x")
     if down is not None:
@@ -143,7 +212,9 @@ def _tile(s: Schedule, facts: NestFacts, across: Axis, knobs: KnobsLike, spec: D
     else:
         stage.unroll(column)
     if facts.sums is not None:
-        _sum_in_registers(s, facts, (name, thread_x), (across, down), (threads_y, threads_x), knobs, spec)
+        held = {inner.finish for inner in nest.inner}
+        _sum_in_registers(s, facts, (name, thread_x), (across, down), (threads_y, threads_x), held, knobs, spec)
+    return GpuBlock(name, block, (threads_y, threads_x))
 
 
 def _sum_in_registers(
@@ -152,10 +223,14 @@ def _sum_in_registers(
     at: tuple[str, Loop],
     sides: tuple[Axis, Axis | None],
     threads: tuple[int, int],
+    held: set[str],
     knobs: KnobsLike,
     spec: DeviceSpec,
 ) -> None:
-    """A thread's sums, and the operands that its block shares, copied a part of the reduction at a time."""
+    """A thread's sums, and the operands that its block shares, copied a part of the reduction at a time.
+
+    What the stages *held* write is computed in the block, and needs no copy.
+    """
     assert facts.sums is not None
     name, sums = facts.sums.name, s[facts.sums.name]
     sums.compute_at(*at)
@@ -168,7 +243,7 @@ def _sum_in_registers(
     if knobs.choice(f"{name}: unroll", (False, True), default=step <= 16):
         sums.unroll(part)
     left = gpu_unit(spec).shared_bytes_per_block
-    done: set[str] = set()
+    done = {buffer.name for stage in held for buffer in s.state.stages[stage].buffers}
     for access in facts.sums.reads:
         if access.buffer.name in done or not _is_shared(facts, access, sides):
             continue
@@ -179,6 +254,9 @@ def _sum_in_registers(
         ):  # fmt: skip
             copy = s[s.cache_read(access.buffer.name, "shared", [name])]
             copy.compute_at(s[name], turns)
+            place = access.dimension(facts.inner(sides[0]))
+            if place is not None and place < len(access.indices) - 1:
+                copy.storage_align(place, 2, 1)  # rows that neighbours read lie an odd number of banks apart
             copy_together(copy, threads, 1)
             left -= size
 

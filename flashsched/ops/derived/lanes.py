@@ -7,16 +7,16 @@ each element, which are then combined in ever fewer lanes.
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from flashsched.errors import ScheduleError
 from flashsched.hw import DeviceSpec
-from flashsched.ops.derived.accesses import facts_of
+from flashsched.ops.derived.accesses import StageFacts, facts_of
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.te.tensor import Axis
 
-__all__ = ["share_out_reductions", "sum_in_lanes"]
+__all__ = ["share_out", "share_out_reductions", "sum_in_lanes"]
 
 _SERIAL = 4  # lanes that are combined one after another, at the end of the tree
 _LONG = 1 << 16  # points of one element from which threads share them out
@@ -58,32 +58,31 @@ def sum_in_lanes(s: Schedule, name: str, at: tuple[str, Loop], along: Axis, knob
 
 def share_out_reductions(s: Schedule, knobs: KnobsLike, spec: DeviceSpec, apart: Set[str]) -> None:
     """Cut the long reductions of few elements in parts, so that threads can combine them side by side."""
+    counts = [1, spec.units, 2 * spec.units, 4 * spec.units]
     for stage in s.stages:
-        if stage.name in apart:
-            continue
         facts = facts_of(s, stage.name)
-        if (
-            not facts.reduced
-            or spec.units == 1
-            or facts.elements >= spec.units
-            or 0 in [a.count for a in facts.reduced]
-        ):
-            continue
-        long = max(facts.reduced, key=lambda axis: axis.count)
-        outermost = next(axis for axis in facts.reduced if axis.count >= spec.units or axis is long)
-        each = math.prod(axis.count for axis in facts.reduced)
-        if outermost.count < 2 or each < _LONG // 16:
-            continue
-        counts = [1, spec.units, 2 * spec.units, 4 * spec.units]
-        parts = knobs.choice(f"{stage.name}: parts", counts, default=spec.units if each >= _LONG else 1)
-        if parts == 1:
-            continue
-        twin = s.copy()
-        try:
-            _cut(twin, stage.name, outermost, parts)
-        except ScheduleError:
-            continue  # its parts are of no use to it: a scan, a padded reduction
-        _cut(s, stage.name, outermost, parts)
+        if spec.units > 1 and facts.elements < spec.units and stage.name not in apart:
+            each = math.prod(axis.count for axis in facts.reduced)
+            share_out(s, facts, knobs, counts, spec.units if each >= _LONG else 1)
+
+
+def share_out(s: Schedule, facts: StageFacts, knobs: KnobsLike, counts: Sequence[int], first: int) -> None:
+    """Cut a long reduction in one of *counts* parts, each combined in an element of its own; *first* to begin with."""
+    if not facts.reduced or 0 in [axis.count for axis in facts.reduced]:
+        return
+    long = max(facts.reduced, key=lambda axis: axis.count)
+    outermost = next(axis for axis in facts.reduced if axis.count >= counts[1] or axis is long)
+    if outermost.count < 2 or math.prod(axis.count for axis in facts.reduced) < _LONG // 16:
+        return
+    parts = knobs.choice(f"{facts.name}: parts", counts, default=first)
+    if parts == 1:
+        return
+    twin = s.copy()
+    try:
+        _cut(twin, facts.name, outermost, parts)
+    except ScheduleError:
+        return  # its parts are of no use to it: a scan, a padded reduction
+    _cut(s, facts.name, outermost, parts)
 
 
 def _cut(s: Schedule, name: str, axis: Axis, parts: int) -> None:

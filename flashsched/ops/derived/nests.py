@@ -7,7 +7,7 @@ the erosion that a dilation reads. What two nests share lies in memory; what one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 
 from flashsched.ops.derived.accesses import StageFacts, facts_of
@@ -40,10 +40,20 @@ class Nest:
     held: int = 0
 
 
-def find_nests(s: Schedule, knobs: KnobsLike, apart: Set[str], *, alone: bool = False) -> list[Nest]:
+def find_nests(
+    s: Schedule,
+    knobs: KnobsLike,
+    apart: Set[str],
+    first: Callable[[StageFacts, Collection[Axis], bool], bool] = lambda finish, shared, overlaps: True,
+) -> list[Nest]:
     """The nests of *s*, readers before what they read, as *knobs* place what may be in two places.
 
-    The stages *apart* are in none. *alone*: nothing is computed inside a block of another.
+    Args:
+        s: the schedule.
+        knobs: what decides.
+        apart: stages that are in no nest.
+        first: ``first(finish, shared, overlaps)``, whether the first answer is a block of *finish*: blocks are then cut
+            along *shared*, and what they need of each other's may overlap.
     """
     nests: list[Nest] = []
     home: dict[str, tuple[Nest, Mapping[Axis, frozenset[Axis]]]] = {}
@@ -69,7 +79,10 @@ def find_nests(s: Schedule, knobs: KnobsLike, apart: Set[str], *, alone: bool = 
             continue
         common = frozenset[Axis]().union(*follows.values())
         shared = tuple(a for a in (nest.shared or facts_of(s, nest.finish).spatial) if a in common and a.count > 1)
-        if not alone and shared and knobs.choice(f"{name}: place", ("root", "block"), default="block") == "block":
+        near = bool(shared) and first(
+            facts_of(s, nest.finish), shared, _slides(facts, [facts_of(s, r) for r in readers])
+        )
+        if shared and knobs.choice(f"{name}: place", ("root", "block"), default="block" if near else "root") == "block":
             nest.inner.insert(0, finishing.setdefault(name, Nest(name)))
             nest.shared = shared
             nest.held += facts.bytes
@@ -96,6 +109,12 @@ def _follows(
                     if any(uses(atom, other) for atom in atoms):
                         found[axis] |= theirs.get(other, frozenset())
     return found
+
+
+def _slides(facts: StageFacts, readers: list[StageFacts]) -> bool:
+    """Whether windows slide over a stage: one element is read for several elements of a reader."""
+    forms = [form for reader in readers for access in reader.reads_of(facts.buffers) for form in access.indices]
+    return any(len(form.terms) > 1 for form in forms)
 
 
 def _is_finished_by(facts: StageFacts, readers: list[StageFacts]) -> bool:
