@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from flashsched.errors import DependenceError
 from flashsched.schedule.ir import For, Seq, block_loads, blocks, walk_stmt
+from flashsched.schedule.recurrence import is_state
 from flashsched.schedule.state import State
 
 __all__ = ["Piece", "Plan", "pieces_of", "plan", "private_to"]
@@ -66,12 +67,15 @@ def pieces_of(loop: For) -> list[Piece]:
 
 
 def private_to(state: State, loop: For) -> set[str]:
-    """The buffers that only the body of *loop* uses, each turn anew: their stages stand there."""
+    """The buffers that only the body of *loop* uses, each turn anew: their stages stand there.
+
+    The states of a scan stand in its loop over time as well, and are kept for all of it.
+    """
     inner = {id(node) for node in walk_stmt(loop)}
     found: set[str] = set()
     for block in blocks(loop.body):
         stage = state.stages[block.name]  # readers of a stage that is computed at a loop stand in it, too
-        own = stage.attach is not None and not (stage.output or stage.follows or stage.init_of)
+        own = stage.attach is not None and not (stage.output or stage.follows or stage.init_of or is_state(stage))
         if own and stage.attach is not None and id(state.loop(*stage.attach)) in inner:
             found |= {buffer.name for buffer in stage.buffers if buffer.rolling is None}
     for call in (block.extern for block in blocks(loop.body) if block.extern is not None):

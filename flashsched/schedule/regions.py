@@ -1,14 +1,14 @@
 """Which part of a buffer a piece of a nest touches: the question behind compute_at and behind the size of buffers.
 
 Loops outside the piece are points, loops inside it are ranges. A bound is symbolic in the points; where an extent
-comes out as no number, it is bounded, and where that fails the whole dimension is taken: a region may be too large,
-never too small.
+comes out as no number, it is bounded, and where that fails, or a bound speaks of what only the piece has a name for,
+the whole dimension is taken: a region may be too large, never too small.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from flashsched.schedule.facts import buffers_in
@@ -28,10 +28,17 @@ __all__ = ["Access", "Span", "accesses", "region"]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One place where a buffer is read or written: its indices in loop variables, and the loops inside the piece."""
+    """One place where a buffer is read or written.
+
+    Attributes:
+        indices: where, in loop variables and sizes.
+        inner: the loops inside the piece.
+        named: what only the piece has a name for: ``n.4 = n // 4``, in code of its own for some sizes.
+    """
 
     indices: tuple[Expr, ...]
     inner: tuple[tuple[Var, Expr], ...]
+    named: tuple[Var, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,9 @@ def accesses(stmt: Stmt, buffer: Buffer, *, writes: bool = True, skip: str | Non
                 visit(node.body, inner)
             case Let():
                 loads((node.value,), inner, {})
+                before = len(found)
                 visit(node.body, inner)
+                found[before:] = [replace(access, named=(*access.named, node.var)) for access in found[before:]]
             case If():
                 loads((node.condition,), inner, {})
                 visit(node.then, inner)
@@ -219,7 +228,7 @@ def _union(found: Sequence[Access], dimension: int, size: Size, outer: Ranges) -
     for access in found:
         inner = _ranges(access.inner)
         part = _interval(simplify(access.indices[dimension], {**outer, **inner}), inner, outer)
-        if part is None:
+        if part is None or any(uses(end, var) for end in part for var in access.named):
             return None
         low = part[0] if low is None else _outermost("min", low, part[0], outer)
         high = part[1] if high is None else _outermost("max", high, part[1], outer)

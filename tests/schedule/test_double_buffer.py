@@ -168,6 +168,21 @@ def test_a_row_of_a_recurrence_is_not_computed_ahead() -> None:
         s[step].double_buffer()
 
 
+def test_the_states_of_a_scan_outlive_its_one_turn() -> None:
+    """Found by the fuzzer: a time of one step, which split makes a number, and a second state that is no output."""
+    X = te.placeholder((2, 3), name="X")
+    states = [te.placeholder((2, 3), name=name) for name in ("s0", "s1")]
+    first = [te.compute((1, 3), lambda t, i: X[t, i], name=name) for name in ("f0", "f1")]
+    both = te.compute((2, 3), lambda t, i: states[1][t - 1, i] + X[t, i], name="both")
+    steps = [te.compute((2, 3), lambda t, i, k=k: both[t, i] * k, name=f"u{k}") for k in (2, 3)]
+    sums, more = te.scan(first, steps, states, name="sums")
+    s = te.create_schedule(te.compute((3,), lambda i: sums[1, i] + more[1, i], name="C"))
+    s[sums].split("i", 2)
+    with pytest.raises(DependenceError, match=r"'both' and 'sums.v1' share 'sums.v1', which outlives the turn"):
+        s[both].double_buffer()
+    check_meaning(s, compiled=True)
+
+
 @pytest.mark.parametrize("specialized", [False, True])
 def test_two_buffers_of_a_size_that_comes_with_the_call(specialized: bool) -> None:
     """Found by the fuzzer: with gaps between rows, and where a size that is frequent has code of its own."""

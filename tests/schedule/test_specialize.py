@@ -87,6 +87,22 @@ def test_memory_of_a_specialized_nest_has_numbers_for_its_sizes() -> None:
     assert "P = alloc(float32[n, m], 'global')" in text
 
 
+def test_memory_that_all_copies_share_speaks_of_no_size_of_one() -> None:
+    """Found by the fuzzer: ``n.2``, which only the copy knows, stood in the shape of what both read."""
+    A = te.placeholder((n,), name="A")
+    P = te.compute((n,), lambda i: A[i] * 2, name="P")
+    C = te.compute((n,), lambda i: te.select(n > 0, P[n - 1] + P[n // 2], 0.0), name="C")
+    s = te.create_schedule(C)
+    s[C].specialize("n % 2 == 0")
+    program, kernel = lower(s), build(s)
+    assert "P = alloc(float32[n], 'global')" in str(program)
+    for size in (0, 1, 2, 5, 8):
+        a = np.arange(size, dtype="float32") + 3
+        wanted = np.full(size, 2 * (a[-1] + a[size // 2]) if size else 0, "float32")
+        np.testing.assert_array_equal(interpret(program, [a])[0], wanted)
+        np.testing.assert_array_equal(kernel(a), wanted, strict=True)
+
+
 def test_a_condition_given_twice_counts_once() -> None:
     s = rows()
     s["C"].specialize("n == 4", n == 4)
