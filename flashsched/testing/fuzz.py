@@ -24,7 +24,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.errors import HypothesisException
+from hypothesis.errors import Flaky, HypothesisException
 
 from flashsched.codegen.build import build_program
 from flashsched.codegen.guard_pages import guarded
@@ -42,7 +42,7 @@ from flashsched.testing.sandbox import TimedOut, run_apart
 from flashsched.testing.schedules import GPU_PRIMITIVES, take_step
 from flashsched.testing.steps import Draw
 
-__all__ = ["Finding", "Tally", "check_case", "check_kept", "find", "main", "regression_test"]
+__all__ = ["Finding", "Patience", "Tally", "check_case", "check_kept", "find", "main", "regression_test"]
 
 _FOLLOW = {
     "compute_at": ("double_buffer", "rolling_buffer", "store_at", "software_pipeline", "set_scope", "storage_align"),
@@ -180,6 +180,32 @@ def check_kept(schedule: Schedule, inputs: Sequence[Any], feed: int, exact: bool
     run_apart(lambda: check_case(drawn, schedule, feed))
 
 
+class Patience:
+    """Runs checks apart, each for *seconds*; once one has failed, for a few times what that took.
+
+    So a failure that comes at once is not made smaller by waiting for what does not end.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = self._limit = seconds
+
+    def run(self, function: Callable[[], None]) -> None:
+        """Call *function* in a forked child; what is slower than the first failure, and was to be smaller, passes.
+
+        Raises:
+            AssertionError: it failed, or did not end.
+        """
+        begin = time.monotonic()
+        try:
+            run_apart(function, self._limit)
+        except TimedOut:
+            if self._limit == self._seconds:
+                run_apart(function, 2 * self._seconds)  # a machine that was busy with something else is no finding
+        except AssertionError:
+            self._limit = min(self._limit, 5 * (time.monotonic() - begin) + 2)
+            raise
+
+
 def find(
     schedules: int,
     start: int,
@@ -198,13 +224,14 @@ def find(
         start: the seed; the same seed draws the same schedules.
         primitives: what steps are drawn from.
         most_steps: the longest schedule.
-        seconds: the time that one schedule may take to be made, and to be checked.
+        seconds: the time that one schedule may take to be made, and to be checked (see `Patience`).
         tally: counts what was drawn.
         check: what is asked of each schedule.
         shrink: whether a failure is made smaller before it is returned.
     """
     counts = tally or Tally()
     last: list[Finding] = []  # the failing case that hypothesis ran last is its smallest
+    patience = Patience(seconds)
 
     @seed(start)
     @settings(
@@ -223,10 +250,7 @@ def find(
         try:
             if fault:
                 raise AssertionError(fault)
-            try:
-                run_apart(lambda: check(drawn, schedule, feed), seconds)
-            except TimedOut:  # a machine that was busy with something else is no finding
-                run_apart(lambda: check(drawn, schedule, feed), 2 * seconds)
+            patience.run(lambda: check(drawn, schedule, feed))
         except AssertionError as error:
             inputs = tuple(identifier(tensor.name) for tensor in drawn.inputs)
             said = f"{type(error).__name__}: {error}"
@@ -235,7 +259,9 @@ def find(
 
     try:
         run()
-    except AssertionError:
+    except (AssertionError, Flaky):
+        if not last:
+            raise
         return last[-1]
     return None
 

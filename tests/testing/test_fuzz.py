@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -20,7 +20,7 @@ import pytest
 
 from flashsched.schedule.primitives import PRIMITIVES
 from flashsched.schedule.schedule import Schedule
-from flashsched.testing.fuzz import Tally, find, main, regression_test
+from flashsched.testing.fuzz import Patience, Tally, find, main, regression_test
 from flashsched.testing.graphs import Graph
 from flashsched.testing.schedules import CPU_PRIMITIVES
 
@@ -165,6 +165,17 @@ def test_a_crash_and_a_hang_are_findings() -> None:
     slow = find(40, 3, check=hangs, seconds=0.3, shrink=False)
     assert slow is not None
     assert "not done after 0.6 s" in slow.fault  # it was tried twice, the second time for twice as long
+
+
+def test_a_failure_is_not_kept_waiting_by_what_is_slower() -> None:
+    def fails() -> None:
+        raise AssertionError("at once")
+
+    patience = Patience(600)
+    patience.run(lambda: time.sleep(0.1))
+    for function in (fails, lambda: time.sleep(600), fails):
+        with pytest.raises(AssertionError, match="at once") if function is fails else nullcontext():
+            patience.run(function)
 
 
 def test_what_was_found_is_kept_as_a_test_that_fails_until_it_is_mended(tmp_path: Path) -> None:
