@@ -22,6 +22,7 @@ from flashsched.testing.graphs import Graph, graphs
 from flashsched.testing.programs import matmul
 from flashsched.testing.schedules import GPU_PRIMITIVES, schedules
 from flashsched.tune.search.knobs import FixedKnobs, RandomKnobs
+from flashsched.tune.task import Task
 
 A100, XEON = devices["a100-sim"], devices["cpu-xeon-sim"]
 
@@ -88,6 +89,40 @@ def test_tiles_filled_ahead_are_counted(stages: int) -> None:
     assert more.shared_bytes_per_block == stages * one.shared_bytes_per_block
     assert more.barriers == one.barriers / 2
     assert predict(A100, more).time_s < predict(A100, one).time_s
+
+
+MMA = {
+    "tensor_cores": True, "block_m": 128, "block_n": 128, "warp_m": 64, "warp_n": 32, "step_k": 32, "stages": 4,
+}  # fmt: skip
+
+
+def narrow_product(n: int, **chosen: object) -> Schedule:
+    """A product of float16 matrices."""
+    *inputs, c = Task("matmul", (n, n, n), dtype="float16").args()
+    s = te.create_schedule(c)
+    matmul_gpu(s, [*inputs, c], Named(**{**MMA, **chosen}), A100)
+    return s
+
+
+def test_a_product_on_tensor_cores_asks_for_what_one_counts_by_hand() -> None:
+    n = 4096
+    (work,) = nest_works(narrow_product(n), A100)
+    assert work.flops == work.useful_flops == {"float16": 2.0 * n**3}
+    assert (work.blocks, work.threads_per_block) == ((n // 128) ** 2, 256)
+    assert work.shared_load_bytes == n * (4 * 128 + 2 * 128) * 2  # A by each column of warps, B by each row
+    assert work.shared_bytes_per_block == 4 * (128 * 40 + 32 * 136) * 2
+    assert (work.stages, work.steps, work.barriers) == (4, n // 32, n // 32)
+    assert work.accumulators == 64 * 32 / 32  # of a lane
+    assert 104 <= work.registers_per_thread <= 128  # ptxas says 124
+    assert work.bank_conflict < 1.2
+    assert work.coalescing == 1
+
+
+def test_plain_cores_multiply_narrow_floats_as_float32() -> None:
+    s = narrow_product(4096, **GOOD, tensor_cores=False)
+    (work,) = nest_works(s, A100)
+    assert work.flops == {"float32": 2.0 * 4096**3}
+    assert simulate(s, A100).time_s > 5 * simulate(narrow_product(4096), A100).time_s
 
 
 def test_a_doubled_buffer_is_two_stages() -> None:

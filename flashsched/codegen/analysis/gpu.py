@@ -5,6 +5,9 @@ often it is used there; a rolled loop loads anew whatever depends on it. Accesse
 sectors and banks that the lanes of a warp need together. Conditions cost their threads the time all the same, unless
 all threads agree on them. Registers are estimated: the thread's own tile, its operands, and a base. Where a thread axis
 runs over a reduction, each thread reduces its part, and a tree of shuffles combines the parts.
+
+What a warp's lanes do together by an intrinsic is one piece of straight code: each operand is fetched once, and the
+sums are shared out among the lanes' registers. Only that is done on tensor cores.
 """
 
 from __future__ import annotations
@@ -14,11 +17,21 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 
 from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
-from flashsched.codegen.analysis.lanes import Threads, bank_conflict, sectors, vector_width, warps
+from flashsched.codegen.analysis.lanes import (
+    VECTOR_BYTES,
+    Threads,
+    bank_conflict,
+    fetch_conflict,
+    sectors,
+    vector_width,
+    warps,
+)
 from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, turns
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec, Work
+from flashsched.hw.gpu import TENSOR_MACS
 from flashsched.schedule.ir import For, LoopKind
+from flashsched.te import dtypes
 from flashsched.te.expr import Var
 
 __all__ = ["gpu_work"]
@@ -119,10 +132,14 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
     for site, touch in shared:
         mine = kernel.times(site, touch) * touch.memory.width * threads.at_work(site)
         banked[touch.write] += mine
-        wavefronts += mine * bank_conflict(site, touch, threads)
+        conflict = fetch_conflict(site, touch) if site.together else bank_conflict(site, touch, threads)
+        wavefronts += mine * conflict
     shared_moved = banked[True] + banked[False]
 
-    per_thread = (sum(flops.values()) - fused / 2.0) / all_threads
+    main = nest.main
+    lanes = 1 if main is None else main.lanes
+    issued = TENSOR_MACS / spec.gpu.warp_size if lanes > 1 else 1.0  # operations of an instruction
+    per_thread = (sum(flops.values()) - fused / 2.0) / all_threads / issued
     others = _other_instructions(kernel, in_memory) + 2.0 * spilled
     loads = [(s, t) for s, t in global_ if not t.write] or global_
     steps, in_flight = _rounds(kernel, loads)
@@ -161,9 +178,11 @@ def _arithmetic(kernel: _Kernel) -> tuple[dict[str, float], dict[str, float], fl
     fused = special = 0.0
     for site in kernel.nest.sites:
         over_threads = [loop.var for loop in site.loops if loop.kind.is_thread]
-        issued = site.turns * site.holds(apart_from=over_threads) * kernel.threads.count * kernel.blocks
+        issued = site.turns * site.holds(apart_from=over_threads) * kernel.threads.count / site.lanes * kernel.blocks
         done = site.turns * site.holds() * kernel.threads.at_work(site) * kernel.blocks
         for (narrow, wide), number in site.work.flops.items():
+            if site.lanes == 1:  # plain cores compute in the wide type, and narrow floats as float32
+                narrow = wide = "float32" if dtypes.is_float(wide) and dtypes.bits(wide) < 32 else wide
             name = arithmetic_name(kernel.spec, narrow, wide)
             flops[name] = flops.get(name, 0.0) + number * issued
             useful[name] = useful.get(name, 0.0) + number * min(issued, done, site.domain)
@@ -185,11 +204,12 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
     words = float(BASE_REGISTERS if main is None or main.reduces else PLAIN_REGISTERS)
     for memory in nest.memories:
         if id(memory) in in_registers:
-            words += memory.elements(inside) * ceil(memory.width / 4)
+            lanes = max((site.lanes for site in nest.sites if any(t.memory is memory for t in site.touches)), default=1)
+            words += memory.elements(inside) * ceil(memory.width / 4) / lanes
     if main is not None:  # operands, those of one step of the reduction, or of all that is written out
         loads = [touch for touch in main.touches if id(touch.memory) not in in_registers]
         loads = loads if main.reduces else [touch for touch in loads if not touch.write]
-        wanted = sum(_operands(main, touch) * ceil(touch.memory.width / 4) for touch in loads)
+        wanted = sum(_operands(main, touch) * _words(main, touch) for touch in loads)
         words += max(wanted, min(_ahead(nest), MOST_AHEAD[0])) if main.reduces else min(wanted, MOST_AHEAD[1])
     held = warps(kernel.threads.count, unit.warp_size) * unit.warp_size
     most = min(unit.max_registers_per_thread, unit.registers // held // REGISTER_STEP * REGISTER_STEP)
@@ -211,7 +231,13 @@ def _ahead(nest: Nest) -> float:
 
 def _operands(site: Site, touch: Touch) -> float:
     """Values of *touch* that the straight code needs at once: those of one step of the reduction."""
-    return prod(turns(loop) for loop in site.written_out if loop.var in touch.needs and loop.var not in site.reduces)
+    needed = [loop for loop in site.written_out if loop.var in touch.needs]
+    return prod(turns(loop) for loop in needed if loop in site.together or loop.var not in site.reduces)
+
+
+def _words(site: Site, touch: Touch) -> float:
+    """Registers of a thread for one value of *touch*: lanes that work together share it out, packed."""
+    return touch.memory.width / 4 / site.lanes if site.together else ceil(touch.memory.width / 4)
 
 
 def _chains(nest: Nest) -> float:
@@ -221,7 +247,7 @@ def _chains(nest: Nest) -> float:
         return 1.0
     if not main.reduces:
         return max(1.0, prod(turns(loop) for loop in main.written_out))
-    return max(1.0, max(main.copies(touch.places) for touch in main.touches if touch.write))
+    return max(1.0, max(main.copies(touch.places) for touch in main.touches if touch.write) / main.lanes)
 
 
 def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]) -> float:
@@ -229,7 +255,8 @@ def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]
     number = 0.0
     for site, touch in in_memory:
         often = site.repeated(touch.needs) * site.holds()
-        number += often * (1.0 + site.copies(touch.needs) / vector_width(site, touch))
+        moved = VECTOR_BYTES / touch.memory.width * site.lanes if site.together else vector_width(site, touch)
+        number += often * (1.0 + site.copies(touch.needs) / moved)
     loops: dict[int, float] = {}
     for site in kernel.nest.sites:
         for loops_of, _ in site.guards:

@@ -29,6 +29,9 @@ BANKS, BANK_BYTES = 32, 4
 VECTOR_BYTES = 16
 """The widest load of one thread."""
 
+_FETCHED_ROWS = 8
+"""Rows of a matrix that ``ldmatrix`` fetches in one wavefront (PTX ISA manual, ``ldmatrix``)."""
+
 MOST_COPIES = 64
 """Points of the straight code whose addresses are looked at together."""
 
@@ -101,6 +104,19 @@ def bank_conflict(site: Site, touch: Touch, threads: Threads) -> float:
     together = max(1, BANKS * BANK_BYTES // max(BANK_BYTES, width * touch.memory.width))  # lanes of one wavefront
     wavefronts = [_most_in_a_bank(words[n : n + together]) for n in range(0, len(words), together)]
     return sum(wavefronts) / len(wavefronts)
+
+
+def fetch_conflict(site: Site, touch: Touch) -> float:
+    """The same where a warp fetches tiles of an operand together, in rows of 16 bytes (``ldmatrix``).
+
+    Elements that do not lie side by side along one of the intrinsic's loops are loaded one by one.
+    """
+    steps = [abs(touch.offset.step(loop.var) or 0) for loop in site.together if loop.var in touch.offset.vars]
+    if steps.count(1) != 1:
+        return float(_FETCHED_ROWS)
+    apart = max(steps) * touch.memory.width // BANK_BYTES
+    starts = np.arange(_FETCHED_ROWS) * apart % BANKS // (VECTOR_BYTES // BANK_BYTES)
+    return float(np.bincount(starts).max())
 
 
 def _most_in_a_bank(words: NDArray[np.int64]) -> int:
