@@ -2,8 +2,8 @@
 
 exp, exp2, expm1, log, tanh and erf are written here with arithmetic alone, so that they fill vector registers and give
 the same bits however a loop is scheduled; square roots, roundings and the like are instructions; the rest is called
-from the C library lane by lane. Errors, infinities, NaNs and subnormal results are as stated at each function; the unit
-is one in the last place (ulp).
+from the C library lane by lane, or on a GPU, which has none, computed in more precision (`emit_math_wide`). Errors,
+infinities, NaNs and subnormal results are as stated at each function; the unit is one in the last place (ulp).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from flashsched.codegen.emit_code import Code, Value, literal
+from flashsched.codegen.emit_math_wide import wide
 from flashsched.codegen.emit_tables import has_tables, looked_up
 from flashsched.errors import LoweringError, did_you_mean
 
@@ -308,6 +309,9 @@ _LIBRARY: Final = {
 }  # fmt: skip
 
 
+_WITHOUT_LIBRARY: Final = ("nvptx64", "amdgcn")
+
+
 def known_functions() -> list[str]:
     """The functions that can be compiled."""
     return sorted({*_OWN, *_INSTRUCTIONS, *_LIBRARY})
@@ -324,6 +328,13 @@ def call(code: Code, function: str, args: Sequence[Value]) -> Value:
         return _OWN[function](_Math(code, kind), args[0])
     if function in _INSTRUCTIONS:
         return code.intrinsic(_INSTRUCTIONS[function], *args)
+    if function in _LIBRARY and code.module.target.arch in _WITHOUT_LIBRARY:
+        if kind == "double":
+            raise LoweringError(
+                f"{function}() of float64 has no code on a GPU",
+                hint="cast to float32 around it; exp, exp2, expm1, log, tanh, erf, sqrt and roundings have code",
+            )
+        return wide(function, _Math(code, "double"), args)
     if function in _LIBRARY:
         return code.each_lane(function if kind == "double" else f"{function}f", *args)
     raise LoweringError(f"no function {function!r} can be compiled", hint=did_you_mean(function, known_functions()))

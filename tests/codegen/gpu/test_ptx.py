@@ -143,19 +143,6 @@ def test_tiles_are_copied_while_threads_compute(ptxas: str) -> None:
     assert "cp.async" not in build_gpu(s, args, GpuArch("sm_75")).ptx()
 
 
-@pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "log", "tanh", "erf", "sqrt", "floor", "abs"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-def test_functions_have_code(name: str, dtype: str, ptxas: str) -> None:
-    s, args = elementwise(getattr(te, name), dtype=dtype)
-    build_gpu(s, args, SM80).resources()
-
-
-def test_a_function_without_code_is_refused() -> None:
-    s, args = elementwise(te.sin)
-    with pytest.raises(LoweringError, match=r"sin\(\) has no code on a GPU"):
-        build_gpu(s, args, SM80)
-
-
 def test_what_is_not_inside_blocks_is_a_kernel_of_its_own() -> None:
     A = te.placeholder((8, 32), name="A")
     k = te.reduce_axis((0, 32), name="k")
