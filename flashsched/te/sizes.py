@@ -25,6 +25,7 @@ __all__ = [
     "infer_sizes",
     "is_static",
     "numbers",
+    "rounded_up",
     "size_text",
     "size_value",
     "sizes_in",
@@ -43,6 +44,17 @@ def as_size(value: Size) -> Size:
         return value
     simple = simplify(value)
     return int(simple.value) if isinstance(simple, Const) else simple
+
+
+def rounded_up(size: Size, number: int) -> Size:
+    """The least multiple of *number* that is no less than *size*.
+
+    >>> rounded_up(13, 4)
+    16
+    """
+    if isinstance(size, int):
+        return -(-size // number) * number
+    return size if number == 1 else as_size((size + (number - 1)) // number * number)
 
 
 def alike(a: Sequence[Size], b: Sequence[Size]) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import flashsched as fs
 from flashsched import te
-from flashsched.errors import ArgumentError, DependenceError, LimitError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, ScheduleError, StructureError
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.programs import argmax, blur, matmul, pointwise
 
@@ -98,9 +100,19 @@ def test_a_zero_must_not_meet_infinity_nor_be_missing() -> None:
         te.create_schedule(H).pad_einsum(H, [2, 2])
 
 
-def test_sizes_must_be_numbers() -> None:
+def test_sizes_known_at_run_time() -> None:
     n, k = te.var("n"), te.reduce_axis((0, 5), name="k")
     A = te.placeholder((n, 5), name="A")
     C = te.compute((n,), lambda i: te.sum(A[i, k], axis=k), name="C")
-    with pytest.raises(LimitError, match="'C' has sizes that are known at run time only, and padding needs"):
-        te.create_schedule(C).pad_einsum(C, [4, 4])
+    s = te.create_schedule(C)
+    product, _ = s.pad_einsum(C, [4, 4])
+    _, lane = s[product].split("i", factor=4)
+    s[product].reorder("k", lane)
+    s[product].vectorize(lane)
+    assert "for i.o in range((n + 3) // 4)" in str(s)
+    kernel = fs.build(s)
+    for size in (0, 1, 4, 7):
+        a = np.arange(5.0 * size, dtype="float32").reshape(size, 5)
+        np.testing.assert_allclose(kernel(a), a.sum(1))
+    with pytest.raises(StructureError, match="reads just a part of 'A'"):
+        te.create_schedule(te.compute((n - 1,), lambda i: te.sum(A[i, k], axis=k), name="D")).pad_einsum("D", [4, 4])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import flashsched as fs
 from flashsched import te
-from flashsched.errors import ArgumentError, DependenceError, LimitError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, ScheduleError, StructureError
 from flashsched.te.expr import Expr
 from flashsched.te.tensor import Tensor
 from flashsched.testing.checks import check_meaning, check_round_trip
@@ -102,9 +104,24 @@ def test_a_state_of_a_scan_is_copied_as_it_is() -> None:
         te.create_schedule(C).reindex(C, S)
 
 
-def test_sizes_must_be_numbers() -> None:
-    n = te.var("n")
-    A = te.placeholder((n,), name="A")
-    C = te.compute((n,), lambda i: A[i] * 2, name="C")
-    with pytest.raises(LimitError, match=r"(?s)'C' has sizes that are known at run time only.*cache_read\('A'"):
-        te.create_schedule(C).reindex(C, A)
+@pytest.mark.parametrize("edges", [False, True])
+def test_sizes_known_at_run_time(edges: bool) -> None:
+    n, r = te.var("n"), te.reduce_axis((0, 3), name="r")
+    A = te.placeholder((n if edges else 2 * n + 1,), name="A")
+
+    def element(x: Expr) -> Expr:
+        if not edges:
+            return te.sum(A[2 * x + r], axis=r)
+        return te.sum(te.select(te.all(x + r >= 2, x + r < n), A[x + r - 2], 0.0), axis=r)
+
+    C = te.compute((n,), element, name="C")
+    s = te.create_schedule(C)
+    columns = s.reindex(C, A)
+    s[columns].compute_at(s[C], s[C].split("x", factor=4)[0])
+    assert ("select" in str(s).split("C(")[0]) == edges
+    kernel, plain = fs.build(s), fs.build(te.create_schedule(C))
+    for size in (0, 1, 2, 5, 9):
+        a = np.arange(size if edges else 2 * size + 1, dtype="float32")
+        c, d = np.zeros((2, size), "float32")
+        np.testing.assert_array_equal(kernel(a, c), plain(a, d))
+    check_round_trip(s)

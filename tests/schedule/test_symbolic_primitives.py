@@ -76,6 +76,18 @@ def specialized(s: Schedule) -> None:
     split(s, "C", "i")
 
 
+def padded(s: Schedule) -> None:
+    product, *_ = s.pad_einsum("C", [4, 4, 4])
+    _, lane = split(s, product.name, "j")
+    s[product].reorder("k", lane)
+    s[product].vectorize(lane)
+
+
+def pad_value_in_vectors(s: Schedule) -> None:
+    s["P"].transform_layout(lambda i, j: (i // 4, j, i % 4), pad_value=2)
+    s["P"].vectorize(split(s, "P", "j", tail="cut")[1])
+
+
 WORKS: dict[str, Step] = {
     "split nparts": lambda s: s["C"].split("i", nparts=3),
     "tile": lambda s: s["C"].tile("i", "j", 4, 3),
@@ -110,6 +122,12 @@ WORKS: dict[str, Step] = {
     "compute_inline": lambda s: s["P"].compute_inline(),
     "add_unit_loop": lambda s: s["C"].add_unit_loop("i"),
     "create_group": grouped,
+    "pad_einsum": padded,
+    "pad_einsum along one axis": lambda s: s.pad_einsum("C", [1, 4, 1]),
+    "reindex": lambda s: s.reindex("C", "P"),
+    "reindex, compute_at": lambda s: s[s.reindex("C", "P")].compute_at(s["C"], split(s, "C", "i")[0]),
+    "pad_value": lambda s: s["P"].transform_layout(lambda i, j: (j // 4, i, j % 4), pad_value=0),
+    "pad_value, split": pad_value_in_vectors,
 }
 
 
@@ -133,12 +151,6 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "unroll": (lambda s: s["C"].unroll("i"), "'i' has n turns, and only a loop whose turns are a number"),
     "vectorize": (lambda s: s["P"].vectorize("j"), "'j' has m turns, and only a loop whose turns are a number"),
     "bind": (lambda s: s["C"].bind("j", "threadIdx.x"), "only a loop whose turns are a number can be bound"),
-    "pad_einsum": (lambda s: s.pad_einsum("C", [4, 4, 4]), "sizes that are known at run time only"),
-    "reindex": (lambda s: s.reindex("C", "P"), "sizes that are known at run time only"),
-    "pad_value": (
-        lambda s: s["P"].transform_layout(lambda i, j: (j // 4, i, j % 4), pad_value=0),
-        "sizes that are known at run time only",
-    ),
 }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import flashsched as fs
 from flashsched import te
 from flashsched.codegen.lower import lower
-from flashsched.errors import ArgumentError, DependenceError, LimitError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, ScheduleError, StructureError
 from flashsched.testing.checks import check_meaning, check_round_trip
 from flashsched.testing.programs import blur, chain, matmul, running_sum
 
@@ -160,13 +162,22 @@ def test_padding_refuses() -> None:
         t[D].transform_layout("i, j -> i, j // 2, j % 2", pad_value=0)
 
 
-def test_padding_needs_sizes_that_are_numbers_and_rows_that_do_not_depend_on_each_other() -> None:
+def test_padding_of_a_size_known_at_run_time() -> None:
     n = te.var("n")
     A = te.placeholder((n,), name="A")
     P = te.compute((n,), lambda i: A[i] + 1, name="P")
     s = te.create_schedule(te.compute((n,), lambda i: P[i] * 2, name="C"))
-    with pytest.raises(LimitError, match="'P' has sizes that are known at run time only, and padding needs"):
-        s[P].transform_layout("i -> i // 4, i % 4", pad_value=0)
+    s[P].transform_layout("i -> i // 4, i % 4", pad_value=3)
+    assert "for i in range((n + 3) // 4 * 4)" in str(s)
+    assert "select(i < n, A[i] + 1.0, 3.0)" in str(s)
+    kernel = fs.build(s)
+    for size in (0, 1, 4, 6):
+        a = np.arange(size, dtype="float32")
+        np.testing.assert_array_equal(kernel(a), 2 * (a + 1))
+    check_round_trip(s)
+
+
+def test_rows_that_depend_on_each_other_are_not_padded() -> None:
     _, S, C = running_sum()
     with pytest.raises(DependenceError, match=r"'S' writes a state of a scan.*can't be padded"):
         te.create_schedule(C)[S].transform_layout("t, i -> t // 4, i, t % 4", pad_value=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from flashsched.errors import ArgumentError, DependenceError, LimitError, StructureError
+from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Buffer, Load
 from flashsched.schedule.primitives.cache_read import copied
 from flashsched.schedule.primitives.cache_write import taken_over
@@ -14,7 +14,7 @@ from flashsched.schedule.primitives.widened import widened
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Cast, Expr, const
-from flashsched.te.sizes import is_static, numbers
+from flashsched.te.sizes import Size, alike, rounded_up
 from flashsched.te.tensor import Axis
 from flashsched.te.visit import uses
 
@@ -76,23 +76,14 @@ def pad_einsum(state: State, stage: str, padding: list[int]) -> Result:
             block=stage,
             hint=f"give {len(axes)} numbers from 1 up",
         )
-    if not is_static([axis.extent for axis in axes]):
-        refuse(
-            state,
-            f"{stage!r} has sizes that are known at run time only, and padding needs their numbers",
-            error=LimitError,
-            block=stage,
-            hint="split with tail='guard' or 'cut' instead, or give the sizes as numbers",
-        )
-    sizes = numbers([axis.extent for axis in axes], "pad_einsum")
-    extents = {axis: -(-size // number) * number for axis, size, number in zip(axes, sizes, padding, strict=True)}
+    extents = {axis: rounded_up(axis.extent, number) for axis, number in zip(axes, padding, strict=True)}
     sources = _factors(state, known, extents)
     state, (name,) = taken_over(state, stage, "pad_einsum", "global", f"{stage}.pad")
     longer = {axis.name: extents[axis] for axis in axes}
     made = [name]
     for buffer, indices in sources.items():
         wide = [longer[axis.name] for axis in indices]
-        if wide != [axis.extent for axis in indices]:
+        if not alike(wide, [axis.extent for axis in indices]):
             state, (copy,) = copied(state, buffer.name, "global", [name], f"{buffer.name}.pad")
             state = _begun(widened(state, copy, wide, const(0, buffer.dtype)), copy)
             made.append(copy)
@@ -105,7 +96,7 @@ def _begun(state: State, stage: str) -> State:
     return state.with_stage(replace(known, op=known.now, remade=None))
 
 
-def _factors(state: State, known: Stage, extents: Mapping[Axis, int]) -> dict[Buffer, tuple[Axis, ...]]:
+def _factors(state: State, known: Stage, extents: Mapping[Axis, Size]) -> dict[Buffer, tuple[Axis, ...]]:
     """The tensors that are multiplied, each with the axes that it is read at."""
 
     def no(reason: str, hint: str = "pad it by te.compute stages of your own") -> None:
@@ -129,19 +120,20 @@ def _factors(state: State, known: Stage, extents: Mapping[Axis, int]) -> dict[Bu
             no(f"{known.name!r} reads {load}, and its indices are not all axes, each once")
         if found.setdefault(load.buffer, indices) != indices:
             no(f"{known.name!r} reads {load.buffer.name!r} in two ways", "give it two copies: cache_read")
-        if any(axis.begin or axis.extent != size for axis, size in zip(indices, load.buffer.shape, strict=True)):
+        if any(axis.begin for axis in indices) or not alike([axis.extent for axis in indices], load.buffer.shape):
             no(f"{known.name!r} reads just a part of {load.buffer.name!r}", "give the axes the length of the tensor")
         _require_zeros(state, known, load, extents)
     for axis in known.reduced:
-        if extents[axis] > axis.extent and not any(axis in indices for indices in found.values()):
+        if not alike([extents[axis]], [axis.extent]) and not any(axis in indices for indices in found.values()):
             no(f"{known.name!r} adds up the same for each {axis.name!r}", f"leave {axis.name!r} as it is: padding 1")
     return found
 
 
-def _require_zeros(state: State, known: Stage, load: Load, extents: Mapping[Axis, int]) -> None:
+def _require_zeros(state: State, known: Stage, load: Load, extents: Mapping[Axis, Size]) -> None:
     """Refuse a factor that is not zero in the padding of a reduce axis, where another one's zero may not hide it."""
     for axis in known.reduced:
-        if extents[axis] > axis.extent and not any(uses(i, axis) for i in load.indices) and dtypes.is_float(load.dtype):
+        longer = not alike([extents[axis]], [axis.extent])
+        if longer and not any(uses(i, axis) for i in load.indices) and dtypes.is_float(load.dtype):
             refuse(
                 state,
                 f"{load} does not depend on {axis.name!r}: in the padding it meets a zero, and if it is infinite that "

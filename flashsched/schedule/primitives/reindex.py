@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashsched.errors import ArgumentError, LimitError, StructureError
+from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.arguments import TensorName
 from flashsched.schedule.default import new_stage, root_nest
 from flashsched.schedule.ir import Load, block_loads
@@ -13,10 +13,10 @@ from flashsched.schedule.primitives.opaque import require_te
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
-from flashsched.te import dtypes
-from flashsched.te.expr import Const, Expr, Select, Var, compare, const, logical_and
+from flashsched.te.bounds import within_loop
+from flashsched.te.expr import Expr, Select, Var, compare, const, logical_and
 from flashsched.te.simplify import Ranges, prove, simplify, structural_key
-from flashsched.te.sizes import is_static, numbers
+from flashsched.te.sizes import extent_expr
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read
 from flashsched.te.visit import substitute, uses, walk
 
@@ -91,28 +91,21 @@ def reindex(state: State, stage: str, tensor: TensorName) -> Result:
             block=stage,
             hint=f"copy it as it is: cache_read({tensor!r}, 'global')",
         )
-    if not is_static([*source.shape, *(axis.extent for axis in known.axes)]):
-        refuse(
-            state,
-            f"{stage!r} has sizes that are known at run time only, and reindex needs their numbers",
-            error=LimitError,
-            block=stage,
-            hint=f"copy it as it is: cache_read({tensor!r}, 'global')",
-        )
-    shape = numbers(source.shape, tensor)
     name = unused_stage(state, f"{tensor}.reindex")
     used = [axis for axis in known.axes if any(uses(index, axis) for index in load.indices)]
     axes = tuple(Axis(axis.name, axis.dtype, axis.extent) for axis in used)
     values: dict[Var, Expr] = {old: new + old.begin for old, new in zip(used, axes, strict=True)}
-    last = numbers([axis.extent for axis in axes], stage)
-    ranges: Ranges = {axis: (0, max(extent - 1, 0)) for axis, extent in zip(axes, last, strict=True)}
+    ranges: Ranges = {}
+    for axis in axes:
+        size = axis.extent
+        ranges = within_loop(ranges, axis, extent_expr(max(size, 1) if isinstance(size, int) else size))
     indices = [simplify(substitute(index, values), ranges) for index in load.indices]
     read = PlaceholderOp(source.name, source.shape, source.dtype).output(0)
     value: Expr = Read(read, tuple(indices))
     tests = [
         test
-        for index, size in zip(indices, shape, strict=True)
-        for test in (compare(">=", index, 0), compare("<", index, Const(size, dtypes.INDEX)))
+        for index, size in zip(indices, source.shape, strict=True)
+        for test in (compare(">=", index, 0), compare("<", index, extent_expr(size)))
         if prove(test, ranges) is not True
     ]
     if tests:

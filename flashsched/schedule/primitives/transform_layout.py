@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from flashsched.errors import ArgumentError, ExpressionError, LayoutError, LimitError, OutputError, StructureError
+from flashsched.errors import ArgumentError, ExpressionError, LayoutError, OutputError, StructureError
 from flashsched.schedule.disjoint import digit
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
@@ -15,7 +15,7 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 from flashsched.te.expr import Var, const, is_const
-from flashsched.te.sizes import Shape, is_static, numbers
+from flashsched.te.sizes import Shape, Size, alike, rounded_up
 
 __all__ = ["require_one_place_each", "transform_layout"]
 
@@ -103,32 +103,19 @@ def _padded(state: State, stage: str, layout: IndexMap, pad_value: float | bool)
             block=stage,
             hint="give a number that the dtype holds exactly",
         )
-    if not is_static([axis.extent for axis in known.axes]):
-        refuse(
-            state,
-            f"{stage!r} has sizes that are known at run time only, and padding needs their numbers",
-            error=LimitError,
-            block=stage,
-            hint="leave out pad_value, or give the sizes as numbers",
-        )
-    sizes = numbers([axis.extent for axis in known.spatial], "transform_layout")
+    sizes = [axis.extent for axis in known.spatial]
     extents = [_rounded(layout, var, size) for var, size in zip(layout.inputs, sizes, strict=True)]
-    if extents == list(sizes):
+    if alike(extents, sizes):
         return state
-    return widened(
-        state, stage, [*extents, *numbers([axis.extent for axis in known.reduced], "transform_layout")], beyond
-    )
+    return widened(state, stage, [*extents, *(axis.extent for axis in known.reduced)], beyond)
 
 
-def _rounded(layout: IndexMap, var: Var, extent: int) -> int:
+def _rounded(layout: IndexMap, var: Var, extent: Size) -> Size:
     """How many values of *var* have a place in *layout* that holds *extent* of them."""
     whole = [part for part in (digit(expr) for expr in layout.outputs) if part is not None and part[0] is var]
-    last = max((part[1:] for part in whole), default=(1, float("inf")))
-    return (
-        -(-extent // last[0]) * last[0]
-        if last[1] == float("inf")
-        else min(int(last[1]), -(-extent // last[0]) * last[0])
-    )
+    last = max((part[1:] for part in whole), default=(1, inf))
+    whole_parts = rounded_up(extent, last[0])
+    return min(int(last[1]), whole_parts) if last[1] < inf and isinstance(whole_parts, int) else whole_parts
 
 
 def require_one_place_each(state: State, stage: str, layout: IndexMap, shape: Shape) -> None:

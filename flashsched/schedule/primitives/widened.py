@@ -13,16 +13,15 @@ from flashsched.schedule.primitives.blocks import change_buffer
 from flashsched.schedule.primitives.cache_write import operation_over
 from flashsched.schedule.primitives.compute_at import moved
 from flashsched.schedule.state import State
-from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Select, Var, compare, logical_and
-from flashsched.te.sizes import numbers
+from flashsched.te.sizes import Size, alike, extent_expr
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp
 from flashsched.te.visit import substitute
 
 __all__ = ["widened"]
 
 
-def widened(state: State, stage: str, extents: Sequence[int], beyond: Const | None) -> State:
+def widened(state: State, stage: str, extents: Sequence[Size], beyond: Const | None) -> State:
     """*state* in which the axes of *stage*, its reduce axes too, have *extents*, none shorter than before.
 
     The elements that it did not have before are *beyond*. With None they are computed like all others, for which the
@@ -33,9 +32,8 @@ def widened(state: State, stage: str, extents: Sequence[int], beyond: Const | No
     old = known.axes
     new = [Axis(a.name, a.dtype, n, a.kind, a.begin) for a, n in zip(old, extents, strict=True)]
     own: dict[Var, Expr] = dict(zip(old, new, strict=True))
-    sizes = numbers([axis.extent for axis in old], stage)
-    longer = [(a, size) for a, n, size in zip(new, extents, sizes, strict=True) if n > size]
-    tests = [compare("<", axis, Const(n, dtypes.INDEX)) for axis, n in longer if axis.kind is AxisKind.SPATIAL]
+    longer = [(a, was.extent) for a, was in zip(new, old, strict=True) if not alike([a.extent], [was.extent])]
+    tests = [compare("<", axis, extent_expr(size)) for axis, size in longer if axis.kind is AxisKind.SPATIAL]
 
     def store(item: Store, otherwise: Expr | None) -> Store:
         indices = tuple(substitute(i, own) for i in item.indices)
