@@ -13,12 +13,14 @@ from flashsched.codegen.emit_affine import Affine, in_bounds
 from flashsched.codegen.emit_code import Value, clean_name, literal, vector_type
 from flashsched.codegen.emit_convert import from_memory, memory_type, to_memory
 from flashsched.codegen.emit_places import Places
+from flashsched.codegen.emit_shuffle import of_lane
 from flashsched.codegen.emit_state import Lanes, State
 from flashsched.codegen.emit_streams import stream
 from flashsched.codegen.emit_turned import turned
+from flashsched.codegen.passes.hold_in_lanes import asked_lane
 from flashsched.schedule.ir import Buffer, Load, Prefetch, Store
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr
+from flashsched.te.expr import Const, Expr
 
 __all__ = ["Memory"]
 
@@ -36,6 +38,7 @@ class Memory:
 
     def __init__(self, state: State, evaluate: Callable[[Expr], Value]) -> None:
         self._state = state
+        self._evaluate = evaluate
         self.places = Places(state, evaluate)
         self._writes: Counter[str] = Counter()  # stores so far, by the pointer that they went through
 
@@ -60,6 +63,10 @@ class Memory:
         """The element at *node*'s indices, a vector where they differ between lanes."""
         state, code = self._state, self._state.code
         buffer = node.buffer
+        lane = asked_lane(node)
+        if lane is not None:
+            own = Load(buffer, (Const(0, dtypes.INDEX), *node.indices[1:]))
+            return of_lane(code, self.load(own), self._evaluate(lane))
         form = self.places.offset(buffer, node.indices)
         mask = state.mask
         if mask is not None and in_bounds(node, state):

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from flashsched.schedule.layout import IndexMap, strides_of
 from flashsched.te.sizes import Shape
 
-__all__ = ["SCOPES", "Buffer"]
+__all__ = ["LANES", "SCOPES", "Buffer"]
 
 SCOPES = ("global", "shared", "local", "register")
 """Where a buffer lives: memory that all see; a GPU block's shared memory; one thread's registers or stack, as the back
 end decides; one thread's registers, or lowering refuses it."""
+
+LANES = "lanes"
+"""What memory is held by whose first index is the thread along threadIdx.x that has it; others may ask it for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +27,7 @@ class Buffer:
     modulo *factor*. *doubled* memory is filled a turn ahead of its readers. *rolling* memory, ``(dimension, window)``,
     keeps the last *window* indices from turn to turn.
     A caller passes a number for a *by_value* buffer, which has one element. In code for a GPU, memory of a warp may be
-    *held* by its lanes: each has the elements in registers that the intrinsic of that name gives it.
+    *held* by its lanes: each has the elements in registers that the intrinsic of that name, or `LANES`, gives it.
     """
 
     name: str

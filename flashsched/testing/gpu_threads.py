@@ -21,16 +21,33 @@ from flashsched.codegen.gpu.copies import with_late_copies
 from flashsched.codegen.gpu.places import Place, places_of
 from flashsched.codegen.gpu.plan import Launch, Plan, host_value
 from flashsched.codegen.gpu.target import GpuArch
-from flashsched.codegen.passes.hold_in_lanes import lane_of
+from flashsched.codegen.passes.combine_threads import WARP
+from flashsched.codegen.passes.hold_in_lanes import asked_lane, lane_of
 from flashsched.codegen.passes.thread_units import is_together
 from flashsched.errors import LoweringError
 from flashsched.schedule.barrier import Barrier, Begun, LateStore
-from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, LoopKind, Prefetch, Seq, Stmt, Store, walk_stmt
+from flashsched.schedule.buffer import LANES
+from flashsched.schedule.ir import (
+    Alloc,
+    Buffer,
+    For,
+    If,
+    Let,
+    Load,
+    LoopKind,
+    Prefetch,
+    Seq,
+    Stmt,
+    Store,
+    own_exprs,
+    walk_stmt,
+)
 from flashsched.te import dtypes
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array, evaluate
 from flashsched.te.expr import Compare, Const, Expr, Var
 from flashsched.te.sizes import infer_sizes, size_value, sizes_in
+from flashsched.te.visit import walk
 
 __all__ = ["ThreadError", "run_on_threads"]
 
@@ -180,8 +197,8 @@ class _Block:
             for number, at in enumerate(places)
         ]
         warps = [[number] for number in range(len(threads))]
-        if any(is_together(node) for node in walk_stmt(self.launch.body)):  # the first lane comes first in each
-            warps = [list(group) for _, group in groupby(range(len(threads)), lambda number: places[number][:-1])]
+        if any(is_together(node) or _asks(node) for node in walk_stmt(self.launch.body)):
+            warps = [list(group) for _, group in groupby(range(len(threads)), lambda number: number // WARP)]
         while warps:
             self._rng.shuffle(warps)
             came = [stop for warp in warps for stop in self._to_barrier(warp, threads)]
@@ -200,6 +217,12 @@ class _Block:
                 return came
             if len({id(stop) for stop in came}) > 1:
                 raise ThreadError(f"the lanes of a warp of {self.launch.name} do not come to an intrinsic together")
+
+
+def _asks(stmt: Stmt) -> bool:
+    """Whether *stmt* reads what another lane holds."""
+    exprs = own_exprs(stmt) if isinstance(stmt, Store) else ()
+    return any(isinstance(node, Load) and asked_lane(node) is not None for expr in exprs for node in walk(expr))
 
 
 class _Thread:
@@ -246,6 +269,8 @@ class _Thread:
                 self._memory[stmt.buffer] = self._made(stmt)
                 yield from self.run(stmt.body, env)
             case Store():
+                if _asks(stmt):  # all lanes at once
+                    yield stmt
                 at = tuple(int(self._value(index, env)) for index in stmt.indices)
                 value = self._value(stmt.value, env)
                 memory = self._memory[stmt.buffer]
@@ -295,7 +320,7 @@ class _Thread:
         memory = self._memory[node.buffer]
         if mask is not None and not mask:
             return np.zeros((), numpy_dtype(node.dtype))
-        if node.buffer.held and not self._whole_warp:
+        if node.buffer.held not in ("", LANES) and not self._whole_warp:
             lane = lane_of(node.buffer, [Const(int(i), dtypes.INDEX) for i in indices], {})
             if int(host_value(lane, {})) != self._at[LoopKind.THREAD_X]:
                 raise ThreadError(f"{memory.name} is read by thread {self._number} where lane {lane} holds it")

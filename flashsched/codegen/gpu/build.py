@@ -21,10 +21,14 @@ __all__ = ["build_gpu", "lower_gpu"]
 
 
 def lower_gpu(
-    schedule: Schedule, args: Sequence[Tensor | Expr] | None = None, name: str = "kernel", on_pass: OnPass | None = None
+    schedule: Schedule,
+    args: Sequence[Tensor | Expr] | None = None,
+    name: str = "kernel",
+    on_pass: OnPass | None = None,
+    shuffles: bool = True,
 ) -> Program:
     """The program of *schedule* as code for a GPU is made of it: with its barriers, and trees in place of threads that
-    combine into one element.
+    combine into one element; warps have *shuffles* for that on NVIDIA's.
 
     Raises:
         KernelError: *args* leaves out an input or an output, or names something that is neither.
@@ -36,7 +40,7 @@ def lower_gpu(
         whole = None if isinstance(known.now, ExternOp) else known.now.reduction
         if whole is not None:
             reducers[known.name] = whole.reducer
-    return run_passes(program.with_body(combine_threads(program.body, reducers)), GPU_PASSES, on_pass)
+    return run_passes(program.with_body(combine_threads(program.body, reducers, shuffles)), GPU_PASSES, on_pass)
 
 
 def build_gpu(
@@ -48,7 +52,7 @@ def build_gpu(
         KernelError: *args* leaves out an input or an output, or names something that is neither.
         LoweringError: the nest has no code on that GPU.
     """
-    program = lower_gpu(schedule, args, name)
+    program = lower_gpu(schedule, args, name, shuffles=arch.is_nvidia)
     params = [param_of(buffer, output=False) for buffer in program.params]
     params += [param_of(buffer, output=True) for buffer in program.outputs]
     return GpuKernel(plan_of(program, entry_name(name).replace(".", "_")), arch, tuple(params))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import prod
 
 from flashsched.codegen.emit_storage import byte_size
+from flashsched.codegen.passes.hold_in_lanes import lanes_of
 from flashsched.errors import LoweringError
-from flashsched.schedule.intrinsic import find_intrinsic
 from flashsched.schedule.ir import Alloc, For, LoopKind, Stmt, sub_stmts
 
 __all__ = ["STATIC_SHARED", "Place", "Places", "places_of"]
@@ -89,7 +89,7 @@ def _place(alloc: Alloc, own: tuple[For, ...], threads: Mapping[LoopKind, int], 
             hint="compute it at a loop that was split by numbers",
         )
     if buffer.held:
-        size //= find_intrinsic(buffer.held).lanes
+        size //= lanes_of(buffer)
     size = -(-size // _ALIGNMENT) * _ALIGNMENT
     missing = [kind.value for kind in threads if all(loop.kind is not kind for loop in own)]
     if buffer.held or (not missing and buffer.scope != "shared"):

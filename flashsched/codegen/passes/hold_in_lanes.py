@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from flashsched.codegen.passes.thread_units import is_together
+from flashsched.schedule.buffer import LANES
 from flashsched.schedule.intrinsic import Intrinsic, find_intrinsic
 from flashsched.schedule.ir import (
     Alloc,
@@ -31,7 +32,7 @@ from flashsched.te.expr import Const, Expr, Var, compare, is_const
 from flashsched.te.simplify import Ranges, prove, simplify, within_loop
 from flashsched.te.visit import rewrite, walk
 
-__all__ = ["hold_in_lanes", "lane_of", "place_in_lane"]
+__all__ = ["asked_lane", "hold_in_lanes", "lane_of", "lanes_of", "place_in_lane"]
 
 
 def hold_in_lanes(body: Stmt) -> Stmt:
@@ -77,6 +78,11 @@ def lane_of(buffer: Buffer, indices: Sequence[Expr], ranges: Ranges) -> Expr:
 
 def place_in_lane(buffer: Buffer, indices: Sequence[Expr], ranges: Ranges) -> Expr:
     """The number of the element at *indices* among those that its lane holds."""
+    if buffer.held == LANES:
+        own: Expr = Const(0, dtypes.INDEX)
+        for index, extent in zip(indices[1:], buffer.shape[1:], strict=True):
+            own = own * extent + index
+        return simplify(own, ranges)
     known = find_intrinsic(buffer.held)
     sides = known.output.known_shape
     each = prod(sides) // known.lanes
@@ -90,7 +96,24 @@ def place_in_lane(buffer: Buffer, indices: Sequence[Expr], ranges: Ranges) -> Ex
     return simplify(place * each + _within_tile(known, indices, ranges)[1], ranges)
 
 
-def _last(buffer: Buffer, sides: Sequence[int]) -> list[int]:
+def lanes_of(buffer: Buffer) -> int:
+    """Among how many lanes, or threads, the elements of a held buffer are shared out."""
+    if buffer.held == LANES:
+        return max(1, _last(buffer, buffer.shape)[0])
+    return find_intrinsic(buffer.held).lanes
+
+
+def asked_lane(load: Load) -> Expr | None:
+    """Which other lane has what *load* reads; None where it is the lane's own, or in memory.
+
+    A thread's own is indexed by its own number, a variable; the first thread, when alone, by 0.
+    """
+    if load.buffer.held != LANES or isinstance(load.indices[0], Var | Const):
+        return None
+    return load.indices[0]
+
+
+def _last(buffer: Buffer, sides: Sequence[object]) -> list[int]:
     """The last dimensions of *buffer*, as many as *sides*; 0 for one that is no number."""
     return [extent if isinstance(extent, int) else 0 for extent in buffer.shape[len(buffer.shape) - len(sides) :]]
 
