@@ -25,6 +25,10 @@ _BLOCK_POINTS = 4096
 """Points of a block of an element-wise nest: so many that the loop around them does not count."""
 
 
+_STREAM = 4
+"""Bytes written for one that is read, from which a nest writes one row at a time."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """What is computed at once: *vectors* along *vector*, and so many turns of other axes, all in registers.
@@ -58,7 +62,7 @@ def choose_tile(facts: NestFacts, vector: Axis, knobs: KnobsLike, spec: DeviceSp
         vectors = knobs.choice(f"{name}: vectors", [v for v in (1, 2, 4, 8) if v <= most] or [1], default=2)
         turns = {vector: min(wide, vectors * lanes)}
         if others:
-            near = has_reuse(facts, vector, others[0])
+            near = has_reuse(facts, vector, others[0]) and not _writes_most(facts)
             options = [r for r in (1, 2, 3, 4, 6, 8) if r <= facts.turns[others[0]]]
             turns[others[0]] = knobs.choice(f"{name}: rows", options, default=2 if near else 1)
         return Tile(vector, turns)
@@ -85,6 +89,11 @@ def choose_tile(facts: NestFacts, vector: Axis, knobs: KnobsLike, spec: DeviceSp
         room = [r for r in (1, 2, 3, 4) if r <= facts.turns[second] and fits(r * rows, vectors)] or [1]
         turns[second] = knobs.choice(f"{name}: second rows", room)
     return Tile(vector, turns)
+
+
+def _writes_most(facts: NestFacts) -> bool:
+    """Whether a nest writes so much more than it reads that its stores take the time, which like to be one stream."""
+    return facts.finish.bytes > _STREAM * sum({a.buffer: a.bytes for a in facts.body.reads}.values())
 
 
 def first_tile(facts: NestFacts, vector: Axis, rows: Axis, spec: DeviceSpec) -> tuple[int, int]:
