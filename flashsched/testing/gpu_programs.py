@@ -94,19 +94,24 @@ def warp_product(
     return s, [A, B, C]
 
 
-def staged_sums() -> tuple[Schedule, list[Tensor]]:
-    """Tiles of A, filled by all threads a turn ahead of those that sum them."""
-    A, k = te.placeholder((64, 128), name="A"), te.reduce_axis((0, 64), name="k")
-    C = te.compute((128,), lambda j: te.sum(A[k, 127 - j], axis=k), name="C")
+def staged_sums(rounds: int = 8, ahead: int = 1, operands: int = 1) -> tuple[Schedule, list[Tensor]]:
+    """Tiles of A and B, *rounds* of eight rows, filled by all threads some turns *ahead* of those that sum them."""
+    k = te.reduce_axis((0, 8 * rounds), name="k")
+    inputs = [te.placeholder((8 * rounds, 128), name=name) for name in "AB"[:operands]]
+    C = te.compute((128,), lambda j: te.sum(sum(x[k, 127 - j] for x in inputs), axis=k), name="C")
     s = te.create_schedule(C)
     sums = s.cache_write(C, "local")
-    copy = s.cache_read(A, "shared", [sums])
+    copies = [s.cache_read(x, "shared", [sums]) for x in inputs]
     s[C].bind("j", "threadIdx.x")
     s[sums].compute_at(s[C], "j")
-    ko, _ = s[sums].split("k", factor=4)
-    s[copy].compute_at(s[sums], ko)
-    thread, lanes = s[copy].split(s[copy].fuse(*s[copy].op.axis), factor=4)
-    s[copy].bind(thread, "threadIdx.x")
-    s[copy].vectorize(lanes)
-    s[copy].double_buffer()
-    return s, [A, C]
+    ko, _ = s[sums].split("k", factor=8)
+    for copy in copies:
+        s[copy].compute_at(s[sums], ko)
+        parts, lanes = s[copy].split(s[copy].fuse(*s[copy].op.axis), factor=4)
+        s[copy].bind(s[copy].split(parts, factor=128)[1], "threadIdx.x")
+        s[copy].vectorize(lanes)
+        if ahead == 1:
+            s[copy].double_buffer()
+    if ahead > 1:
+        s[sums].software_pipeline(ko, stages=[*[0] * operands, ahead])
+    return s, [*inputs, C]

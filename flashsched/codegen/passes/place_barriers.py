@@ -186,7 +186,9 @@ class _Flow:
 
     def _loop(self, item: Inner, loop: For, pending: list[_Pending]) -> list[_Pending]:
         """Through a loop that all threads run: what one turn leaves meets the next one."""
-        if loop.turns is not None and loop.turns <= 1:
+        if loop.turns == 0:  # nothing in it is run, no barrier either
+            return pending
+        if loop.turns == 1:
             return self.through(item.items, pending)
         if self._asked is None:
             self.through(item.items, _earlier(self.through(item.items, []), loop.var))

@@ -92,10 +92,11 @@ def test_a_warp_loads_the_fragments_of_its_product(turned: str, stages: int) -> 
     np.testing.assert_array_equal(fs.build(s, args, target="cuda")(a, b), wanted)
 
 
-def test_tiles_that_are_copied_ahead_arrive() -> None:
-    s, args = staged_sums()
-    a = np.random.default_rng(0).integers(-3, 4, (64, 128)).astype("float32")
-    np.testing.assert_array_equal(fs.build(s, args, target="cuda")(a), a.sum(0)[::-1])
+@pytest.mark.parametrize(("rounds", "ahead"), [(16, 1), (1, 1), (1, 3), (2, 2), (3, 2), (9, 3)])
+def test_tiles_that_are_copied_ahead_arrive(rounds: int, ahead: int) -> None:
+    s, args = staged_sums(rounds, ahead, operands=2)
+    feeds = list(np.random.default_rng(0).integers(-3, 4, (2, 8 * rounds, 128)).astype("float32"))
+    np.testing.assert_array_equal(fs.build(s, args, target="cuda")(*feeds), sum(feeds).sum(0)[::-1])
 
 
 def test_a_block_may_have_much_shared_memory(reversed_in_shared: tuple[Schedule, list[Tensor]]) -> None:

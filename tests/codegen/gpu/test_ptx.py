@@ -133,7 +133,7 @@ def test_tiles_are_copied_while_threads_compute(ptxas: str) -> None:
     s, args = staged_sums()
     kernel = build_gpu(s, args, SM80)
     text = kernel.ptx()
-    assert text.count("cp.async.cg.shared.global") == 2  # the first tile, and the next one
+    assert text.count("cp.async.cg.shared.global") == 4  # the first tile, and the next one
     assert text.count("cp.async.wait_all") == text.count("bar.sync") == 2  # each turn has one
     turn = text[text.index("cp.async.wait_all") :]
     assert turn.index("bar.sync") < turn.index("cp.async.cg") < turn.index("ld.shared")
@@ -141,6 +141,15 @@ def test_tiles_are_copied_while_threads_compute(ptxas: str) -> None:
     a = np.random.default_rng(0).integers(-3, 4, (64, 128)).astype("float32")
     np.testing.assert_array_equal(run_on_threads(kernel.plan, [a])[0], a.sum(0)[::-1])
     assert "cp.async" not in build_gpu(s, args, GpuArch("sm_75")).ptx()
+
+
+@pytest.mark.parametrize(("rounds", "ahead"), [(1, 1), (2, 2), (3, 2)])
+def test_threads_wait_for_tiles_however_few_there_are(rounds: int, ahead: int) -> None:
+    """With no more rounds than are filled ahead, the loop in which every stage works has no turn, and no barrier."""
+    s, args = staged_sums(rounds, ahead, operands=2)
+    feeds = list(np.random.default_rng(0).integers(-3, 4, (2, 8 * rounds, 128)).astype("float32"))
+    got = run_on_threads(build_gpu(s, args, SM80).plan, feeds)[0]
+    np.testing.assert_array_equal(got, sum(feeds).sum(0)[::-1])
 
 
 def test_what_is_not_inside_blocks_is_a_kernel_of_its_own() -> None:
