@@ -292,13 +292,22 @@ class _Math:
         return code.select(at_zero, self.number(-math.inf), result)
 
 
+def _tf32(m: _Math, x: Value) -> Value:
+    """*x* rounded to 10 bits of mantissa, halves away from zero."""
+    code, gone = m.code, m.format.mantissa - 10
+    bits = code.op("add", m.bits(x), m.integer(1 << (gone - 1)))
+    rounded = m.from_bits(code.op("and", bits, m.integer(-1 << gone)))
+    finite = code.compare("fcmp one", code.intrinsic("fabs", x), m.number(math.inf))
+    return code.select(finite, rounded, x)
+
+
 def _root_half_bytes(kind: str) -> bytes:
     return struct.pack("<f" if kind == "float" else "<d", math.sqrt(0.5))
 
 
 _OWN: Final[dict[str, Callable[[_Math, Value], Value]]] = {
     "exp": _Math.exp, "exp2": _Math.exp2, "expm1": _Math.expm1, "log": _Math.log, "tanh": _Math.tanh,
-    "erf": _Math.erf,
+    "erf": _Math.erf, "tf32": _tf32,
 }  # fmt: skip
 _INSTRUCTIONS: Final = {
     "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "abs": "fabs", "fma": "fma",

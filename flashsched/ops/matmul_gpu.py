@@ -18,7 +18,7 @@ from flashsched.ops.gpu_tiles import (
     sums_in_registers,
     widest,
 )
-from flashsched.ops.matmul_mma import matmul_mma, tensor_cores_for
+from flashsched.ops.matmul_mma import matmul_mma, multiplied, tensor_cores_for
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
 from flashsched.schedule.ir import Buffer, block_loads
@@ -57,9 +57,9 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     if not rows * columns * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
     sides = _sides(s, sums)
-    multiplies = tensor_cores_for(spec, sides[0][0].dtype, rows, columns, depth)
-    if multiplies and knobs.choice("tensor_cores", (False, True), default=True):
-        matmul_mma(s, out, sums, sides, knobs, spec)
+    kind = multiplied(s, sums, sides[0][0].dtype)
+    if tensor_cores_for(spec, kind, rows, columns, depth) and knobs.choice("tensor_cores", (False, True), default=True):
+        matmul_mma(s, out, sums, sides, kind, knobs, spec)
         return
     (left, along_left), (right, along_right) = sides
 

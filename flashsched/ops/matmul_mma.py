@@ -12,18 +12,33 @@ from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
 from flashsched.schedule.ir import Buffer
 from flashsched.te import dtypes
+from flashsched.te.expr import Call
 from flashsched.te.tensor import Tensor
+from flashsched.te.visit import walk
 
-__all__ = ["matmul_mma", "tensor_cores_for"]
+__all__ = ["matmul_mma", "multiplied", "tensor_cores_for"]
 
-_INTRINSICS = {"float16": "nvidia.mma.m16n8k16.f16", "bfloat16": "nvidia.mma.m16n8k16.bf16"}
-_SHAPE = 16, 8, 16  # rows, columns and depth of one of them
+_INTRINSICS = {
+    "float16": ("nvidia.mma.m16n8k16.f16", 16),
+    "bfloat16": ("nvidia.mma.m16n8k16.bf16", 16),
+    "tf32": ("nvidia.mma.m16n8k8.tf32", 8),
+}
+"""By what is multiplied, the instruction and its depth."""
+
+_SHAPE = 16, 8  # rows and columns of each
 _SINCE = 80
 _BLOCKS, _WARPS, _STEPS = (32, 64, 128, 256), (16, 32, 64, 128), (16, 32, 64)
 
 
+def multiplied(s: Schedule, sums: StageView, dtype: str) -> str:
+    """What *sums* multiplies: *dtype*, or ``"tf32"`` where the program rounds both factors to that."""
+    values = [node for store in s.state.stage(sums.name).block.stores for node in walk(store.value)]
+    rounded = sum(isinstance(node, Call) and node.func == "tf32" for node in values)
+    return "tf32" if rounded == 2 else dtype
+
+
 def tensor_cores_for(spec: DeviceSpec, dtype: str, rows: int, columns: int, depth: int) -> bool:
-    """Whether *spec* multiplies such matrices of *dtype* on tensor cores: in whole tiles, since none has a guard."""
+    """Whether *spec* multiplies such matrices on tensor cores: in whole tiles, since none has a guard."""
     try:
         capability = arch_of(spec).capability
     except DeviceError:
@@ -37,6 +52,7 @@ def matmul_mma(
     out: Tensor,
     sums: StageView,
     sides: Sequence[tuple[Buffer, int]],
+    kind: str,
     knobs: KnobsLike,
     spec: DeviceSpec,
 ) -> None:
@@ -47,7 +63,7 @@ def matmul_mma(
     is done by each lane on the sums that it holds.
 
     *sums* reduces over one axis; *sides* are the operands with the output's rows and with its columns, each with the
-    dimension that it reduces.
+    dimension that it reduces; *kind* is what is `multiplied`.
     """
     rows, columns = out.known_shape
     depth = sums.op.reduce_axis[0].count
@@ -56,12 +72,13 @@ def matmul_mma(
     block_m, block_n = (_side(knobs, name, size, busy[0]) for name, size in (("m", rows), ("n", columns)))
     warp_m = knobs.choice("warp_m", [n for n in _WARPS if n <= block_m], default=min(64, block_m // 2))
     warp_n = knobs.choice("warp_n", [n for n in _WARPS if n <= block_n], default=min(32, block_n // 2))
-    step = knobs.choice("step_k", [n for n in _STEPS if depth % n == 0], default=32 if depth % 32 == 0 else 16)
+    width = dtypes.bits(dtype) // 8
+    steps = [n for n in _STEPS if depth % n == 0]
+    step = knobs.choice("step_k", steps, default=max(n for n in steps if n <= max(16, 64 // width)))
     stages = knobs.choice("stages", (1, 2, 3, 4, 5), default=4 if depth >= 8 * step else 1)
     lanes = gpu_unit(spec).warp_size
     knobs.require(warp_m * warp_n <= 64 * 128, f"{warp_m} x {warp_n} sums need more registers than a warp has")
     warps = (block_m // warp_m) * (block_n // warp_n)
-    width = dtypes.bits(dtype) // 8
     gap = widest(dtype)
     held = max(block_m, step) * (min(block_m, step) + gap) + max(block_n, step) * (min(block_n, step) + gap)
     require_block(knobs, spec, warps * lanes, held * width * stages, rows * columns)
@@ -93,14 +110,18 @@ def matmul_mma(
     tile_i, inner_i = sums.split(i, factor=_SHAPE[0])
     tile_j, inner_j = sums.split(j, factor=_SHAPE[1])
     round_k, part_k = sums.split(k, factor=step)
-    turn_k, inner_k = sums.split(part_k, factor=_SHAPE[2])
+    intrinsic, inner = _INTRINSICS[kind]
+    turn_k, inner_k = sums.split(part_k, factor=inner)
     sums.reorder(round_k, turn_k, tile_i, tile_j, inner_i, inner_j, inner_k)
     for loop in (turn_k, tile_i, tile_j):
         sums.unroll(loop)
-    sums.tensorize(inner_i, _INTRINSICS[dtype])
-    for block, copy in zip((block_m, block_n), copies, strict=True):
+    sums.tensorize(inner_i, intrinsic)
+    for block, copy, (_, along) in zip((block_m, block_n), copies, sides, strict=True):
         copy.compute_at(sums, round_k)
-        copy.storage_align(0, factor=2 * gap, offset=gap)
+        if width == 2 or along == 1:  # rows that ldmatrix fetches, eight at a time
+            copy.storage_align(0, factor=2 * gap, offset=gap)
+        else:  # words that lanes load, of four rows at a time
+            copy.storage_align(0, factor=32, offset=8)
         copy_together(copy, (warps, lanes), widest(dtype, block * step // (warps * lanes)))
     if stages > 1:
         sums.software_pipeline(round_k, stages=[0, 0, stages - 1])

@@ -52,10 +52,20 @@ def _fma(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 
 
+def _tf32(x: Any) -> Array:
+    value = np.asarray(x)
+    bits = value.astype(np.float32).view(np.uint32)
+    rounded = ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return np.asarray(np.where(np.isfinite(value), rounded, value)).astype(value.dtype)
+
+
+_OWN: dict[str, Callable[..., Any]] = {"erf": _erf, "fma": _fma, "tf32": _tf32}
+
+
 def call_function(func: str) -> Callable[..., Any]:
     """The NumPy function that a `Call` of *func* means; its result is still to be converted to the call's dtype."""
-    if func in ("erf", "fma"):
-        return _erf if func == "erf" else _fma
+    if func in _OWN:
+        return _OWN[func]
     function: Callable[..., Any] = getattr(np, _RENAMED.get(func, func))
     return function
 

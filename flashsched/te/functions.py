@@ -71,6 +71,7 @@ __all__ = [
     "sum",
     "tan",
     "tanh",
+    "tf32",
     "trunc",
 ]
 
@@ -123,6 +124,21 @@ floor = _math("floor")
 ceil = _math("ceil")
 trunc = _math("trunc")
 round = _math("round")
+
+
+def tf32(x: ExprLike) -> Expr:
+    """A float32 rounded to the 10 bits of mantissa that tensor cores multiply float32 with, halves away from zero.
+
+    A program says so itself where it can do with as much: nothing rounds float32 without being told.
+
+    >>> from flashsched.te.evaluate import call_function
+    >>> float(call_function("tf32")(1.0009)), float(call_function("tf32")(1.0004))
+    (1.0009765625, 1.0)
+    """
+    value = _float("tf32", x)
+    if value.dtype != "float32":
+        raise DtypeError(f"tf32({value}) is asked of {value.dtype}, and rounds float32", hint="x.astype('float32')")
+    return Call("tf32", (value,), "float32")
 
 
 def _condition(name: str, value: ExprLike) -> Expr:

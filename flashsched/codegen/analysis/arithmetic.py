@@ -76,6 +76,8 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
         case Select():
             if not _index_only(expr.condition):
                 _add(found, (expr.dtype, expr.dtype), 1.0)
+        case Call(func="tf32"):
+            pass  # part of the instruction that multiplies it
         case Call():
             if expr.func == "fma":
                 _add(found, (expr.dtype, expr.dtype), 2.0)
@@ -98,6 +100,8 @@ def _add(found: Arithmetic, kind: tuple[str, str], number: float) -> None:
 
 def _kind(expr: Binary) -> tuple[str, str]:
     narrow = expr.dtype
+    if expr.op == "*" and all(isinstance(side, Call) and side.func == "tf32" for side in (expr.a, expr.b)):
+        return "tf32", expr.dtype
     if expr.op == "*" and isinstance(expr.a, Cast) and isinstance(expr.b, Cast):
         sources = {expr.a.value.dtype, expr.b.value.dtype}
         if len(sources) == 1:

@@ -1,11 +1,13 @@
 """Products of small matrices on NVIDIA's tensor cores (PTX ``mma.sync``, sm_80): the step of a product, by a warp.
 
 Each lane brings its part of the operands and has its part of the sums; which is told by the PTX ISA manual, "Matrix
-Fragments for mma.m16n8k16". Operands that lie in shared memory in rows of aligned 16 bytes are fetched by ``ldmatrix``,
-whichever way their rows run. The lanes hold the sums in registers, where nothing else reads them in between.
+Fragments for mma.m16n8k16" and ``.m16n8k8``. Operands that lie in shared memory in rows of aligned 16 bytes are fetched
+by ``ldmatrix``, whichever way their rows run if they are of 16 bits. The lanes hold the sums in registers, where
+nothing else reads them in between.
 
 Products of 16-bit floats are exact in float32, and are added in an order, and with a rounding, of the tensor core's
-own: a sum may differ in its last bits from one that is added in turn.
+own: a sum may differ in its last bits from one that is added in turn. float32 is multiplied only if the program itself
+rounds it to tf32, by `te.tf32`: that is what the instruction means, and what it does to its operands.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from collections.abc import Callable, Sequence
 
 from flashsched.schedule.intrinsic import Intrinsic, Operand, intrinsic
 from flashsched.te.declare import compute, placeholder, reduce_axis
-from flashsched.te.expr import cast
+from flashsched.te.expr import Expr, cast
 from flashsched.te.functions import sum as te_sum
+from flashsched.te.functions import tf32
 from flashsched.te.tensor import Tensor
 
 __all__ = ["MMA"]
 
-_ROWS, _COLUMNS, _DEPTH = 16, 8, 16
+_ROWS, _COLUMNS = 16, 8
 _HELD = "i, j -> i % 8 * 4 + j // 2, i // 8 * 2 + j % 2"
 _ROW_BYTES = 16  # of a row of the matrices of 8 by 8 that ldmatrix fetches
+_BYTES = {"half": 2, "i16": 2, "i32": 4}  # of an element, by the type that it is loaded in
 _HEAD = """  %lane32 = call range(i32 0, 32) i32 @llvm.nvvm.read.ptx.sreg.laneid()
   %lane = zext nneg i32 %lane32 to i64
   %g = lshr i64 %lane, 2
@@ -32,14 +36,14 @@ _HEAD = """  %lane32 = call range(i32 0, 32) i32 @llvm.nvvm.read.ptx.sreg.laneid
 """
 
 
-def _what(dtype: str) -> Tensor:
-    a, b = placeholder((_ROWS, _DEPTH), dtype, "A"), placeholder((_DEPTH, _COLUMNS), dtype, "B")
-    k = reduce_axis((0, _DEPTH), "k")
-    made: Tensor = compute(
-        (_ROWS, _COLUMNS),
-        lambda i, j: te_sum(cast(a[i, k], "float32") * cast(b[k, j], "float32"), axis=k),
-        "C",
-    )
+def _what(dtype: str, depth: int) -> Tensor:
+    a, b = placeholder((_ROWS, depth), dtype, "A"), placeholder((depth, _COLUMNS), dtype, "B")
+    k = reduce_axis((0, depth), "k")
+
+    def factor(x: Expr) -> Expr:
+        return tf32(x) if dtype == "float32" else cast(x, "float32")
+
+    made: Tensor = compute((_ROWS, _COLUMNS), lambda i, j: te_sum(factor(a[i, k]) * factor(b[k, j]), axis=k), "C")
     return made
 
 
@@ -77,9 +81,16 @@ class _Text:
         both = self.make(f"insertelement <2 x {kind}> {one}, {kind} {halves[1]}, i64 1")
         return self.make(f"bitcast <2 x {kind}> {both} to i32")
 
-    def fetched(self, base: str, row: str, row_stride: str, column: str, count: int, turned: bool) -> list[str]:
+    def one(self, base: str, row: str, row_stride: str, column: str, shift: int, stride: str) -> str:
+        """An element of 32 bits, as a register."""
+        at = self.make(f"add nuw nsw i64 {column}, {shift}")
+        return self.make(f"load i32, ptr {self.place('i32', base, row, row_stride, at, stride)}, align 4")
+
+    def fetched(
+        self, kind: str, base: str, row: str, row_stride: str, column: str, count: int, turned: bool
+    ) -> list[str]:
         """*count* registers by ``ldmatrix``, each lane giving the row of a matrix that begins at *row* and *column*."""
-        pointer = self.place("i16", base, row, row_stride, column, "1")
+        pointer = self.place(kind, base, row, row_stride, column, "1")
         near = self.make(f"addrspacecast ptr {pointer} to ptr addrspace(3)")
         name = f"llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{count}{'.trans' if turned else ''}.b16.p3"
         result = f"{{ {', '.join(['i32'] * count)} }}"
@@ -91,10 +102,10 @@ class _Text:
         return f"{declared}\ndefine void @{name}({params}) {{\n{_HEAD}{lines}\n  ret void\n}}"
 
 
-def _row_stride(operand: Operand) -> tuple[int, int] | None:
+def _row_stride(operand: Operand, kind: str) -> tuple[int, int] | None:
     """Along which dimension the rows of *operand* run that ldmatrix can fetch, and how far apart they lie."""
     for along, stride in ((1, operand.strides[0]), (0, operand.strides[1])):
-        near = operand.strides[along] == 1 and stride is not None and 2 * stride % _ROW_BYTES == 0
+        near = operand.strides[along] == 1 and stride is not None and _BYTES[kind] * stride % _ROW_BYTES == 0
         if operand.scope == "shared" and near and operand.alignment % _ROW_BYTES == 0:
             assert stride is not None
             return along, stride
@@ -102,32 +113,37 @@ def _row_stride(operand: Operand) -> tuple[int, int] | None:
 
 
 def _left(text: _Text, operand: Operand, kind: str) -> list[str]:
-    """A lane's four registers of A, 16 by 16."""
-    rows = _row_stride(operand)
-    if rows is None:
+    """A lane's four registers of A."""
+    rows = _row_stride(operand, kind)
+    if rows is None or (kind == "i32" and rows[0] == 0):  # only pairs of 16 bits are turned
+        if kind == "i32":
+            return [text.one("%a", row, "%a0", "%t", shift, "%a1") for shift in (0, 4) for row in ("%g", "%g8")]
         return [text.pair(kind, "%a", row, "%a0", "%t2", shift, "%a1") for shift in (0, 8) for row in ("%g", "%g8")]
     along, stride = rows
     low, high = text.make("and i64 %lane, 15"), text.make("lshr i64 %lane, 4")
-    eight = text.make(f"shl nuw nsw i64 {high}, 3")
+    second = text.make(f"mul nuw nsw i64 {high}, {_ROW_BYTES // _BYTES[kind]}")
     if along == 1:  # lanes 0 to 15 give the rows, for the left and for the right half
-        return text.fetched("%a", low, str(stride), eight, 4, turned=False)
+        return text.fetched(kind, "%a", low, str(stride), second, 4, turned=False)
     row = text.make("and i64 %lane, 7")
-    k = text.make(f"add nuw nsw i64 {row}, {eight}")
+    k = text.make(f"add nuw nsw i64 {row}, {second}")
     i = text.make("and i64 %lane, 8")
-    return text.fetched("%a", k, str(stride), i, 4, turned=True)
+    return text.fetched(kind, "%a", k, str(stride), i, 4, turned=True)
 
 
 def _right(text: _Text, operand: Operand, kind: str) -> list[str]:
-    """A lane's two registers of B, 16 by 8."""
-    rows = _row_stride(operand)
-    if rows is None:
+    """A lane's two registers of B."""
+    rows = _row_stride(operand, kind)
+    if rows is None or (kind == "i32" and rows[0] == 1):
+        if kind == "i32":
+            return [text.one("%b", "%g", "%b1", "%t", shift, "%b0") for shift in (0, 4)]
         return [text.pair(kind, "%b", "%g", "%b1", "%t2", shift, "%b0") for shift in (0, 8)]
     along, stride = rows
     if along == 1:  # rows of the reduction, which the fetch turns
         low = text.make("and i64 %lane, 15")
-        return text.fetched("%b", low, str(stride), "0", 2, turned=True)
-    row, k = text.make("and i64 %lane, 7"), text.make("and i64 %lane, 8")
-    return text.fetched("%b", row, str(stride), k, 2, turned=False)
+        return text.fetched(kind, "%b", low, str(stride), "0", 2, turned=True)
+    row, eight = text.make("and i64 %lane, 7"), text.make("and i64 %lane, 8")
+    k = eight if _BYTES[kind] == 2 else text.make(f"lshr i64 {eight}, 1")
+    return text.fetched(kind, "%b", row, str(stride), k, 2, turned=False)
 
 
 def _sums(text: _Text, operand: Operand) -> list[str]:
@@ -146,7 +162,10 @@ def _update(kind: str, register: str, name: str) -> Callable[[Sequence[Operand]]
     def made(operands: Sequence[Operand]) -> str:
         text = _Text()
         parts = [*_left(text, operands[0], kind), *_right(text, operands[1], kind)]
-        if register != "i32":
+        if kind == "i32":
+            floats = [text.make(f"bitcast i32 {part} to float") for part in parts]
+            parts = [text.call("i32", "llvm.nvvm.f2tf32.rna", [("float", value)]) for value in floats]
+        elif register != "i32":
             parts = [text.make(f"bitcast i32 {part} to {register}") for part in parts]
         places = _sums(text, operands[2])
         old = [text.make(f"load float, ptr {place}, align 4") for place in places]
@@ -169,11 +188,13 @@ def _reset(operands: Sequence[Operand]) -> str:
 
 
 def _declare(dtype: str, kind: str, register: str, name: str) -> Intrinsic:
-    short = {"float16": "f16", "bfloat16": "bf16"}[dtype]
+    short = {"float16": "f16", "bfloat16": "bf16", "float32": "tf32"}[dtype]
+    depth = 32 // _BYTES[kind]
+    shape = f"m{_ROWS}n{_COLUMNS}k{depth}"
     return intrinsic(
-        f"nvidia.mma.m16n8k16.{short}",
-        _what(dtype),
-        update=_update(kind, register, f"llvm.nvvm.mma.m16n8k16.row.col.{name}"),
+        f"nvidia.mma.{shape}.{short}",
+        _what(dtype, depth),
+        update=_update(kind, register, f"llvm.nvvm.mma.{shape}.row.col.{name}"),
         reset=_reset,
         features=("sm_80",),
         lanes=32,
@@ -184,5 +205,6 @@ def _declare(dtype: str, kind: str, register: str, name: str) -> Intrinsic:
 MMA = (
     _declare("float16", "half", "<2 x half>", "f32.f32"),
     _declare("bfloat16", "i16", "i32", "bf16"),
+    _declare("float32", "i32", "i32", "tf32"),
 )
-"""One a dtype of the operands; the sums are float32."""
+"""One a dtype of the operands, of which 32 bytes are a row; the sums are float32."""

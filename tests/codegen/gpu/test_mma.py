@@ -10,16 +10,20 @@ import pytest
 
 import flashsched as fs
 from flashsched import te
+from flashsched.codegen.analysis import nest_works
 from flashsched.codegen.gpu.build import build_gpu
 from flashsched.codegen.gpu.target import GpuArch, arch_of
-from flashsched.errors import LoweringError, StructureError
+from flashsched.errors import DtypeError, LoweringError, StructureError
 from flashsched.hw.registry import devices
+from flashsched.ops.matmul_gpu import matmul_gpu
 from flashsched.schedule.ir import Alloc, walk_stmt
 from flashsched.te.dtypes import numpy_dtype
+from flashsched.te.evaluate import call_function
 from flashsched.te.tensor import Tensor
 from flashsched.testing.checks import check_round_trip
 from flashsched.testing.gpu_programs import MMA, mma_product, warp_product
 from flashsched.testing.gpu_threads import run_on_threads
+from flashsched.tune.search.knobs import FirstKnobs
 
 
 def feeds(args: list[Tensor]) -> list[np.ndarray]:
@@ -95,6 +99,44 @@ def test_the_template_multiplies_on_tensor_cores(device: str, dtype: str, candid
     assert used.registers <= 128  # two blocks of 256 threads on a unit
     assert not used.spill_store_bytes
     assert not used.stack_bytes
+
+
+def rounded_product(n: int) -> list[Tensor]:
+    """A product of float32 matrices that the program rounds to tf32."""
+    A, B = te.placeholder((n, n), name="A"), te.placeholder((n, n), name="B")
+    k = te.reduce_axis((0, n), name="k")
+    return [A, B, te.compute((n, n), lambda i, j: te.sum(te.tf32(A[i, k]) * te.tf32(B[k, j]), axis=k), name="C")]
+
+
+def test_float32_that_the_program_rounds_is_multiplied_on_tensor_cores(ptxas: str) -> None:
+    args = rounded_product(1024)
+    s = te.create_schedule(args[-1])
+    matmul_gpu(s, args, FirstKnobs(), devices["a100-sim"])
+    kernel = build_gpu(s, args, GpuArch("sm_80"), "matmul")
+    text = kernel.ptx()
+    assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in text
+    assert "cvt.rna.tf32.f32" in text
+    assert "fma.rn.f32" not in text
+    assert not kernel.resources()["matmul"].spill_store_bytes
+    (work,) = nest_works(s, devices["a100-sim"])
+    assert work.flops == {"tf32": 2.0 * 1024**3}
+
+
+def test_a_cpu_rounds_as_the_program_says() -> None:
+    args = rounded_product(16)
+    s = te.create_schedule(args[-1])
+    a, b = (np.random.default_rng(0).standard_normal((16, 16)).astype("float32") for _ in range(2))
+    rounded = call_function("tf32")
+    got = fs.build(s, args)(a, b)
+    np.testing.assert_allclose(got, rounded(a).astype("float64") @ rounded(b).astype("float64"), rtol=1e-5, atol=1e-6)
+    assert np.abs(got - a.astype("float64") @ b.astype("float64")).max() > 1e-4
+    with pytest.raises(DtypeError, match="is asked of float64, and rounds float32"):
+        te.tf32(te.placeholder((4,), "float64", name="X")[0])
+
+
+def test_plain_float32_is_not_rounded(candidates: Any) -> None:
+    (candidate,) = candidates("matmul", (1024, 1024, 1024), "a100-sim", 1)
+    assert "mma" not in build_gpu(candidate.schedule, candidate.args, GpuArch("sm_80")).ptx()
 
 
 def test_an_older_gpu_has_none() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flashsched.schedule.intrinsic import Operand, find_intrinsic
+from flashsched.te.evaluate import call_function
 
 WARP = 32
 Lane = dict[str, object]
@@ -21,8 +22,9 @@ class Warp:
     manual says of them ("Matrix Fragments for mma.m16n8k16", "ldmatrix").
     """
 
-    def __init__(self, arguments: Sequence[dict[str, object]]) -> None:
+    def __init__(self, arguments: Sequence[dict[str, object]], pairs: bool) -> None:
         self.lanes: list[Lane] = [dict(given) for given in arguments]
+        self.pairs = pairs  # a register holds two elements of 16 bits, or one of 32
 
     def run(self, text: str) -> None:
         body = text[text.index("{\n  %lane32") + 1 : text.rindex("ret void")]
@@ -42,6 +44,9 @@ class Warp:
             return self._multiplied(text)
         if "laneid" in text:
             return list(range(WARP))
+        if "f2tf32" in text:
+            name = re.search(r"float (%\w+)\)", text)[1]  # type: ignore[index]
+            return [float(call_function("tf32")(lane[name])) for lane in self.lanes]
         return [self._one(lane, text) for lane in self.lanes]
 
     @staticmethod
@@ -62,7 +67,7 @@ class Warp:
                 return operands[0] >> operands[1]  # type: ignore[operator]
             case "shl":
                 return operands[0] << operands[1]  # type: ignore[operator]
-            case "zext" | "addrspacecast" | "bitcast":
+            case "zext" | "addrspacecast" | "bitcast":  # a register holds its elements
                 return operands[0]
             case "getelementptr":
                 array, at = operands[0]  # type: ignore[misc]
@@ -83,28 +88,35 @@ class Warp:
         raise AssertionError(text)
 
     def _fetched(self, text: str) -> list[object]:
-        """Lane l gives row l % 8 of matrix l // 8, and gets elements 2 * (l % 4) and the next of row l // 4 of each."""
+        """Lane l gives row l % 8 of matrix l // 8, and gets the register l % 4 of row l // 4 of each."""
         count = int(re.search(r"\.x(\d)", text)[1])  # type: ignore[index]
         name = re.search(r"addrspace\(3\) (%\w+)\)", text)[1]  # type: ignore[index]
         rows = [lane[name] for lane in self.lanes[: 8 * count]]
-        assert all(at % 8 == 0 for _, at in rows), "a row is not aligned to 16 bytes"  # type: ignore[misc]
+        long = 8 if self.pairs else 4  # elements of 16 bytes
+        assert all(at % long == 0 for _, at in rows), "a row is not aligned to 16 bytes"  # type: ignore[misc]
         matrices = [
-            np.array([array[at : at + 8] for array, at in rows[8 * n : 8 * n + 8]])  # type: ignore[misc,index]
+            np.array([array[at : at + long] for array, at in rows[8 * n : 8 * n + 8]])  # type: ignore[misc,index]
             for n in range(count)
         ]
         if ".trans" in text:
+            assert self.pairs, "only pairs of 16 bits are turned"
             matrices = [matrix.T for matrix in matrices]
-        return [[tuple(m[lane // 4, lane % 4 * 2 : lane % 4 * 2 + 2]) for m in matrices] for lane in range(WARP)]
+        return [[self._register(m[lane // 4], lane % 4) for m in matrices] for lane in range(WARP)]
+
+    def _register(self, row: np.ndarray, number: int) -> object:
+        return tuple(row[2 * number : 2 * number + 2]) if self.pairs else row[number]
 
     def _multiplied(self, text: str) -> list[object]:
         names = re.findall(r" (%\w+)[,)]", text)
-        a, b = np.zeros((16, 16), "float32"), np.zeros((16, 8), "float32")
+        wide = 2 if self.pairs else 1
+        a, b = np.zeros((16, 8 * wide), "float32"), np.zeros((8 * wide, 8), "float32")
         for number, lane in enumerate(self.lanes):
             g, t = divmod(number, 4)
-            for n, (row, k) in enumerate([(g, 2 * t), (g + 8, 2 * t), (g, 2 * t + 8), (g + 8, 2 * t + 8)]):
-                a[row, k : k + 2] = lane[names[n]]
-            for n, k in enumerate([2 * t, 2 * t + 8]):
-                b[k : k + 2, g] = lane[names[4 + n]]
+            k, further = wide * t, wide * (t + 4)
+            for n, (row, first) in enumerate([(g, k), (g + 8, k), (g, further), (g + 8, further)]):
+                a[row, first : first + wide] = lane[names[n]]
+            for n, first in enumerate([k, further]):
+                b[first : first + wide, g] = lane[names[4 + n]]
         product = a @ b
         results: list[object] = []
         for number, lane in enumerate(self.lanes):
@@ -123,7 +135,7 @@ def laid(matrix: np.ndarray, turned: bool, row: int) -> tuple[np.ndarray, tuple[
     return memory, (1, row) if turned else (row, 1)
 
 
-@pytest.mark.parametrize("name", ["nvidia.mma.m16n8k16.f16", "nvidia.mma.m16n8k16.bf16"])
+@pytest.mark.parametrize("name", ["nvidia.mma.m16n8k16.f16", "nvidia.mma.m16n8k16.bf16", "nvidia.mma.m16n8k8.tf32"])
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("fetched", [True, False])
 @pytest.mark.parametrize("held", [True, False])
@@ -131,7 +143,10 @@ def test_lanes_multiply_what_they_fetch(name: str, turned: tuple[bool, bool], fe
     known = find_intrinsic(name)
     assert known.held is not None
     rng = np.random.default_rng(0)
-    a, b = rng.integers(-3, 4, (16, 16)).astype("float32"), rng.integers(-3, 4, (16, 8)).astype("float32")
+    depth = known.inputs[0].known_shape[1]
+    a, b = rng.integers(-3, 4, (16, depth)).astype("float32"), rng.integers(-3, 4, (depth, 8)).astype("float32")
+    if depth == 8:  # what is below the ten bits of tf32 is rounded
+        a, b = a + np.float32(2**-12), b - np.float32(2**-13)
     c = rng.integers(-3, 4, (16, 8)).astype("float32")
     (in_a, stride_a), (in_b, stride_b) = laid(a, turned[0], 24), laid(b, turned[1], 24)
     sums = c.reshape(-1).copy()
@@ -156,9 +171,11 @@ def test_lanes_multiply_what_they_fetch(name: str, turned: tuple[bool, bool], fe
     update = known.how["update"]
     assert callable(update)
     text = update(operands)
-    assert ("ldmatrix" in text) == fetched
-    Warp(given).run(text)
-    wanted = c + a @ b
+    by_rows = fetched and (depth == 16 or not turned[0] or turned[1])  # 32 bits are fetched along the reduction only
+    assert ("ldmatrix" in text) == by_rows
+    Warp(given, depth == 16).run(text)
+    rounded = call_function("tf32") if depth == 8 else np.asarray
+    wanted = c + rounded(a) @ rounded(b)
     for (i, j), value in np.ndenumerate(wanted):
         lane, number = (int(e.value) for e in at(known.held.apply, i, j))  # type: ignore[attr-defined]
         assert (mine[lane][number] if held else sums[i * 8 + j]) == value
