@@ -1,13 +1,19 @@
 """For all tests: the package is imported before pytest imports its modules one by one for their doctests.
 
-Else a module that the package itself imports would be loaded twice, and its classes would be two.
+Else a module that the package itself imports would be loaded twice, and its classes would be two. Libraries compute in
+one thread, and so do the processes that a test starts: tests share the cores already, and threads that wait for each
+other there take most of the time of a small fit. Kernels of ours have threads of their own.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 
-import flashsched.te  # noqa: F401
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy is imported
+    os.environ.setdefault(_name, "1")
+
+import flashsched.te  # noqa: E402, F401
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no child of a test would hear Ctrl-C

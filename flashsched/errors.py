@@ -246,19 +246,27 @@ def user_line() -> str:
         depth += 1
 
 
+_MOST_TOLD = 40  # names at a time that anybody reads
 _ONE_SLIP = 0.9  # so alike are a word and the same with a letter too many or too few; no other is meant then
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A closing clause that names the known spellings nearest to *name*, or all of them if none is near.
+    """A closing clause that names the known spellings nearest to *name*, or all of them if none is near; of very many,
+    some.
 
     >>> did_you_mean("matmull", ["matmul", "add"])
     'did you mean matmul?'
     >>> did_you_mean("zzz", ["matmul", "add"])
     'known: add, matmul'
+    >>> did_you_mean("zzz", map(str, range(100, 400)))  # doctest: +ELLIPSIS
+    'known: 100, 115, ..., 385, and 280 more'
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near and difflib.SequenceMatcher(None, name, near[0]).ratio() > _ONE_SLIP:
         near = near[:1]
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    told = names if len(names) <= _MOST_TOLD else names[:: -(-len(names) // (_MOST_TOLD // 2))]
+    more = f", and {len(names) - len(told)} more" if len(told) < len(names) else ""
+    return f"known: {', '.join(told)}{more}"

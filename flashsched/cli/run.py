@@ -48,6 +48,9 @@ class CommandError(Exception):
         self.code = code
 
 
+_MOST_DAMAGED = 5  # lines of logs that are told one by one
+
+
 class Stopped(BaseException):
     """SIGINT or SIGTERM came. *text* says what a command left behind and how to go on."""
 
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from flashsched.tune.logs.log import LogWarning
 
         warnings.simplefilter("always", LogWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _Shown().show
         try:
             code = _command(given)
             if sys.stdout is not None:
@@ -287,14 +290,28 @@ def say(text: str) -> None:
             print(text, file=sys.stderr, flush=True)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    del file, line
-    place = f" ({Path(filename).name}:{lineno})" if _is_users(filename) else ""
-    say(f"warning: {message}{place}")
+class _Shown:
+    """Warnings of one command: each is a line, and of a file that is damaged all over the first few are."""
+
+    def __init__(self) -> None:
+        self.damaged = 0
+
+    def show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """What stands in for ``warnings.showwarning``."""
+        del file, line
+        of_a_log = category.__name__ == "LogWarning"  # the name: a command without logs need not load them
+        self.damaged += of_a_log
+        if of_a_log and self.damaged > _MOST_DAMAGED:
+            if self.damaged == _MOST_DAMAGED + 1:
+                say("warning: more lines are damaged; `flashsched log verify FILE` names them all")
+            return
+        place = f" ({Path(filename).name}:{lineno})" if _is_users(filename) else ""
+        say(f"warning: {message}{place}")

@@ -143,4 +143,4 @@ def _whose(found: Prediction) -> str:
     """Whose time it is, in words."""
     if found.how.startswith("library"):
         return f"the vendor's {found.how}"
-    return found.how if found.how.startswith("best") else f"this {found.how}"
+    return found.how

@@ -108,7 +108,8 @@ class Devices:
             if found is None:
                 known = [*self, *_aliases()]
                 raise UnknownDeviceError(
-                    f"unknown device {name!r}", hint=f"{did_you_mean(key, known)} Or give a TOML file."
+                    f"unknown device {name!r}",
+                    hint=f"{did_you_mean(key, known)} `flashsched devices` lists them. Or give a TOML file.",
                 )
             spec = found
         return spec.replace(**_changes(name, changes)) if bracket else spec

@@ -182,8 +182,9 @@ class Prediction:
             where the spec states no power.
         tier: whose measurements the model's constants were fitted to: "calibrated" (this device's), "family", "specs".
         error_pct: mean error of such predictions, in percent, over measurements that no fit saw; None: never checked.
-        how: whose time it is: "schedule" (the one given), "best of 64 schedules" (of a search), or "library" (the
-            vendor's, by the operator's model; "library, as a product" where a convolution goes by its implicit GEMM).
+        how: whose time it is: "schedule" (the one given), "best of 64 schedules" (of a search; "one schedule of ours"
+            where it tried no other), or "library" (the vendor's, by the operator's model; "library, as a product" where
+            a convolution goes by its implicit GEMM).
     """
 
     time_s: float

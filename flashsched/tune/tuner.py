@@ -198,7 +198,7 @@ class Search:
     def _reason(self) -> str:
         """Why to stop; empty while there is no reason to."""
         if len(self.history.records) >= self.settings.trials:
-            return f"{self.settings.trials} trials were run"
+            return f"{self.settings.trials} trials were run" if self.settings.trials > 1 else "1 trial was run"
         if self._late():
             return f"the {self.settings.time_budget:g} s are used up"
         rules = (self._patience, self._regret)

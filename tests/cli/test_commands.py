@@ -89,6 +89,16 @@ def test_verify_tells_what_a_log_holds(cli: Cli, log: Path) -> None:
     assert (done.code, done.out) == (0, f"{log}: whole; 4 records, 1 task, 3 correct, 1 compile\n")
 
 
+def test_of_a_file_that_is_no_log_a_few_lines_are_told(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "prose.jsonl").write_text("once upon a time\n" * 40)
+    done = cli("report", "prose.jsonl")
+    assert (done.code, done.out) == (0, "no trials\n")
+    lines = done.err.splitlines()
+    assert len(lines) == 6
+    assert "prose.jsonl:5: skipped: not JSON" in lines[4]
+    assert "flashsched log verify" in lines[5]
+
+
 def test_verify_ends_with_1_at_a_damaged_line(cli: Cli, log: Path) -> None:
     damage(log, 3)
     done = cli("log", "verify", log)

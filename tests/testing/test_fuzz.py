@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -157,7 +158,7 @@ def test_a_crash_and_a_hang_are_findings() -> None:
         if len(schedule.trace):
             time.sleep(60)
 
-    died = find(40, 3, check=crashes)
+    died = find(40, 3, check=crashes, most_steps=6)
     assert died is not None
     assert "SIGSEGV" in died.fault
     lines = died.program.splitlines()
@@ -196,7 +197,10 @@ def test_what_was_found_is_kept_as_a_test_that_fails_until_it_is_mended(tmp_path
     assert done.returncode == 0, done.stdout
 
 
-def test_the_command_says_what_it_did(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_says_what_it_did(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flashsched.testing.fuzz.find", partial(find, shrink=False))  # which has its test above
     assert main(["--schedules", "8", "--seed", "2", "--keep", str(tmp_path)]) == 0
     assert "8 of 8 schedules, 0 findings" in capsys.readouterr().out
     bug = BUGS[5]

@@ -18,6 +18,8 @@ from flashsched.errors import DeviceError
 
 __all__ = ["Notes", "Table", "read_tables"]
 
+_WANTED = "a CSV file has the columns device, dtype, op, measured_us, source, and the operation's sizes: m, n, k"
+
 _TIMES = ("measured_us", "min_us")
 
 
@@ -74,7 +76,7 @@ def read_tables(data: Path, notes: Notes) -> list[Table]:
         table, reason = _read(file, file.relative_to(data).as_posix() if data.is_dir() else file.name, notes)
         if table is None:
             if data.is_file():
-                raise DeviceError(f"{file} holds no measurements: {reason}")
+                raise DeviceError(f"{file} holds no measurements: {reason}", hint=_WANTED)
             notes.tell(f"{file.name} is not read: {reason}")
         else:
             tables.append(table)

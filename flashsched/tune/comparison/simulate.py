@@ -52,7 +52,8 @@ def simulate(what: Schedule | Task | Result, device: str, trials: int | None = N
 
 def searched(found: Prediction, result: Result) -> Prediction:
     """*found*, of the best schedule of *result*, saying so."""
-    return dataclasses.replace(found, how=f"best of {len(result.records)} schedules")
+    count = len(result.records)
+    return dataclasses.replace(found, how=f"best of {count} schedules" if count > 1 else "one schedule of ours")
 
 
 def library_prediction(task: Task, spec: DeviceSpec) -> Prediction | None:
