@@ -67,7 +67,7 @@ def test_a100_is_the_a100() -> None:
     assert spec.dram.bandwidth_bytes_per_s == 2039e9
     assert spec.level("shared").size_bytes == 164 * 1024
     assert spec.source_of("peaks.float32").status == "verified"
-    assert spec.source_of("peaks.int32").status == "unverified"
+    assert spec.source_of("peaks.int32").status == "derived"
 
 
 @pytest.mark.parametrize(
