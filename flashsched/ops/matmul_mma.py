@@ -71,7 +71,7 @@ def matmul_mma(
     busy = [n for n in (128, 64, 32) if (rows // n) * (columns // n) >= spec.units] or [32]
     block_m, block_n = (_side(knobs, name, size, busy[0]) for name, size in (("m", rows), ("n", columns)))
     warp_m = knobs.choice("warp_m", [n for n in _WARPS if n <= block_m], default=min(64, block_m // 2))
-    warp_n = knobs.choice("warp_n", [n for n in _WARPS if n <= block_n], default=min(32, block_n // 2))
+    warp_n = knobs.choice("warp_n", [n for n in _WARPS if n <= block_n], default=min(64, block_n // 2))
     width = dtypes.bits(dtype) // 8
     steps = [n for n in _STEPS if depth % n == 0]
     step = knobs.choice("step_k", steps, default=max(n for n in steps if n <= max(16, 64 // width)))

@@ -143,6 +143,11 @@ class _Touch:
     first: Expr
     ranges: Ranges
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What is alike in touches of the same elements."""
+        return self.buffer, structural_key(self.first), *sorted((str(var), at) for var, at in self.ranges.items())
+
 
 class _Waits:
     """Finds for each barrier how many groups of copies it need not wait for."""
@@ -194,7 +199,7 @@ class _Waits:
 
     def _until_next(self, around: tuple[_Frame, ...]) -> list[_Touch]:
         """What is touched after the barrier and before the next one, of the buffers that are copied to."""
-        found: list[_Touch] = []
+        found: dict[object, _Touch] = {}  # many statements touch one version
 
         def take(stmt: Stmt, turn: Mapping[Var, Expr]) -> bool:
             """Take what *stmt* touches; False where threads wait again in it for sure."""
@@ -207,7 +212,8 @@ class _Waits:
                     return take(stmt.body, turn)
                 case _:
                     for touch in self._touches(stmt, late=False):
-                        found.append(replace(touch, first=substitute(touch.first, turn)))
+                        moved = replace(touch, first=substitute(touch.first, turn))
+                        found.setdefault(moved.key, moved)
                     return True
 
         turn: dict[Var, Expr] = {}
@@ -215,12 +221,12 @@ class _Waits:
             match frame.node:
                 case Seq() as here:
                     if not all(take(stmt, turn) for stmt in here.stmts[frame.place + 1 :]):
-                        return found
+                        return list(found.values())
                 case For() as loop if _is_serial(loop):
                     take(loop.body, {**turn, loop.var: loop.var + 1})
                 case _:
                     pass
-        return found
+        return list(found.values())
 
     def _back(self, around: tuple[_Frame, ...], turn: int | None) -> Iterator[list[_Touch] | None]:
         """The copies and ends of groups (None) before the barrier, the newest first.
@@ -291,8 +297,8 @@ class _Waits:
                 if access.buffer in self._copied:
                     first = access.indices[0] if access.indices else _index(0)
                     own = {var: ranges[var] for var in free_vars(first) if var in ranges}
-                    key = access.buffer, structural_key(first), *sorted((str(v), at) for v, at in own.items())
-                    found.setdefault(key, _Touch(access.buffer, first, own))
+                    touch = _Touch(access.buffer, first, own)
+                    found.setdefault(touch.key, touch)
             if isinstance(node, For):
                 ranges = within_loop(ranges, node.var, node.extent)
             for inner in sub_stmts(node):

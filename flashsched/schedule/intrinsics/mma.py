@@ -99,7 +99,7 @@ class _Text:
 
     def function(self, name: str, params: str) -> str:
         declared, lines = "\n".join(sorted(self.declared)), "\n".join(self.lines)
-        return f"{declared}\ndefine void @{name}({params}) {{\n{_HEAD}{lines}\n  ret void\n}}"
+        return f"{declared}\ndefine void @{name}({params}) convergent {{\n{_HEAD}{lines}\n  ret void\n}}"
 
 
 def _row_stride(operand: Operand, kind: str) -> tuple[int, int] | None:

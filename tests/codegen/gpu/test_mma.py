@@ -85,18 +85,18 @@ def test_tiles_in_aligned_rows_are_fetched_by_ldmatrix(turned: str, ptxas: str) 
 
 @pytest.mark.parametrize(("device", "dtype"), [("a100-sim", "float16"), ("h100-sim", "bfloat16")])
 def test_the_template_multiplies_on_tensor_cores(device: str, dtype: str, candidates: Any, ptxas: str) -> None:
-    """Four steps of two mma's depth, the loop and the three turns that empty it: 4 x 4 tiles a warp."""
+    """Four steps of two mma's depth, the loop and the three turns that empty it: 4 x 8 tiles a warp."""
     (candidate,) = candidates("matmul", (4096, 4096, 4096), device, 1, dtype=dtype)
     kernel = build_gpu(candidate.schedule, candidate.args, arch_of(devices[device]), "matmul")
     text = kernel.ptx()
-    assert text.count("mma.sync") == 4 * 2 * 16
-    assert text.count("ldmatrix") == 4 * 2 * (4 + 4)  # each fragment once
-    assert text.count("cp.async.cg.shared.global") == 4 * 4
+    assert text.count("mma.sync") == 4 * 2 * 32
+    assert text.count("ldmatrix") == 4 * 2 * (4 + 8)  # each fragment once
+    assert text.count("cp.async.cg.shared.global") == 4 * 8
     assert re.search(r"cp\.async\.wait_group\s+2;", text)
     assert "ld.shared" not in text
     assert "st.shared" not in text
     used = kernel.resources()["matmul"]
-    assert used.registers <= 128  # two blocks of 256 threads on a unit
+    assert used.registers <= 168  # three blocks of 128 threads on a unit
     assert not used.spill_store_bytes
     assert not used.stack_bytes
 
