@@ -69,7 +69,7 @@ def hoist_guards(body: Stmt) -> Stmt:
 
 
 def _factored(node: Seq) -> Stmt | None:
-    if not all(isinstance(s, If) and s.otherwise is None for s in node.stmts):
+    if not node.stmts or not all(isinstance(s, If) and s.otherwise is None for s in node.stmts):
         return None
     tests = [{structural_key(t): t for t in conjuncts(s.condition)} for s in node.stmts if isinstance(s, If)]
     last = {structural_key(t) for t in lasting(list(tests[0].values()))}
