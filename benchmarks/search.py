@@ -1,26 +1,94 @@
-"""What a search costs by itself: how the time of a proposal grows with the trials, and what memory is held.
+"""What a search costs by itself: trials a second, what the time goes into, and how both grow with the trials.
 
-python benchmarks/search.py [ask] [run] [--trials 10000]
+python benchmarks/search.py [phases] [ask] [run] [--trials 10000] [--shape 96,96,96] [--device cpu] [--seconds 15]
 
-``ask`` times each sampler's ask and tell on a template that costs nothing; ``run`` a whole run on a simulated device,
-with screen, cost model, log and all, and its memory. Figures, not tests.
+``phases`` tunes a product, with nothing known before, for so many seconds or trials, and tells trials a second and the
+share of each phase; ``ask`` times each sampler's ask and tell on a template that costs nothing; ``run`` a whole run on
+a simulated device, with screen, cost model, log and all, and its memory. Figures, not tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import resource
 import statistics
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import flashsched as fs
+from flashsched.tune.costmodel.cost_model import CostModel
+from flashsched.tune.measuring import workers
+from flashsched.tune.measuring.workers import WorkerPool
 from flashsched.tune.runner import SimulatedRunner
+from flashsched.tune.search.candidates import Maker
+from flashsched.tune.search.history import History
 from flashsched.tune.search.proposer import SAMPLERS, Proposer
+from flashsched.tune.search.screen import Screen
 from flashsched.tune.settings import Settings
 from flashsched.tune.tuner import Search
+
+
+class Watch:
+    """Seconds of this process's time by phase, those of phases inside another counted once."""
+
+    PHASES = (
+        (Screen, "propose", "propose"),
+        (Proposer, "ask", "propose"),
+        (Maker, "make", "build"),
+        (Maker, "ranked", "read"),
+        (CostModel, "predict", "fit and predict"),
+        (workers, "_waited", "compile (waiting)"),
+        (WorkerPool, "submit", "measure"),
+        (History, "write", "log"),
+    )
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self._inside = [0.0]
+        for owner, name, phase in self.PHASES:
+            setattr(owner, name, self._watched(getattr(owner, name), phase))
+
+    def _watched(self, function: Any, phase: str) -> Any:
+        @functools.wraps(function)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            begun = time.perf_counter()
+            self._inside.append(0.0)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                whole = time.perf_counter() - begun
+                self.spent[phase] += whole - self._inside.pop()
+                self.calls[phase] += 1
+                self._inside[-1] += whole
+
+        return watched
+
+
+def phases(given: argparse.Namespace) -> None:
+    """A run from its first import of a learner to its finals, after the imports of this file."""
+    shape = tuple(map(int, given.shape.split(",")))
+    task, budget = fs.Task("matmul", shape), given.seconds if given.device == "cpu" else None
+    watch, begun, used = Watch(), time.perf_counter(), time.process_time()
+    marks: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        result = fs.tune(
+            task, given.device, trials=given.trials, log=Path(folder, "log.jsonl"), time_budget=budget,
+            warm_start=False, progress=lambda _: marks.append(time.perf_counter() - begun),
+        )  # fmt: skip
+    whole, used, count = time.perf_counter() - begun, time.process_time() - used, len(result.records)
+    print(f"matmul {given.shape} on {given.device}: {count} trials in {whole:.1f} s, {count / whole:.1f} a second")
+    print(f"the first after {marks[0]:.1f} s, then {(count - 1) / max(marks[count - 1] - marks[0], 1e-9):.1f} a second")
+    print(f"{used:.1f} s of CPU time in this process, {1e3 * used / count:.0f} ms a trial")
+    for phase, spent in [*watch.spent.most_common(), ("the rest", whole - watch.spent.total())]:
+        calls = watch.calls[phase]
+        each = f"{calls:7} times {1e3 * spent / calls:8.2f} ms" if calls else ""
+        print(f"  {phase:18}{spent:7.2f} s {spent / whole:6.1%}  {each}")
 
 
 def template(knobs) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
@@ -28,7 +96,8 @@ def template(knobs) -> tuple[int, ...]:  # type: ignore[no-untyped-def]
     return tuple(knobs.choice(f"k{n}", list(range(12))) for n in range(12))
 
 
-def ask(trials: int) -> None:
+def ask(given: argparse.Namespace) -> None:
+    trials = given.trials
     print(f"{'sampler':14}{'ms for an ask and a tell, at the trial':>40}")
     marks = [n for n in (100, 300, 1000, 3000, 10_000, 30_000) if n <= trials]
     for name in SAMPLERS:
@@ -48,7 +117,8 @@ def ask(trials: int) -> None:
         print(f"{name:14}{'   '.join(shown)}", flush=True)
 
 
-def run(trials: int) -> None:
+def run(given: argparse.Namespace) -> None:
+    trials = given.trials
     task = fs.Task("matmul", (1024, 1024, 1024))
     with tempfile.TemporaryDirectory() as folder, SimulatedRunner(fs.devices["a100-sim"]) as runner:
         search = Search(task, runner, Settings(trials=trials, warm_start=False), Path(folder, "log.jsonl"))
@@ -65,8 +135,11 @@ def run(trials: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["ask", "run", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["phases", "ask", "run", []], default=[])
     parser.add_argument("--trials", type=int, default=10_000)
-    given = parser.parse_args()
-    for part in given.what or ["ask", "run"]:
-        {"ask": ask, "run": run}[part](given.trials)
+    parser.add_argument("--shape", default="96,96,96")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of phases, where trials are measured")
+    asked = parser.parse_args()
+    for part in asked.what or ["phases", "ask", "run"]:
+        {"phases": phases, "ask": ask, "run": run}[part](asked)

@@ -85,6 +85,10 @@ class Linear:
     constant: int
 
     def __add__(self, other: Linear) -> Linear:
+        if not other.terms:
+            return Linear(self.terms, self.constant + other.constant) if other.constant else self
+        if not self.terms:
+            return Linear(other.terms, self.constant + other.constant) if self.constant else other
         terms = dict(self.terms)
         for key, (atom, factor) in other.terms.items():
             total = factor + (terms[key][1] if key in terms else 0)
@@ -95,12 +99,14 @@ class Linear:
         return Linear(terms, self.constant + other.constant)
 
     def __sub__(self, other: Linear) -> Linear:
-        return self + other.times(-1)
+        return self + other.times(-1) if other.terms or other.constant else self
 
     def times(self, factor: int) -> Linear:
         """This form multiplied by an integer."""
         if factor == 0:
             return Linear({}, 0)
+        if factor == 1:
+            return self
         return Linear({k: (atom, f * factor) for k, (atom, f) in self.terms.items()}, self.constant * factor)
 
     def __mul__(self, other: Linear) -> Linear:

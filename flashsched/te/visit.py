@@ -15,16 +15,20 @@ def walk(expr: Expr) -> Iterator[Expr]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(reversed(node.children))
+        children = node.children
+        if children:
+            stack.extend(children[::-1])
 
 
 def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
     """*expr* with each node replaced by what *change* makes of it, children first (None keeps the node)."""
     children = expr.children
     if children:
-        changed = tuple(rewrite(child, change) for child in children)
-        if any(new is not old for new, old in zip(changed, children, strict=True)):
-            expr = expr.rebuild(changed)
+        changed = [rewrite(child, change) for child in children]
+        for place, child in enumerate(children):
+            if changed[place] is not child:
+                expr = expr.rebuild(tuple(changed))
+                break
     new = change(expr)
     return expr if new is None else new
 

@@ -13,7 +13,7 @@ from flashsched.hw import DeviceSpec, devices
 from flashsched.tune.measuring.cpu_runner import CpuRunner
 from flashsched.tune.measuring.workers import Job, Outcome, WorkerPool
 from flashsched.tune.task import Candidate, Task
-from flashsched.tune.trial import Outcomes, Runner, Trial, failed
+from flashsched.tune.trial import NOTHING, Beside, Outcomes, Runner, Trial, failed
 
 __all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runner_for"]
 
@@ -48,7 +48,9 @@ class SimulatedRunner:
         """The device model's name and the fingerprint of its spec."""
         return {"device": self.spec.name, "spec": self.spec.fingerprint}
 
-    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+    def run(
+        self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
+    ) -> Outcomes:
         """The model's prediction for each candidate."""
         from flashsched.codegen.analysis import simulate
 

@@ -12,12 +12,14 @@ from flashsched.hw import DeviceSpec
 from flashsched.tune.measuring.worker import Outcome
 from flashsched.tune.task import Candidate, Task
 
-__all__ = ["Outcomes", "Runner", "Trial", "failed"]
+__all__ = ["NOTHING", "Beside", "Outcomes", "Runner", "Trial", "failed"]
 
 _EXPECTED = (FlashschedError, MemoryError, ArithmeticError, OSError)
 """What a candidate may raise where it is compiled and run."""
 
 Outcomes = Iterator[tuple[int, "Trial"]]
+Beside = Iterator[object]
+NOTHING: Beside = iter(())
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,14 @@ class Runner(Protocol):
     source: str
     batch: int
 
-    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
-        """Each candidate's index and trial, as they are done; *best_s* is the best time so far."""
+    def run(
+        self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
+    ) -> Outcomes:
+        """Each candidate's index and trial, as they are done; *best_s* is the best time so far.
+
+        *beside* is work of the caller, a piece of it a step, that may be done while this process would only wait, and
+        never while something is timed. What is left of it is the caller's.
+        """
         ...
 
     def finals(self, task: Task, candidates: Sequence[Candidate]) -> list[Trial]:

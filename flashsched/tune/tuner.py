@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from flashsched.tune.search.stopping import Patience, Regret
 from flashsched.tune.search.transfer import seeds
 from flashsched.tune.settings import Settings
 from flashsched.tune.task import Task
+from flashsched.tune.trial import NOTHING
 
 if TYPE_CHECKING:
     from flashsched.tune.search.shared import SharedSearch
@@ -163,7 +164,9 @@ class Search:
         if not batch:
             self.stopped = "nothing new is left to try"
             return False
-        for index, trial in self.runner.run(self.task, [item.candidate for item in batch], history.best_s):
+        chosen = [item.candidate for item in batch]
+        beside = self._ahead(len(batch))
+        for index, trial in self.runner.run(self.task, chosen, history.best_s, beside):
             record = history.add(batch[index], trial)
             if self._shared is not None:
                 self._shared.tell(record)
@@ -194,6 +197,13 @@ class Search:
             self.task, history.device, history.records, best, ties, history.path, self.pool.refused, self.stopped,
             tuple(self.notes), names, sorted(chosen, key=lambda record: record.median_s),
         )  # fmt: skip
+
+    def _ahead(self, running: int) -> Iterator[object]:
+        """Proposals for the batch after that of so many *running* trials, for the time in which they are compiled."""
+        left = self.settings.trials - len(self.history.records) - running
+        if left <= 0 or self.runner.source != "measured":
+            return NOTHING
+        return self.pool.ahead(min(self.runner.batch, left))
 
     def _reason(self) -> str:
         """Why to stop; empty while there is no reason to."""

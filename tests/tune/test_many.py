@@ -25,15 +25,15 @@ def test_what_computes_the_same_is_one_task():
 
 def test_trials_go_where_the_total_gains_most(tmp_path):
     log = tmp_path / "a.jsonl"
-    result = fs.tune_many([(SMALL, 1), (LARGE, 40), (SMALL, 1)], "a100-sim", 30, log, warm_start=False)
+    result = fs.tune_many([(SMALL, 1), (LARGE, 400), (SMALL, 1)], "a100-sim", 30, log, warm_start=False)
     frame = result.to_frame()
-    assert list(frame["count"]) == [2, 40]
+    assert list(frame["count"]) == [2, 400]
     trials = dict(zip(frame["op"], frame["trials"], strict=True))
     assert trials["matmul"] > trials["relu"] >= 1
     assert sum(trials.values()) <= 30
     assert frame["share_of_total"].sum() == pytest.approx(1)
     best = [result.results[task.hash].best.median_s for task in (SMALL, LARGE)]
-    assert result.total_s == pytest.approx(2 * best[0] + 40 * best[1])
+    assert result.total_s == pytest.approx(2 * best[0] + 400 * best[1])
     assert {record.task["hash"] for record in read(log)} == {SMALL.hash, LARGE.hash}
     before = sum("retimes" not in record.extra for record in read(log))
     more = fs.tune_many([SMALL, LARGE], "a100-sim", before + 4, log, resume=True, warm_start=False)

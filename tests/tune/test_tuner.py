@@ -62,7 +62,7 @@ class Scripted(SimulatedRunner):
         super().__init__(devices.for_simulation("a100-sim"))
         self.script, self.settle, self.ran, self.batches = script, settle, [], []
 
-    def run(self, task, candidates, best_s):
+    def run(self, task, candidates, best_s, beside=()):
         self.batches.append((len(candidates), best_s))
         for index, trial in super().run(task, candidates, best_s):
             self.ran.append(candidates[index].trace.canonical())

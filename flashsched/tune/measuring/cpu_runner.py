@@ -24,7 +24,7 @@ from flashsched.tune.measuring.observers import ObserverWarning, check_observers
 from flashsched.tune.measuring.verify import Reference
 from flashsched.tune.measuring.workers import Job, Outcome, WorkerPool
 from flashsched.tune.task import Candidate, Task
-from flashsched.tune.trial import Outcomes, Trial, failed
+from flashsched.tune.trial import NOTHING, Beside, Outcomes, Trial, failed
 
 __all__ = ["CpuRunner", "JsonTrace", "parted_cores"]
 
@@ -76,8 +76,9 @@ class CpuRunner:
         self._beside = bool(spare)
         init = "flashsched.tune.measuring.jobs:warm_up"
         self._folder = tempfile.TemporaryDirectory(prefix="flashsched-")
-        self._compilers = WorkerPool(jobs or len(spare) or self._target.cores, init, memory_limit_bytes, cores=spare)
-        self._measurer = WorkerPool(1, init, memory_limit_bytes, cores=timing_cores if spare else ())
+        compilers, timing_on = jobs or len(spare) or self._target.cores, timing_cores if spare else ()
+        self._compilers = WorkerPool(compilers, init, memory_limit_bytes, cores=spare, at_once=True)
+        self._measurer = WorkerPool(1, init, memory_limit_bytes, cores=timing_on, at_once=True)
 
     def __enter__(self) -> CpuRunner:
         return self
@@ -93,11 +94,15 @@ class CpuRunner:
         """Triple, cpu, features, caches and cores."""
         return self._target.to_json()
 
-    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+    def run(
+        self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
+    ) -> Outcomes:
         """Compile *candidates* side by side; check and time each, in order, with its cores to itself."""
-        return self.run_traces(task, [candidate.trace.to_json() for candidate in candidates], best_s)
+        return self.run_traces(task, [candidate.trace.to_json() for candidate in candidates], best_s, beside)
 
-    def run_traces(self, task: Task, traces: Sequence[JsonTrace], best_s: float | None) -> Outcomes:
+    def run_traces(
+        self, task: Task, traces: Sequence[JsonTrace], best_s: float | None, beside: Beside = NOTHING
+    ) -> Outcomes:
         """As `run`, of candidates that are known by their traces."""
         blob = pickle.dumps(task)
         common = {
@@ -108,7 +113,7 @@ class CpuRunner:
             "timing": self._timing,
             "observers": self._observers,
         }
-        for index, outcome in self._compiled(blob, traces):
+        for index, outcome in self._compiled(blob, traces, beside):
             if not outcome.ok:
                 yield index, failed(outcome, "compile")
                 continue
@@ -122,7 +127,7 @@ class CpuRunner:
                 best_s = median if best_s is None else min(best_s, median)
             yield index, trial
 
-    def _compiled(self, blob: bytes, traces: Sequence[JsonTrace]) -> Iterator[tuple[int, Outcome]]:
+    def _compiled(self, blob: bytes, traces: Sequence[JsonTrace], beside: Beside) -> Iterator[tuple[int, Outcome]]:
         """What became of compiling each: failures as they come, then the others in order; in time to be timed."""
         jobs = [
             Job(
@@ -134,12 +139,14 @@ class CpuRunner:
         ]
         ready: dict[int, Outcome] = {}
         given = 0
-        for index, outcome in self._compilers.run_all(jobs):
+        for index, outcome in self._compilers.run_all(jobs, beside):
             ready[index] = outcome
             if self._beside or not outcome.ok:
                 while given in ready and (self._beside or not ready[given].ok):
                     yield given, ready.pop(given)
                     given += 1
+        for _ in beside:  # all of it, or what is proposed would hang on the time that compiling took
+            pass
         yield from sorted(ready.items())
 
     def _patience(self, best_s: float | None) -> float:

@@ -33,7 +33,7 @@ from flashsched.tune.measuring.fleet_worker import FleetSettings, FleetWork, int
 from flashsched.tune.measuring.observers import check_observers
 from flashsched.tune.measuring.verify import Reference
 from flashsched.tune.task import Candidate, Task
-from flashsched.tune.trial import Outcomes, Trial
+from flashsched.tune.trial import NOTHING, Beside, Outcomes, Trial
 from flashsched.tune.versions import versions
 
 __all__ = ["FleetError", "FleetRunner", "FleetWarning"]
@@ -163,7 +163,9 @@ class FleetRunner:
         with suppress(Exception):  # the scheduler may be gone
             self._client.close(timeout=2)
 
-    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+    def run(
+        self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
+    ) -> Outcomes:
         """Hand *candidates* out to the devices; each compiles and times what it got."""
         job = _Job(task, [candidate.trace.to_json() for candidate in candidates], best_s, final=False)
         size = max(1, min(_PIECE, -(-len(candidates) // max(1, len(self._devices)))))

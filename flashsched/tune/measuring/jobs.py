@@ -23,7 +23,7 @@ import numpy as np
 from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.parcel import GpuParcel, Parcel, opened, parcel_of
 from flashsched.errors import DeviceError
-from flashsched.schedule import Trace
+from flashsched.schedule import Schedule, Trace
 from flashsched.tune.measuring.control import Control
 from flashsched.tune.measuring.observers import Observer, Unobservable, find_observer, watch
 from flashsched.tune.measuring.shrink import SmallCheck, check_small
@@ -37,7 +37,7 @@ _SETTLE_S = 0.2  # after a reference was computed: NumPy's BLAS threads spin for
 _TIMING: dict[str, Any] = {"min_time_s": 0.05, "max_repeats": 50, "min_sample_s": 1e-3, "precision": 0.02}
 _HOPELESS = 3.0  # times the best: one sample is enough
 _WORSE = 1.5  # times the best: three samples are enough
-_KEPT = 4  # references kept: one for each task and seed, as large as its arrays
+_KEPT = 4  # tasks kept, and references: one for each task and seed, as large as its arrays
 _references: OrderedDict[tuple[str, int], Reference] = OrderedDict()
 
 
@@ -90,10 +90,18 @@ def _device_alive() -> Iterator[None]:
         os._exit(70)
 
 
-def _kernel(task: Task, trace: dict[str, Any], target: str) -> Kernel:
+@functools.lru_cache(maxsize=_KEPT)
+def _task(pickled: bytes) -> tuple[Task, Schedule]:
+    """A task that travelled, and its default schedule, which remembers what candidates have in common."""
+    task: Task = pickle.loads(pickled)
+    return task, task.start()
+
+
+def _kernel(pickled: bytes, trace: dict[str, Any], target: str) -> Kernel:
     from flashsched.codegen.build import build
 
-    candidate = task.replay(Trace.from_json(trace))
+    task, start = _task(pickled)
+    candidate = task.replay(Trace.from_json(trace), start)
     return build(candidate.schedule, candidate.args, target, task.op)
 
 
@@ -111,16 +119,16 @@ def _reference(task: Task, payload: dict[str, Any]) -> Reference:
 
 def compile_candidate(payload: dict[str, Any]) -> bytes | None:
     """Compile a candidate into the object cache; the kernel, packed for the process that times it."""
-    parcel = parcel_of(_kernel(pickle.loads(payload["task"]), payload["trace"], payload.get("target", "cpu")))
+    parcel = parcel_of(_kernel(payload["task"], payload["trace"], payload.get("target", "cpu")))
     return None if parcel is None else pickle.dumps(parcel)
 
 
 def measure_candidate(payload: dict[str, Any]) -> Measured:
     """Take a compiled candidate, check its result, then time it between two samples of the control kernel."""
-    task: Task = pickle.loads(payload["task"])
+    task, _ = _task(payload["task"])
     packed = payload.get("kernel")
     target = payload.get("target", "cpu")
-    kernel = _kernel(task, payload["trace"], target) if packed is None else opened(_unpacked(packed))
+    kernel = _kernel(payload["task"], payload["trace"], target) if packed is None else opened(_unpacked(packed))
     reference = _reference(task, payload)
     with _device_alive():
         check = verify(kernel, reference)
@@ -170,9 +178,9 @@ def _watched(names: Sequence[str], run: Run, call_s: float) -> tuple[dict[str, d
 
 def retime(payload: dict[str, Any]) -> list[Measured]:
     """Check finalists on inputs of another seed, and time those that pass in interleaved rounds."""
-    task: Task = pickle.loads(payload["task"])
+    task, _ = _task(payload["task"])
     reference = _reference(task, payload)
-    kernels = [_kernel(task, trace, payload.get("target", "cpu")) for trace in payload["traces"]]
+    kernels = [_kernel(payload["task"], trace, payload.get("target", "cpu")) for trace in payload["traces"]]
     with _device_alive():
         checks = [verify(kernel, reference) for kernel in kernels]
     good = [n for n, check in enumerate(checks) if check.ok]

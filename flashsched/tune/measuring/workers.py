@@ -11,6 +11,7 @@ a fresh one costs about 0.15 s.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -27,6 +28,7 @@ from flashsched.tune.measuring.worker_process import Setup
 
 __all__ = ["Job", "Outcome", "WorkerPool"]
 
+_NOTHING: Iterator[object] = iter(())
 _TRIES = 3  # workers that may die before a job begins, until the job is given up
 
 
@@ -50,6 +52,7 @@ class WorkerPool:
         env: environment variables for the workers, over those of this process.
         jobs_per_worker: a worker is replaced after so many jobs, so that what jobs leak does not add up.
         start_timeout_s: how long a fresh worker may take to be ready.
+        at_once: start the workers now, beside whatever else is done, and not when there is a job for them.
 
     Raises:
         TuneError: (from :meth:`submit` and :meth:`run_all`) a worker cannot start, or the pool is closed.
@@ -65,6 +68,7 @@ class WorkerPool:
         env: Mapping[str, str] | None = None,
         jobs_per_worker: int = 500,
         start_timeout_s: float = 60.0,
+        at_once: bool = False,
     ) -> None:
         if n < 1:
             raise TuneError(f"a pool needs at least 1 worker, got n={n}")
@@ -73,6 +77,7 @@ class WorkerPool:
         self._env = dict(env or {})
         self._jobs_per_worker = jobs_per_worker
         self._start_timeout_s = start_timeout_s
+        self._at_once = at_once
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         names = [f"flashsched-worker-{index}" for index in range(n)]
@@ -100,8 +105,9 @@ class WorkerPool:
             task.stopped.set()
             raise
 
-    def run_all(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Outcome]]:
-        """Run *jobs*, ``n`` at once, and yield ``(index, outcome)`` as they end.
+    def run_all(self, jobs: Iterable[Job], beside: Iterator[object] = _NOTHING) -> Iterator[tuple[int, Outcome]]:
+        """Run *jobs*, ``n`` at once, and yield ``(index, outcome)`` as they end; *beside* is work for this thread
+        meanwhile, a piece of it a step.
 
         *jobs* is drawn from only as workers become free, so it may depend on what came out before. When the caller
         stops early, the jobs under way are killed.
@@ -117,7 +123,7 @@ class WorkerPool:
                     task.future.add_done_callback(ended.put)
                 if not running:
                     return
-                future = ended.get()
+                future = _waited(ended, beside)
                 index, _ = running.pop(future)
                 yield index, future.result()
         finally:
@@ -160,6 +166,9 @@ class WorkerPool:
     def _serve(self) -> None:
         """A worker's thread: take jobs, run them, keep the worker warm between them."""
         worker: Worker | None = None
+        if self._at_once:
+            with contextlib.suppress(TuneError):  # told by the first job, which tries again
+                worker = self._start()
         while (task := self._tasks.get()) is not None:
             try:
                 if self._closed.is_set() or task.stopped.is_set():
@@ -194,6 +203,14 @@ class WorkerPool:
             return self._closed.is_set() or task.stopped.is_set()
 
         return worker.run(task.job.function, task.payload, task.job.timeout_s, stopped)
+
+
+def _waited(ended: queue.SimpleQueue[Future[Outcome]], beside: Iterator[object]) -> Future[Outcome]:
+    """The next that has ended, *beside* being gone on with until there is one."""
+    for _ in beside:
+        with contextlib.suppress(queue.Empty):
+            return ended.get_nowait()
+    return ended.get()
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ import contextlib
 import random
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import Infeasible
 from flashsched.tune.costmodel.cost_model import CostModel
@@ -21,6 +22,9 @@ from flashsched.tune.search.stopping import Regret
 from flashsched.tune.search.transfer import Seed, ValueKnobs
 from flashsched.tune.settings import Settings
 from flashsched.tune.task import Candidate
+
+if TYPE_CHECKING:
+    from flashsched.tune.search.proposer import Proposal
 
 __all__ = ["Pool"]
 
@@ -76,6 +80,9 @@ class Pool:
         self._seeded: set[str] = set()  # keys of candidates that came from seeds
         self._waiting: dict[str, Ranked] = {}
         self._said: dict[str, float] = {}  # what was predicted of those that are being run
+        self._asked_again: dict[str, Proposal[Candidate]] = {}  # what the sampler proposed of those meanwhile
+        self._coming: Iterator[None] | None = None  # proposals for the next batch, where they have begun
+        self._measured = history.runner.source == "measured"
         self.exhausted = False
 
     @property
@@ -86,20 +93,16 @@ class Pool:
     def next_batch(self, want: int) -> list[Ranked]:
         """The *want* candidates that are worth running most; fewer where the space ends."""
         first = not self._history.records
-        measured = self._history.runner.source == "measured"
-        if not self._blindly:
-            made = self._screen.made
-            values = self._goal.values(made, self.model)[0] if made else None
-            self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH))
-        # a simulated trial costs as much as its prediction: there, all that is made is run
-        self._fill(self._first if first else max(_FRESH, 2 * want) if measured else want)
+        for _ in self._coming or self._proposals(want, first):
+            pass
+        self._coming = None
         pool = list(self._waiting.values())
         if not pool:
             return []
         predicted, unsure = self._goal.values(pool, self.model)
         if self._regret is not None:
             self._regret.consider([*predicted, *self._screen.left_s], self._history.best_s)
-        if first and measured:  # the template's own choice comes first in the pool; it is trusted against the prior
+        if first and self._measured:  # the template's own choice comes first, and is trusted against the prior
             predicted[0] *= _TRUST
         order = sorted(range(len(pool)), key=lambda n: float(predicted[n]))
         batch = [pool[n] for n in self._chosen(pool, order, predicted, unsure, want)]
@@ -109,14 +112,32 @@ class Pool:
         self._waiting = {item.key: item for item in kept[:_WAITING]}
         return batch
 
+    def ahead(self, want: int) -> Iterator[None]:
+        """Propose for the batch of *want* after the one that is being run, a candidate at each step.
+
+        It may be gone on with while that is compiled; what is left of it is done when `next_batch` is called.
+        """
+        self._coming = self._proposals(want, first=False)
+        return self._coming
+
+    def _proposals(self, want: int, first: bool) -> Iterator[None]:
+        if not self._blindly:
+            made = self._screen.made
+            values = self._goal.values(made, self.model)[0] if made else None
+            self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH))
+            yield
+        # a simulated trial costs as much as its prediction: there, all that is made is run
+        yield from self._fill(self._first if first else max(_FRESH, 2 * want) if self._measured else want)
+
     def learn(self, item: Ranked, value: float | None) -> None:
         """Take in what *item* took; None where it failed."""
         if self._regret is not None:
             self._regret.note(self._said.get(item.key, item.prior_s), value)
         told = None if value is None else self._goal.single(item, value)
-        if item.proposal is not None:
-            self._proposer.tell(item.proposal, told)
-        else:
+        asked = [one for one in (item.proposal, self._asked_again.pop(item.key, None)) if one is not None]
+        for proposal in asked:
+            self._proposer.tell(proposal, told)
+        if not asked:
             self._proposer.add_known(item.decisions, told, item.sizes)
         if value is not None:
             self._goal.note(item, value)
@@ -147,7 +168,7 @@ class Pool:
         rest = [n for n in left if n not in hopeful]
         return [*chosen, *hopeful, *self._rng.sample(rest, min(blind, len(rest)))]
 
-    def _fill(self, fresh: int) -> None:
+    def _fill(self, fresh: int) -> Iterator[None]:
         """Make up to *fresh* new candidates, each with its features and the prior's prediction."""
         aim = len(self._waiting) + fresh
         now = time.perf_counter()
@@ -162,6 +183,7 @@ class Pool:
             fruitless = 0 if item is not None else fruitless + 1
             if item is not None:
                 self._waiting[item.key] = item
+                yield
 
     def _propose(self, turn: int) -> Ranked | None:
         """A candidate that was not seen before; None if this draw gave none."""
@@ -174,7 +196,7 @@ class Pool:
             self._screen.note_refused(knobs.decisions, knobs.sizes)
             return None
         key = key_of(candidate.trace)
-        if key in self._history.seen or key in self._waiting:
+        if key in self._history.seen or key in self._waiting or key in self._said:
             return None
         try:
             item = self._maker.ranked(candidate, knobs.decisions, knobs.sizes)
@@ -214,6 +236,9 @@ class Pool:
         key = key_of(proposal.value.trace)
         if key in self._waiting:
             self._waiting[key] = replace(self._waiting[key], proposal=proposal)
+            return None
+        if key in self._said and key not in self._history.seen:  # it is being run
+            self._asked_again[key] = proposal
             return None
         if key in self._history.seen:
             self._proposer.tell(proposal, self._history.seen[key])

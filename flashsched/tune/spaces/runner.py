@@ -21,7 +21,7 @@ from flashsched.te.tensor import Tensor
 from flashsched.tune.spaces.problems import PROBLEMS
 from flashsched.tune.spaces.table import Space
 from flashsched.tune.task import Candidate, Task
-from flashsched.tune.trial import Outcomes, Trial
+from flashsched.tune.trial import NOTHING, Beside, Outcomes, Trial
 
 __all__ = ["SpaceTask", "TableRunner", "task_of"]
 
@@ -139,8 +139,12 @@ class TableRunner:
         """The table's name and the device that it is of."""
         return {"device": self.spec.name, "spec": self.spec.fingerprint}
 
-    def run(self, task: Task, candidates: Sequence[Candidate], best_s: float | None) -> Outcomes:
+    def run(
+        self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
+    ) -> Outcomes:
         """What the table says of each candidate."""
+        for _ in beside:  # what was measured was compiled first, and more was proposed meanwhile
+            pass
         for index, candidate in enumerate(candidates):
             yield index, self._trial(candidate)
 
