@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import flashsched as fs
+from flashsched import te
 from flashsched.tune.costmodel.cost_model import CostModel
 from flashsched.tune.measuring import workers
 from flashsched.tune.measuring.workers import WorkerPool
@@ -38,7 +39,7 @@ class Watch:
 
     PHASES = (
         (Screen, "propose", "propose"),
-        (Proposer, "ask", "propose"),
+        (Proposer, "ask", "ask"),
         (Maker, "make", "build"),
         (Maker, "ranked", "read"),
         (CostModel, "predict", "fit and predict"),
@@ -117,20 +118,41 @@ def ask(given: argparse.Namespace) -> None:
         print(f"{name:14}{'   '.join(shown)}", flush=True)
 
 
+def noted(s, args, knobs, spec) -> None:  # type: ignore[no-untyped-def]
+    """A template whose schedules cost next to nothing: what is left is the tuner's own cost."""
+    loop = s[args[-1]].split("i", factor=knobs.choice("tile", [2**n for n in range(1, 13)]))[0]
+    for n in range(8):
+        s[args[-1]].annotate(loop, f"k{n}", knobs.choice(f"k{n}", list(range(12))))
+
+
 def run(given: argparse.Namespace) -> None:
-    trials = given.trials
-    task = fs.Task("matmul", (1024, 1024, 1024))
+    """A run of so many trials of one task, with sampler, screen, cost model and log."""
+    a = te.placeholder((1 << 20,), name="A")
+    task = fs.Task.from_te([a, te.compute((1 << 20,), lambda i: a[i] + 1, name="B")], "noted", {"gpu": noted})
+    watch, trials = Watch(), given.trials
+    marks = [n for n in (100, 300, 1000, 2000, 5000, 10_000, 20_000) if n <= trials]
     with tempfile.TemporaryDirectory() as folder, SimulatedRunner(fs.devices["a100-sim"]) as runner:
         search = Search(task, runner, Settings(trials=trials, warm_start=False), Path(folder, "log.jsonl"))
-        begun, done = time.perf_counter(), 0
-        print("trials   ms for a trial   MB held")
+        before, done, asks, asked = time.process_time(), 0, 0.0, 0
+        print("trials   ms for a trial   of which an ask   MB held   MB of log")
         while search.step():
-            now, count = time.perf_counter(), len(search.history.records)
-            if count >= done + max(200, trials // 12):
-                held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                print(f"{count:6}   {1e3 * (now - begun) / (count - done):14.1f}   {held:7.0f}", flush=True)
-                begun, done = now, count
+            count = len(search.history.records)
+            if not marks or count < marks[0]:
+                continue
+            now, held = time.process_time(), _resident_mb()
+            ask_ms = 1e3 * (watch.spent["ask"] - asks) / max(watch.calls["ask"] - asked, 1)
+            size = Path(folder, "log.jsonl").stat().st_size / 1e6
+            each = 1e3 * (now - before) / (count - done)
+            print(f"{count:6}   {each:14.1f}   {ask_ms:15.1f}   {held:7.0f}   {size:9.1f}", flush=True)
+            before, done, asks, asked = now, count, watch.spent["ask"], watch.calls["ask"]
+            marks = [mark for mark in marks if mark > count]
         print(search.stopped)
+
+
+def _resident_mb() -> float:
+    """Megabytes that this process holds now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
 
 __all__ = [
+    "blocks_in",
     "buffers_in",
     "filled_together",
     "marks_in",
@@ -29,12 +30,12 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-def _kept(gather: Callable[[Stmt], frozenset[_T]]) -> Callable[[Stmt], frozenset[_T]]:
+def _kept(gather: Callable[[Stmt], _T]) -> Callable[[Stmt], _T]:
     """*gather*, its answer kept in the statement's slot of that name."""
     slot = f"_{gather.__name__}"
 
-    def known(stmt: Stmt) -> frozenset[_T]:
-        found: frozenset[_T] | None = getattr(stmt, slot, None)
+    def known(stmt: Stmt) -> _T:
+        found: _T | None = getattr(stmt, slot, None)
         if found is None:
             found = gather(stmt)
             object.__setattr__(stmt, slot, found)
@@ -48,6 +49,14 @@ def _kept(gather: Callable[[Stmt], frozenset[_T]]) -> Callable[[Stmt], frozenset
 def stages_in(stmt: Stmt) -> frozenset[str]:
     """The names of the blocks of *stmt*."""
     return frozenset((stmt.name,)) if isinstance(stmt, Block) else _inside(stmt, stages_in)
+
+
+@_kept
+def blocks_in(stmt: Stmt) -> tuple[Block, ...]:
+    """The blocks of *stmt*, in the order of the text."""
+    if isinstance(stmt, For):
+        return blocks_in(stmt.body)
+    return (stmt,) if isinstance(stmt, Block) else tuple([b for inner in sub_stmts(stmt) for b in blocks_in(inner)])
 
 
 @_kept
@@ -142,10 +151,14 @@ def _inside(stmt: Stmt, known: Callable[[Stmt], frozenset[_T]]) -> frozenset[_T]
 
 def part_with_stage(stmt: Stmt, name: str) -> Stmt | None:
     """The first statement directly in *stmt* that holds the block of the stage *name*."""
+    if isinstance(stmt, For):
+        return stmt.body if name in stages_in(stmt.body) else None
     return next((inner for inner in sub_stmts(stmt) if name in stages_in(inner)), None)
 
 
 def part_with_loop(stmt: Stmt, var: Var) -> Stmt | None:
     """The first statement directly in *stmt* that is or holds a loop over *var*."""
     key = id(var)
+    if isinstance(stmt, For):
+        return stmt.body if key in vars_in(stmt.body) else None
     return next((inner for inner in sub_stmts(stmt) if key in vars_in(inner)), None)

@@ -86,6 +86,7 @@ class Stmt:
     """Base of all statements; compared by identity, shown as ``print(s)`` shows a nest."""
 
     __slots__ = (
+        "_blocks_in",
         "_buffers_in",
         "_filled_together",
         "_marks_in",
@@ -152,6 +153,10 @@ class For(Stmt):
         """The extent as a number, where it is one."""
         return int(self.extent.value) if isinstance(self.extent, Const) else None
 
+    def around(self, body: Stmt) -> For:
+        """This loop around another body."""
+        return For(self.var, self.extent, body, self.kind, self.notes)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class If(Stmt):
@@ -199,6 +204,10 @@ class Iter:
     extent: Size
     kind: AxisKind
     value: Expr
+
+    def bound_to(self, value: Expr) -> Iter:
+        """This variable bound to another expression."""
+        return self if value is self.value else Iter(self.var, self.begin, self.extent, self.kind, value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -340,7 +349,7 @@ def rewrite_stmt(stmt: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
         case For() | Alloc() | Let():
             body = rewrite_stmt(stmt.body, change)
             if body is not stmt.body:
-                stmt = replace(stmt, body=body)
+                stmt = stmt.around(body) if isinstance(stmt, For) else replace(stmt, body=body)
         case Seq():
             inner = [rewrite_stmt(s, change) for s in stmt.stmts]
             if any(new is not old for new, old in zip(inner, stmt.stmts, strict=True)):
@@ -386,7 +395,7 @@ def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
             case Prefetch():
                 return Prefetch(node.buffer, tuple(change(i) for i in node.indices))
             case Block():
-                iters = tuple(replace(item, value=change(item.value)) for item in node.iters)
+                iters = tuple([item.bound_to(change(item.value)) for item in node.iters])
                 where, within = tuple(map(change, node.where)), tuple(map(change, node.within))
                 return replace(node, iters=iters, where=where, within=within)
             case _:

@@ -20,7 +20,7 @@ from flashsched.schedule.ir import (
     seq,
     sub_stmts,
 )
-from flashsched.te.expr import Expr, Var
+from flashsched.te.expr import Const, Expr, Var
 from flashsched.te.simplify import Ranges, prove, simplify, within_loop
 from flashsched.te.visit import substitute
 
@@ -81,7 +81,7 @@ def replace_loop(stmt: Stmt, var: Var, change: Callable[[For], Stmt]) -> Stmt:
             if stmt.var is var:
                 return change(stmt)
             body = replace_loop(stmt.body, var, change)
-            return stmt if body is stmt.body else replace(stmt, body=body)
+            return stmt if body is stmt.body else stmt.around(body)
         case Seq():
             inner = part_with_loop(stmt, var)
             if inner is not None:
@@ -148,7 +148,8 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
     match stmt:
         case For():
             inner = within_loop(ranges, stmt.var, stmt.extent)
-            return replace(stmt, extent=simplify(stmt.extent, ranges), body=simplified(stmt.body, inner))
+            extent = stmt.extent if isinstance(stmt.extent, Const) else simplify(stmt.extent, ranges)
+            return For(stmt.var, extent, simplified(stmt.body, inner), stmt.kind, stmt.notes)
         case Seq():
             return seq([simplified(inner, ranges) for inner in stmt.stmts])
         case Alloc():
@@ -160,7 +161,7 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
             indices = tuple(simplify(i, ranges) for i in stmt.indices)
             return Store(stmt.buffer, indices, simplify(stmt.value, ranges))
         case Block():
-            iters = tuple(replace(item, value=simplify(item.value, ranges)) for item in stmt.iters)
+            iters = tuple([item.bound_to(simplify(item.value, ranges)) for item in stmt.iters])
             where, within = _in_doubt(stmt.where, ranges), _in_doubt(stmt.within, ranges)
             return replace(stmt, iters=iters, where=where, within=within)
         case _:

@@ -16,8 +16,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from flashsched.errors import DependenceError, StructureError
-from flashsched.schedule.facts import buffers_in, filled_together, marks_in, reduced_in, stages_in, uses_in, vars_in
-from flashsched.schedule.ir import Block, Buffer, For, LoopKind, Stmt, blocks, sub_stmts
+from flashsched.schedule.facts import (
+    blocks_in,
+    buffers_in,
+    filled_together,
+    marks_in,
+    reduced_in,
+    stages_in,
+    uses_in,
+    vars_in,
+)
+from flashsched.schedule.ir import Block, Buffer, For, LoopKind, Stmt, sub_stmts
 from flashsched.schedule.nest import find_block, path_to_loop
 from flashsched.schedule.state import State, refuse
 from flashsched.te.tensor import AxisKind
@@ -56,7 +65,7 @@ def combined_across(loop: For) -> tuple[str, ...]:
 def _reductions(loop: For) -> list[Block]:
     """The blocks in *loop* that reduce over it."""
     key = id(loop.var)
-    return [block for block in blocks(loop.body) if key in reduced_in(block)] if key in reduced_in(loop.body) else []
+    return [block for block in blocks_in(loop.body) if key in reduced_in(block)] if key in reduced_in(loop.body) else []
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[For, ...], beside: tuple[Stmt, ...]) -> None:
@@ -165,7 +174,7 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
         for number, outer in enumerate(path)
         if outer.kind.is_thread and not any(before.kind is outer.kind for before in path[:number])
     ]
-    for block in blocks(loop.body):
+    for block in blocks_in(loop.body):
         if not _is_shared(state, block.name, own[0]):
             refuse(
                 state,
@@ -190,7 +199,7 @@ def _require_same_for_each(state: State, loop: For, path: tuple[For, ...], besid
     if loop.turns in (0, 1):
         return
     first = all(outer.kind is not loop.kind for outer in path)
-    for block in blocks(loop.body):
+    for block in blocks_in(loop.body):
         if depends(block, loop):
             continue
         if not (first and _is_cooperative(block, loop, path)) and not _is_own(state, block, loop, beside):

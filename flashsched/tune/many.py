@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TuneError
+from flashsched.tune.garbage import seldom_collected
 from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import runner_for
 from flashsched.tune.settings import Settings
@@ -121,7 +122,7 @@ def tune_many(
     settings = Settings(trials=trials, seed=seed, **options)
     begun = time.perf_counter()
     deadline = None if time_budget is None else begun + (1 - _RESERVE) * time_budget
-    with runner_for(device, seed, jobs) as runner:
+    with seldom_collected(), runner_for(device, seed, jobs) as runner:
         entries = [
             _Entry(task, count, Search(task, runner, settings, log, resume=resume, progress=_told(progress, task)))
             for task, count in given

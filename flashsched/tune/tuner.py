@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TuneError
+from flashsched.tune.garbage import seldom_collected
 from flashsched.tune.measuring.finals import settle
 from flashsched.tune.measuring.peaks import too_good
 from flashsched.tune.result import VALID, Progress, Result
@@ -92,7 +93,8 @@ def tune(
     if resume and log is None:
         raise TuneError("resume goes on from a log, and none was given", hint="name it: log='...jsonl'")
     how: dict[str, Any] = {"fleet": fleet, "observers": observers}
-    with runner_for(device, seed, jobs, **{name: value for name, value in how.items() if value}) as runner:
+    given = {name: value for name, value in how.items() if value}
+    with seldom_collected(), runner_for(device, seed, jobs, **given) as runner:
         search = Search(task, runner, settings, log, resume=resume, progress=progress, storage=storage)
         with contextlib.closing(search):
             while search.step():

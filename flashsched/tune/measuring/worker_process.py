@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import importlib
 import os
 import pickle
@@ -157,6 +158,7 @@ def main() -> None:
     except BaseException:
         write_frame(replies, Failed(traceback.format_exc()))
         return
+    gc.freeze()  # what was imported stays: it need not be looked through for garbage
     limit = _limit_memory(setup.memory_limit_bytes)
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, orders), daemon=True).start()
