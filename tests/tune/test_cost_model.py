@@ -98,3 +98,15 @@ model.predict([{"a": 1.0}], [1.0])
 assert "sklearn" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+def test_a_long_run_is_fitted_to_the_fastest_and_the_latest():
+    rows, priors, truths = drawn(1, 1500)
+    model = CostModel()
+    for row, prior, truth in zip(rows, priors, truths, strict=True):
+        model.learn(row, prior, truth)
+    assert len(model) == 1500
+    assert len(model._rows) < 1200
+    assert {min(truths[:1200]), *truths[1200:]} <= set(model._measured)
+    predicted, _ = model.predict(*drawn(2, 100)[:2])
+    assert rank_correlation(predicted, drawn(2, 100)[2]) > 0.9

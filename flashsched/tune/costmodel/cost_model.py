@@ -21,6 +21,7 @@ __all__ = ["CostModel"]
 
 _FEWEST = 6  # samples before anything is learned of the run
 _SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
+_KEPT = 600  # measurements that the run's forest is fitted to, half of them the fastest and half the latest
 _UNSURE = 0.5  # of the prior's logarithm, before anything is known
 
 
@@ -37,19 +38,37 @@ class CostModel:
         self._device = device
         self._rows: list[dict[str, float]] = []
         self._errors: list[float] = []
+        self._measured: list[float] = []
+        self._learned = 0
         self._names: list[str] = []
         self._predict: Predict | None = None
         self._fitted = 0
         self._level: float | None = None  # what is added to the table's figures, which say nothing of absolute times
 
     def __len__(self) -> int:
-        return len(self._rows)
+        """How many measurements were taken in."""
+        return self._learned
 
     def learn(self, features: Mapping[str, float], prior_s: float, measured_s: float) -> None:
         """Take one measurement in; the model is fitted when it is next asked."""
         (base,), _ = self._base([features], np.array([prior_s]))
         self._rows.append(self._with_prior(features, prior_s, base))
         self._errors.append(float(np.log(max(measured_s, _SHORTEST) / max(prior_s, _SHORTEST)) - base))
+        self._measured.append(measured_s)
+        self._learned += 1
+        if len(self._rows) >= 2 * _KEPT:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Go on with the fastest and the latest, so that a fit costs in a long run what it costs in a short one."""
+        order = sorted(range(len(self._rows)), key=lambda at: self._measured[at])
+        latest = range(len(self._rows) - _KEPT // 2, len(self._rows))
+        kept = sorted({*order[: _KEPT // 2], *latest})
+        self._rows, self._errors, self._measured = (
+            [self._rows[at] for at in kept],
+            [self._errors[at] for at in kept],
+            [self._measured[at] for at in kept],
+        )
 
     def predict(
         self, features: Sequence[Mapping[str, float]], priors_s: Sequence[float]
@@ -96,8 +115,8 @@ class CostModel:
         return np.asarray([[float(row.get(name, -1.0)) for name in self._names] for row in rows])
 
     def _fit(self) -> None:
-        if self._fitted == len(self._rows):
+        if self._fitted == self._learned:
             return
         self._names = sorted({name for row in self._rows for name in row})
         self._predict = forest(self._table(self._rows), np.asarray(self._errors), self._seed)
-        self._fitted = len(self._rows)
+        self._fitted = self._learned
