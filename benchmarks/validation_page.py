@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from flashsched.hw import devices
+from flashsched.hw.constants import Section, family_of, fitted_in
 from flashsched.hw.validation import Validation
 from flashsched.hw.validation.rows import read_rows
 from flashsched.hw.validation.run import collect
@@ -24,8 +26,16 @@ Errors are in percent of the measured time, mean over the rows (MAPE). Calibrate
 constants that did not see it. Family: constants fitted to other devices of the architecture. Specs: to other
 architectures alone. The roofline is no model: peak arithmetic and bandwidth, and nothing else.
 
-Matrix products have more rows than all else together; their figures stand in
-[a note of their own](../design/0015-gpu-products.md).
+Matrix products have more rows than all else together and take longest to fit: their figures are those of the fits that
+ship, all rows of a device together. [A note of their own](../design/0015-gpu-products.md) has them by table.
+"""
+
+PRODUCTS = """
+## Matrix products
+
+Tensor: on matrix units; bytes: of one-byte elements on them (float8, int8); plain: float32 and float64 on lanes.
+Family: by constants of the other devices of the architecture. Specs: of the device's whole family, by other families'.
+
 """
 
 SOURCES = """
@@ -40,11 +50,27 @@ and others. The rows themselves are not part of this package.
 
 def page(outcome: Validation) -> str:
     """The whole page."""
-    parts = [HEAD, "\n## By operation\n\n", _table(outcome.overall(), ("operation",))]
+    parts = [HEAD, "\n## By operation\n\n", _table(outcome.overall(), ("operation",)), PRODUCTS, products()]
     parts += ["\n## By device\n\n", _table(outcome.scores(), ("device", "operation", "dtype"))]
     reasons = [f"- {line}" for line in outcome.notes.lines if "left out" in line][:12]
     parts += ["\n## Left out\n\nThe most frequent reasons:\n\n", "\n".join(reasons), "\n", SOURCES]
     return "".join(parts)
+
+
+def products() -> str:
+    """The errors of products that stand with the constants."""
+    lines = ["| device | kind | rows | calibrated | family | specs |", "|---|---|--:|--:|--:|--:|"]
+    for name in sorted({devices[each].name for each in devices}):
+        family = family_of(devices[name])
+        for section, of_family in sorted(fitted_in(family).items()):
+            own = of_family.devices.get(name)
+            if section.startswith("gemm.") and own is not None:
+                general = fitted_in("defaults").get(section, Section()).without.get(family)
+                errors = [own, of_family.without.get(name), general]
+                cells = ["–" if one is None or one.error_pct is None else f"{one.error_pct:.1f}" for one in errors]
+                kind = section.removeprefix("gemm.")
+                lines.append(f"| {name} | {kind} | {own.rows:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _table(scored: list, columns: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.residual import Residual
 from flashsched.hw.spec import DeviceSpec
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "fitted_toml",
     "own_constants",
     "parse_fitted",
+    "residual_file",
+    "shipped_residual",
     "users_constants",
 ]
 
@@ -65,7 +68,8 @@ class Fitted:
     """Values of an operator's constants, and where they are from.
 
     *error_pct* is the mean absolute error, in percent, over *rows* measurements that the fit did not see (None: never
-    checked against any); *origin* says what it was fitted to.
+    checked against any); *origin* says what it was fitted to. *residual* is what was learned beyond the constants,
+    where a device has rows enough.
     """
 
     values: Mapping[str, float]
@@ -73,6 +77,7 @@ class Fitted:
     error_pct: float | None = None
     rows: int = 0
     origin: str = "defaults of the model, never checked against a measurement"
+    residual: Residual | None = None
 
     @property
     def band(self) -> str:
@@ -143,7 +148,7 @@ def constants_for(
     general = fitted_in("defaults").get(section, Section())
     chain: list[tuple[Tier, Fitted | None]] = [
         ("calibrated", own.get(section, Section()).devices.get(name)),
-        ("calibrated", shipped.devices.get(name)),
+        ("calibrated", _with_residual(shipped.devices.get(name), name, section)),
         ("family", shipped.without.get(name) or (None if name in shipped.devices else shipped.values)),
         ("specs", general.without.get(family) or general.values),
     ]
@@ -161,7 +166,29 @@ def _complete(found: Fitted, constants: Mapping[str, Constant]) -> Fitted:
     values = {
         name: min(max(float(found.values.get(name, one.default)), one.low), one.high) for name, one in constants.items()
     }
-    return Fitted(values, found.tier, found.error_pct, found.rows, found.origin)
+    return replace(found, values=values)
+
+
+def _with_residual(found: Fitted | None, device: str, section: str) -> Fitted | None:
+    return None if found is None else replace(found, residual=shipped_residual(device, section))
+
+
+@functools.cache
+def shipped_residual(device: str, section: str) -> Residual | None:
+    """The residual that ships for a section of *device*, from ``fitted/residuals``."""
+    from importlib import resources
+
+    file = resources.files("flashsched.hw").joinpath("fitted", "residuals", residual_file(device, section))
+    return Residual.from_json(file.read_text(encoding="utf-8"), file.name) if file.is_file() else None
+
+
+def residual_file(device: str, section: str) -> str:
+    """The name of a file with a residual; a user's own stands beside the constants.
+
+    >>> residual_file("a100-sim", "gemm.tensor")
+    'a100-sim.gemm.tensor.json'
+    """
+    return f"{device}.{section}.json"
 
 
 @functools.cache
@@ -302,13 +329,28 @@ def _fitted_lines(fitted: Fitted) -> list[str]:
 
 
 def own_constants(path: str | Path) -> Mapping[str, Section]:
-    """The sections of a file that ``flashsched calibrate`` wrote.
+    """The sections of a file that ``flashsched calibrate`` wrote, with the residuals that stand beside it.
 
     Raises:
-        DeviceError: the file cannot be read, or is not such a file.
+        DeviceError: a file cannot be read, or is not such a file.
     """
+    path = Path(path)
+    sections = parse_fitted(_text(path), str(path))
+    return {
+        name: replace(section, devices={
+            device: replace(fitted, residual=_residual_at(path.with_name(residual_file(device, name))))
+            for device, fitted in section.devices.items()
+        })
+        for name, section in sections.items()
+    }  # fmt: skip
+
+
+def _residual_at(path: Path) -> Residual | None:
+    return Residual.from_json(_text(path), str(path)) if path.is_file() else None
+
+
+def _text(path: Path) -> str:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise DeviceError(f"cannot read {path}: {problem}") from problem
-    return parse_fitted(text, str(path))

@@ -119,9 +119,10 @@ def gpu_times(
     per_unit = works.blocks / spec.units
     busiest = ceil(per_unit)
     resident = least(fitting, busiest)
-    blocks = _spread(per_unit, busiest, constants)
     held = most(fitting, 1.0)
-    rounds = _spread(per_unit / held, ceil(per_unit / held), constants)  # of as many blocks as fit at a time
+    whole = ceil(per_unit / held)  # rounds, of as many blocks as fit at a time
+    rounds = _spread(per_unit / held, whole, constants)
+    blocks = _spread(per_unit, busiest + constants["lone"] * (whole * held - busiest), constants)
 
     limits = _within_a_unit(spec, unit, works, constants, on_device, blocks, rounds, resident)
     busy = [most(limits["fma"], limits["issue"]) * works.stretch]

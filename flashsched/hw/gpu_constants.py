@@ -32,6 +32,9 @@ GPU_CONSTANTS: dict[str, Constant] = {
     "wave": Constant(
         1.0, 0.0, 1.0, "share", "of whole waves: 1 counts started blocks, 0 spreads the last over all units"
     ),
+    "lone": Constant(
+        0.0, 0.0, 1.0, "share", "of a block's place that is lost while no other is there: 1 takes rounds as whole ones"
+    ),
     "overlap": Constant(
         4.0, 1.0, 12.0, "norm", "that joins what a unit does at once: 1 adds, infinity takes the longest"
     ),

@@ -120,8 +120,8 @@ def test_weights_are_read_once_however_few_the_rows() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "kind"),
-    [("float32", "plain"), ("float64", "plain"), ("tf32", "tensor"), ("bfloat16", "tensor"), ("int8", "tensor"),
-     ("float16/float32", "plain"), ("float8_e4m3:block", "tensor")],
+    [("float32", "plain"), ("float64", "plain"), ("tf32", "tensor"), ("bfloat16", "tensor"), ("int8", "bytes"),
+     ("float16/float32", "plain"), ("float8_e4m3:block", "bytes")],
 )  # fmt: skip
 def test_tensor_cores_have_constants_of_their_own(dtype: str, kind: str) -> None:
     assert gemm.variant(devices["h100-sim"], dtype) == kind

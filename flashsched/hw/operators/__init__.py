@@ -7,7 +7,7 @@ module in this folder predicts the time it reaches, over many sizes at once. Eac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,19 @@ from flashsched.hw.operators import (
     row_wise,
     softmax,
 )
+from flashsched.hw.residual import Residual
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["OPERATORS", "OperatorModel", "Sizes", "estimate", "operator_model", "section_of"]
+__all__ = [
+    "OPERATORS",
+    "ExplainsItself",
+    "OperatorModel",
+    "Sizes",
+    "estimate",
+    "operator_model",
+    "predicted",
+    "section_of",
+]
 
 Sizes = Mapping[str, NDArray[np.int64]]
 """A column per size, all of one length; besides the operator's own sizes it may hold ``warm``: 1 in rows whose
@@ -65,6 +75,53 @@ class OperatorModel(Protocol):
         self, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
     ) -> NDArray[np.float64]:
         """Predicted seconds by row, never below `roofline`."""
+
+
+@runtime_checkable
+class ExplainsItself(Protocol):
+    """A model whose residual can be learned from a device's own rows (``hw/residual.py``).
+
+    Attributes:
+        GROWS: sizes of which more never takes less time.
+    """
+
+    @property
+    def GROWS(self) -> tuple[str, ...]: ...  # noqa: N802
+
+    def traits(
+        self, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
+    ) -> dict[str, NDArray[np.float64]]:
+        """Columns that may tell what the model misses."""
+
+
+def predicted(
+    model: OperatorModel, spec: DeviceSpec, dtype: str, sizes: Sizes, values: Mapping[str, float],
+    residual: Residual | None = None,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Seconds by row of *model* with the constants *values*, times what *residual* says, never below the roofline.
+
+    Trees have edges, at which a larger size may come out faster. So a row is held to what half of it takes, in each of
+    the sizes that the model ``GROWS`` in; by at most a sixth, for libraries do have sizes that are slower than larger
+    ones.
+    """
+    if residual is None or not isinstance(model, ExplainsItself):
+        return model.seconds(spec, values, dtype, sizes)
+    columns = {name: np.asarray(column) for name, column in sizes.items()}
+    count = len(next(iter(columns.values())))
+    halves = [name for name in model.GROWS if name in columns]
+    many = {name: np.concatenate([np.maximum(column // 2, 1) if name == half else column for half in (None, *halves)])
+            for name, column in columns.items()}  # fmt: skip
+    traits = model.traits(spec, values, dtype, many)
+    if tuple(traits) != residual.traits:
+        raise DeviceError(f"the residual of {spec.name} is of another version of the model of '{model.NAME}'",
+                          hint="calibrate the device anew")  # fmt: skip
+    corrected = model.seconds(spec, values, dtype, many) * residual.factor(np.stack(list(traits.values()), axis=1))
+    own, *smaller = corrected.reshape(1 + len(halves), count)
+    held: NDArray[np.float64] = np.minimum(np.max([own, *smaller], axis=0), own * _HELD)
+    return np.maximum(held, model.roofline(spec, dtype, sizes))
+
+
+_HELD = 7.0 / 6.0
 
 
 _MODELS: tuple[OperatorModel, ...] = (
@@ -110,4 +167,4 @@ def estimate(spec: DeviceSpec, op: str, dtype: str, sizes: Mapping[str, object])
     if missing:
         raise DeviceError(f"{op} needs the sizes {', '.join(model.SIZES)}; {', '.join(missing)} is missing")
     fitted = constants_for(spec, section_of(model, spec, dtype), model.CONSTANTS)
-    return model.seconds(spec, fitted.values, dtype, columns), fitted
+    return predicted(model, spec, dtype, columns, fitted.values, fitted.residual), fitted

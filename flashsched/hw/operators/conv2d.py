@@ -27,11 +27,12 @@ from flashsched.hw.operators.dtypes import arithmetic, peak_of, storage_bytes
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column, joined, last_cache_rate, least_seconds
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["CONSTANTS", "KINDS", "NAME", "SIZES", "algorithms", "roofline", "seconds", "variant"]
+__all__ = ["CONSTANTS", "GROWS", "KINDS", "NAME", "SIZES", "algorithms", "roofline", "seconds", "traits", "variant"]
 
 NAME = "conv2d"
 KINDS: tuple[str, ...] = ("gpu",)
 SIZES = ("batch", "cin", "hin", "win", "cout", "kh", "kw", "stride_h", "stride_w", "pad_h", "pad_w", "pass")
+GROWS = ("batch", "cin", "cout")
 
 Floats = NDArray[np.float64]
 Parts = tuple[float, ...]
@@ -67,6 +68,7 @@ _STEP = 8.0  # the reduction goes in steps of as many elements
 _FUSED = ((1, 4, 8), (4, 2, 4))  # images, rows and columns of 2 x 2 tiles that a block of fused Winograd takes
 _FREQUENCIES = 32.0 * 17.0  # of a real 32 x 32 tile
 _NEVER = 1e6
+_ALGORITHMS = ("gemm", "scatter", "winograd fused", "winograd staged 3", "winograd staged 5", "fft")
 
 
 class _Sizes(NamedTuple):
@@ -116,6 +118,39 @@ def seconds(
     bias = 2 * result / (constants["stream"] * spec.dram.bandwidth_bytes_per_s) + constants["kernel_us"] * 1e-6
     framework = column(sizes, "launched") == 1  # whose convolution adds a bias, in a kernel of its own
     return as_timed(kernel + np.where(framework, bias, 0.0), constants, sizes)
+
+
+def traits(
+    spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
+) -> dict[str, Floats]:
+    """What may tell a library's choice, by row and mostly as logarithms: sizes, how they divide, and how much slower
+    than the fastest algorithm the others are."""
+    all_of = algorithms(spec, constants, dtype, sizes)
+    fastest = np.min(list(all_of.values()), axis=0)
+    time = np.log2(fastest)
+    height, width = _output(sizes)
+    batch, cin, cout = (column(sizes, name) for name in ("batch", "cin", "cout"))
+    kernel, pixels = column(sizes, "kh") * column(sizes, "kw"), batch * height * width
+    found = {
+        "time": time, "pixels": np.log2(pixels), "rate": np.log2(pixels * cin * cout * kernel) - time,
+        "image": np.log2(batch * cin * column(sizes, "hin") * column(sizes, "win")), "result": np.log2(pixels * cout),
+        "filters": np.log2(kernel * cin * cout), "sum": np.log2(kernel * cin), "kernel": kernel,
+        "one image": np.log2(height * width), "cin/cout": np.log2(cin / cout), "width": width,
+        "pass": column(sizes, "pass"), "launched": column(sizes, "launched"),
+        "stride": column(sizes, "stride_h") * column(sizes, "stride_w"), "pad": column(sizes, "pad_h"),
+        **{name: np.log2(column(sizes, name)) for name in ("batch", "cin", "cout", "hin", "kh")},
+    }  # fmt: skip
+    for name in ("batch", "cin", "cout"):
+        size = np.asarray(sizes[name], dtype=np.int64)
+        found[f"{name} divides"] = np.log2(np.minimum(size & -size, 64))
+    for rows, columns in ((128, 128), (64, 64), (32, 32)):
+        waves = np.ceil(pixels / rows) * np.ceil(cout / columns) / spec.units
+        found[f"{rows}x{columns} waves"] = np.log2(waves)
+        found[f"{rows}x{columns} idle"] = np.ceil(waves) / waves
+        found[f"{columns} idle"] = np.ceil(cout / columns) * columns / cout
+    for name in _ALGORITHMS:
+        found[f"{name} slower"] = np.minimum(np.log2(all_of.get(name, np.full(len(time), _NEVER)) / fastest), 4.0)
+    return found
 
 
 def algorithms(

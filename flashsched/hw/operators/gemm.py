@@ -11,6 +11,7 @@ error that remains (``docs/design/0015-gpu-products.md``).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,34 +23,39 @@ from flashsched.hw.constants import Constant
 from flashsched.hw.gpu import GpuTimes, gpu_times
 from flashsched.hw.gpu_constants import GPU_CONSTANTS
 from flashsched.hw.numbers import Numbers
-from flashsched.hw.operators.dtypes import arithmetic, storage_bytes
+from flashsched.hw.operators.dtypes import arithmetic, scaling, storage_bytes
+from flashsched.hw.operators.gemm_menus import Menu, menu_of
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.works import Works
 
 __all__ = [
     "CONSTANTS",
+    "GROWS",
     "KINDS",
     "NAME",
     "SIZES",
     "Chosen",
     "chosen",
     "gemm_seconds",
+    "narrowed",
     "roofline",
     "seconds",
+    "traits",
     "variant",
 ]
 
 NAME = "gemm"
 KINDS = ("gpu",)
 SIZES = ("m", "n", "k", "batch")
+GROWS = ("m", "n", "k", "batch")
 
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, NDArray[np.int64]]
 
 TYPICAL = {
     "arithmetic": 0.95, "power": 0.85, "byte_ops": 0.5, "unit_in_flight": 40000.0, "store": 15.0, "exposed": 0.6,
-    "start_us": 1.5, "block_us": 0.05, "wave": 0.7, "overlap": 3.0, "overlap_memory": 3.0,
+    "start_us": 1.5, "block_us": 0.05, "wave": 0.7, "lone": 0.2, "overlap": 3.0, "overlap_memory": 3.0,
 }  # fmt: skip
 """Defaults of the GPU model's constants for a library's products, where a nest's are those of a perfect device."""
 
@@ -62,23 +68,10 @@ CONSTANTS: dict[str, Constant] = {
     "ragged": Constant(1.03, 1.0, 1.6, "ratio", "of arithmetic time where neither n nor k is a multiple of 32"),
     "far": Constant(0.02, 0.001, 2.0, "share", "of time that each doubling of a row beyond 32 KiB adds"),
     "alias": Constant(1.05, 1.0, 4.0, "ratio", "of time where rows are a multiple of 128 KiB, and fall into one set"),
-    "batch_tile": Constant(1024.0, 1024.0, 16384.0, "elements", "of the smallest tile that a library has for batches"),
     "vector_us": Constant(0.1, 0.01, 5.0, "us", "that a product with a vector is faster, for it fills no tile"),
     "batch_call": Constant(0.6, 0.2, 2.0, "ratio", "of a framework's time around a batched product to a linear one's"),
     **LAUNCHED,
 }
-
-TENSOR_TILES = (
-    (256, 128), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64),
-    (128, 32), (32, 128), (64, 32), (32, 64), (32, 32),
-)  # fmt: skip
-"""Rows and columns of the output that one block computes, on tensor cores; CUTLASS's and cuBLAS's usual ones."""
-
-PLAIN_TILES = TENSOR_TILES[2:]
-"""Those on the plain cores, whose registers hold no more."""
-
-SPLITS = (1, 2, 3, 4, 6, 8, 16, 32)
-"""Slices of the reduction that different blocks compute, and a last pass adds up."""
 
 FAR_BYTES = 32768.0
 """Length of a row of the reduction from which translation begins to miss: a tile's 128 rows then span 4 MB."""
@@ -86,14 +79,26 @@ FAR_BYTES = 32768.0
 ALIAS_BYTES = 131072
 """Row length whose multiples fall into the same channels and sets (MI210 halves its rate there, and only there)."""
 
+_SCALINGS = {"": 0, "block": 1, "row": 2}
+
+NARROWED = "kernels"
+"""Column of sizes that holds, by row, the indices of the only kernels to look at."""
+
 _ROWS_AT_A_TIME = 512
 
 
 def variant(spec: DeviceSpec, dtype: str) -> str:
-    """ "tensor" where matrix units do the arithmetic, "plain" where the lanes of the plain cores do."""
+    """ "tensor" where matrix units do the arithmetic, "bytes" where on elements of a byte, "plain" where the lanes of
+    the plain cores do."""
+    if not _on_matrix_units(spec, dtype):
+        return "plain"
+    return "bytes" if storage_bytes(dtype) == 1 else "tensor"
+
+
+def _on_matrix_units(spec: DeviceSpec, dtype: str) -> bool:
     name = arithmetic(dtype)
     plain = spec.peaks.get("float32", spec.peak(name))
-    return "plain" if name in ("float64", "float32", "int32") or spec.peak(name) <= plain * 1.05 else "tensor"
+    return name not in ("float64", "float32", "int32") and spec.peak(name) > plain * 1.05
 
 
 def roofline(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Floats:
@@ -114,12 +119,59 @@ def gemm_seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, s
     return np.maximum(found, roofline(spec, dtype, sizes))
 
 
+def narrowed(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes, keep: int = 3) -> Sizes:
+    """*sizes* with each row's *keep* fastest kernels beside it: all that `seconds` looks at then.
+
+    For constants near by, where the fastest kernel is one of these, a fraction of the work finds the same time.
+    """
+    chunks = []
+    for start in range(0, len(sizes["m"]), _ROWS_AT_A_TIME):
+        part = {name: np.asarray(column)[start : start + _ROWS_AT_A_TIME] for name, column in sizes.items()}
+        total = _Candidates.of(spec, constants, dtype, part).total
+        chunks.append(np.argpartition(total, keep, axis=1)[:, :keep])
+    return {**sizes, NARROWED: np.concatenate(chunks)}
+
+
 def seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
     """Predicted seconds by row, never below `roofline`; with what a framework's launches add, where rows say so."""
     kernel = gemm_seconds(spec, constants, dtype, sizes)
     call = np.where(column(sizes, "batch", 1.0) > 1, constants["batch_call"], 1.0)
     around: dict[str, Any] = {**constants, "gap_us": constants["gap_us"] * call}  # by row
     return as_timed(kernel, around, sizes, call)
+
+
+def traits(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> dict[str, Floats]:
+    """What may tell a library's choice, by row and as logarithms: sizes, how they divide, and how much slower than the
+    fastest kernel those of each tile are."""
+    m, n, k, batch, warm = _columns(sizes)
+    table = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
+    totals = np.concatenate([
+        _Candidates.of(spec, constants, dtype, {name: np.asarray(column)[at : at + _ROWS_AT_A_TIME]
+                                                for name, column in sizes.items()}).total
+        for at in range(0, len(m), _ROWS_AT_A_TIME)
+    ])  # fmt: skip
+    fastest = totals.min(axis=1)
+    time = np.log2(fastest)
+    found = {
+        "m": np.log2(m), "n": np.log2(n), "k": np.log2(k), "batch": np.log2(batch), "warm": warm,
+        "launched": column(sizes, "launched"), "time": time, "m/n": np.log2(m / n),
+        "result": np.log2(m * n * batch), "left": np.log2(m * k * batch), "right": np.log2(n * k * batch),
+        "rate": np.log2(m * n * k * batch) - time, "traffic": np.log2((m * n + m * k + n * k) * batch) - time,
+    }  # fmt: skip
+    for name, value in (("element", storage_bytes(dtype)), ("scaling", _SCALINGS[scaling(dtype)]),
+                        ("integer", arithmetic(dtype) == "int8")):  # fmt: skip
+        found[name] = np.full(len(m), float(value))
+    for name in ("m", "n", "k"):
+        size = np.asarray(sizes[name], dtype=np.int64)
+        found[f"{name} divides"] = np.log2(np.minimum(size & -size, 256))
+    for rows, columns in ((256, 128), (128, 128), (64, 128), (64, 64)):
+        waves = np.ceil(m / rows) * np.ceil(n / columns) * batch / spec.units
+        found[f"{rows}x{columns} waves"], found[f"{rows}x{columns} idle"] = np.log2(waves), np.ceil(waves) / waves
+    for rows, columns in dict.fromkeys((int(r), int(c)) for r, c in table[:, :2]):
+        of_tile = totals[:, (table[:, 0] == rows) & (table[:, 1] == columns)].min(axis=1)
+        found[f"{rows}x{columns} slower"] = np.minimum(np.log2(of_tile / fastest), 4.0)
+    found["unsplit slower"] = np.minimum(np.log2(totals[:, table[:, 2] == 1].min(axis=1) / fastest), 4.0)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +203,7 @@ def chosen(
     sizes = {name: np.array([value]) for name, value in (("m", m), ("n", n), ("k", k), ("batch", batch))}
     candidates = _Candidates.of(spec, constants, dtype, sizes)
     best = int(candidates.total[0].argmin())
-    rows, columns, splits = (int(value) for value in candidates.kernels[best])
+    rows, columns, splits, _ = (int(value) for value in candidates.kernels[0, best])
     shape = candidates.total.shape
     breakdown = {
         name: float(np.broadcast_to(value, shape)[0, best]) for name, value in candidates.times.breakdown.items()
@@ -171,18 +223,30 @@ class _Candidates:
 
     @classmethod
     def of(cls, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> _Candidates:
-        tensor = variant(spec, dtype) == "tensor"
-        tiles = TENSOR_TILES if tensor else PLAIN_TILES
-        kernels = np.array([(*tile, splits) for tile in tiles for splits in SPLITS])
-        works, partial = _works(spec, constants, dtype, sizes, kernels.astype(float), tensor)
+        tensor = _on_matrix_units(spec, dtype)
+        table = _kernels(menu_of(spec, tensor))
+        kernels = table[sizes.get(NARROWED, np.s_[None, :])]
+        works, partial = _works(spec, constants, dtype, sizes, kernels[..., :3].astype(float), tensor)
         times = gpu_times(spec, works, constants)
         l2 = spec.level("l2").drawn_by(np.inf) * constants["l2"]
         extra = np.where(partial > 0, constants["split_us"] * 1e-6 + partial / l2, 0.0)
-        area = kernels[:, 0] * kernels[:, 1]
-        lacking = np.where(
-            column(sizes, "batch", 1.0)[:, None] > 1, np.maximum(constants["batch_tile"] / area, 1.0), 1.0
-        )
-        return cls(kernels, times, extra, (times.seconds + extra) * lacking)
+        batched = column(sizes, "batch", 1.0)[:, None] > 1
+        missing = np.where(batched, kernels[..., 3] == _SINGLE, kernels[..., 3] == _BATCHED)
+        total = np.where(missing, np.inf, times.seconds + extra)
+        return cls(kernels, times, extra, total)
+
+
+_BOTH, _SINGLE, _BATCHED = 0, 1, 2
+
+
+@functools.cache
+def _kernels(menu: Menu) -> NDArray[np.int64]:
+    """Rows, columns, slices, and for what each kernel is there: both, single products, batches."""
+    tiles = dict.fromkeys((*menu.tiles, *menu.batched))
+    kind = {
+        tile: _SINGLE if tile not in menu.batched else _BATCHED if tile not in menu.tiles else _BOTH for tile in tiles
+    }
+    return np.array([(*tile, splits, kind[tile]) for tile in tiles for splits in menu.splits])
 
 
 def _works(
@@ -190,7 +254,7 @@ def _works(
 ) -> tuple[Works, Numbers]:
     """The candidates, and the bytes of partial sums that the last pass of a split reduction moves."""
     m, n, k, batch, warm = (column[:, None] for column in _columns(sizes))
-    rows, columns, splits = (column[None, :] for column in kernels.T)
+    rows, columns, splits = kernels[..., 0], kernels[..., 1], kernels[..., 2]
     size = storage_bytes(dtype)
     deep = 128.0 / size if tensor else 16.0  # elements of the reduction that one round loads
     slice_k = np.ceil(k / splits / deep) * deep

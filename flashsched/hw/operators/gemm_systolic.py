@@ -18,11 +18,12 @@ from flashsched.hw.operators.times import LAUNCHED, as_timed, column, joined, le
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.systolic import streamed_cycles
 
-__all__ = ["CONSTANTS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "variant"]
+__all__ = ["CONSTANTS", "GROWS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "traits", "variant"]
 
 NAME = "gemm"
 KINDS = ("tpu",)
 SIZES = ("m", "n", "k")
+GROWS = ("m", "n", "k", "batch")
 
 Floats = NDArray[np.float64]
 
@@ -66,6 +67,24 @@ def seconds(
     beside = joined(_NORM, arrays, (operands - first) / rate)
     kernel = constants["start_us"] * 1e-6 + (first + results) / rate + beside
     return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
+
+
+def traits(
+    spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
+) -> dict[str, Floats]:
+    """What may tell the compiler's choice of tiles, by row and mostly as logarithms."""
+    unit = spec.systolic
+    assert unit is not None
+    time = np.log2(seconds(spec, constants, dtype, sizes))
+    flops, operands, results = _work(dtype, sizes)
+    m, n, k, batch = (column(sizes, name, 1.0) for name in ("m", "n", "k", "batch"))
+    return {
+        "m": np.log2(m), "n": np.log2(n), "k": np.log2(k), "batch": np.log2(batch), "time": time,
+        "element": np.full(len(m), float(storage_bytes(dtype))), "rate": np.log2(flops) - time,
+        "operands": np.log2(operands), "results": np.log2(results), "left": np.log2(m * k), "right": np.log2(n * k),
+        "m/n": np.log2(m / n), "k/n": np.log2(k / n), "k/m": np.log2(k / m), "m idle": np.ceil(m / 8) * 8 / m,
+        "n idle": np.ceil(n / unit.columns) * unit.columns / n, "k idle": np.ceil(k / unit.rows) * unit.rows / k,
+    }  # fmt: skip
 
 
 def _work(dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> tuple[Floats, Floats, Floats]:

@@ -7,20 +7,21 @@ its devices and of all but one, and over everything the defaults, with and witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from flashsched.errors import DeviceError
-from flashsched.hw.constants import Fitted, Section, Tier, constants_for, family_of, fitted_toml
+from flashsched.hw.constants import Fitted, Section, Tier, constants_for, family_of, fitted_toml, residual_file
 from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.validation.boost import learned_residual
 from flashsched.hw.validation.fit import fitted_values, predicted
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
 from flashsched.hw.validation.run import held_out
 
-__all__ = ["calibrated", "fit_families", "write_calibration"]
+__all__ = ["calibrated", "fit_families", "write_calibration", "write_residuals"]
 
 _FEWEST = 10
 _ROWS_OF_A_FIT = 800
@@ -57,6 +58,18 @@ def write_calibration(sections: dict[str, Section], path: Path, device: str) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     note = f"Constants of operator models for {device}, fitted by `flashsched calibrate` to measurements of it."
     path.write_text(fitted_toml(sections, note), encoding="utf-8")
+    write_residuals(sections, path.parent)
+
+
+def write_residuals(sections: Mapping[str, Section], folder: Path) -> None:
+    """Write the residuals of *sections*, one file each, and take those away that a device no longer has."""
+    for name, section in sections.items():
+        for device, fitted in section.devices.items():
+            file = folder / residual_file(device, name)
+            if fitted.residual is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.write_text(fitted.residual.to_json(), encoding="utf-8")
 
 
 def fit_families(
@@ -92,9 +105,11 @@ def _of_device(members: list[Rows], folds: int) -> Fitted:
     """The fit to all rows of a device, with the error of the rows held out in turn."""
     first = members[0]
     known = constants_for(first.spec, first.section, first.model.CONSTANTS, tier="family", own={}).values
-    values = fitted_values(first.model, thinned(members, _ROWS_OF_A_FIT), known)
+    found = fitted_values(first.model, thinned(members, _ROWS_OF_A_FIT), known)
+    values = {name: float(f"{value:.4g}") for name, value in found.items()}  # as the file will hold them
+    residual = learned_residual(members, values)
     times = np.concatenate(held_out(members, folds))
-    return Fitted(values, "calibrated", _mape(times, members), _count(members), _origin(members))
+    return Fitted(values, "calibrated", _mape(times, members), _count(members), _origin(members), residual)
 
 
 def _leaving_out(

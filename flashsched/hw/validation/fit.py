@@ -10,19 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flashsched.hw import operators
 from flashsched.hw.constants import Constant
 from flashsched.hw.operators import OperatorModel
+from flashsched.hw.residual import Residual
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.kept import fit_key, keep_fit, kept_fit
+
+Floats = NDArray[np.float64]
 
 __all__ = ["Sample", "fitted_values", "folds_of", "predicted"]
 
 _OUTLIER = 0.1  # residuals above it count with their absolute value, not their square
+_STEP = 1e-3  # of a constant's range, by which slopes are found
+_TRIED = 80  # rows, about, by which a constant is found to matter
 _HOLD = 0.3  # weight of the value known before: a constant moved across its range costs as a row that is off by 30 %
 
 
@@ -37,6 +43,25 @@ class Sample(Protocol):
     def sizes(self) -> Mapping[str, NDArray[np.int64]]: ...
     @property
     def measured_s(self) -> NDArray[np.float64]: ...
+
+
+@runtime_checkable
+class _Searching(Protocol):
+    """A model that takes the best of many candidates, and can be told to look at a few of them alone."""
+
+    def narrowed(
+        self, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
+    ) -> Mapping[str, NDArray[np.int64]]: ...
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a `Sample`, or all of them with their candidates narrowed."""
+
+    spec: DeviceSpec
+    dtype: str
+    sizes: Mapping[str, NDArray[np.int64]]
+    measured_s: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,9 +88,11 @@ class _Scale:
         return float(low + unit * (high - low))
 
 
-def predicted(model: OperatorModel, sample: Sample, values: Mapping[str, float]) -> NDArray[np.float64]:
+def predicted(
+    model: OperatorModel, sample: Sample, values: Mapping[str, float], residual: Residual | None = None
+) -> Floats:
     """Seconds that *model* predicts for the rows of *sample*."""
-    return model.seconds(sample.spec, values, sample.dtype, sample.sizes)
+    return operators.predicted(model, sample.spec, sample.dtype, sample.sizes, values, residual)
 
 
 def fitted_values(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float]) -> dict[str, float]:
@@ -92,44 +119,76 @@ def _fitted(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str,
     )
     measured = np.concatenate([sample.measured_s for sample in samples])
 
-    def values_at(point: NDArray[np.float64]) -> dict[str, float]:
+    def values_at(point: Floats) -> dict[str, float]:
         return {name: scale.from_unit(float(x)) for name, scale, x in zip(names, scales, point, strict=True)}
 
-    def residuals(point: NDArray[np.float64]) -> NDArray[np.float64]:
+    def errors_of(rows: Sequence[Sample], point: Floats, times: Floats = measured) -> Floats:
         values = values_at(point)
-        times = np.concatenate([predicted(model, sample, values) for sample in samples])
-        return np.concatenate([np.log(times / measured), _HOLD * (point - start)])
+        found: Floats = np.log(np.concatenate([predicted(model, sample, values) for sample in rows]) / times)
+        return found
+
+    def residuals(point: Floats) -> Floats:
+        return np.concatenate([errors_of(samples, point), _HOLD * (point - start)])
+
+    few = [_every(sample, max(1, len(measured) // _TRIED)) for sample in samples]
+    measured_few = np.concatenate([sample.measured_s for sample in few])
 
     inner = np.clip(start, 1e-3, 1 - 1e-3)  # the solver begins inside the range
-    free = _that_matter(residuals, inner)
+    free = _that_matter(lambda point: errors_of(few, point, measured_few), inner)
 
-    def of_free(point: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = inner.copy()
-        whole[free] = point
-        return residuals(whole)
+    def whole(point: Floats) -> Floats:
+        result: Floats = inner.copy()
+        result[free] = point
+        return result
+
+    def slopes(point: Floats) -> Floats:
+        """The residuals' slopes by forward differences, each row's candidates narrowed to the best ones at *point*."""
+        here = whole(point)
+        near = [_narrowed(model, sample, values_at(here)) for sample in samples]
+        before = errors_of(near, here)
+        found = np.zeros((len(measured) + len(names), int(free.sum())))
+        for column, index in enumerate(np.flatnonzero(free)):
+            moved = here.copy()
+            step = _STEP if here[index] < 0.5 else -_STEP
+            moved[index] += step
+            found[: len(measured), column] = (errors_of(near, moved) - before) / step
+            found[len(measured) + index, column] = _HOLD
+        return found
 
     if not free.any():
         return values_at(start)
     found = least_squares(
-        of_free, inner[free], bounds=(0.0, 1.0), loss="soft_l1", f_scale=_OUTLIER, diff_step=1e-3, max_nfev=15,
-        xtol=1e-4, ftol=1e-4,
+        lambda point: residuals(whole(point)), inner[free], slopes, bounds=(0.0, 1.0), loss="soft_l1",
+        f_scale=_OUTLIER, max_nfev=12, xtol=1e-4, ftol=1e-4,
     )  # fmt: skip
     best = start.copy()
     best[free] = found.x
     return values_at(best)
 
 
-def _that_matter(
-    residuals: Callable[[NDArray[np.float64]], NDArray[np.float64]], point: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _narrowed(model: OperatorModel, sample: Sample, values: Mapping[str, float]) -> Sample:
+    """*sample*, whose rows a model that searches candidates judges by the best ones at *values* alone."""
+    if not isinstance(model, _Searching):
+        return sample
+    near = model.narrowed(sample.spec, values, sample.dtype, sample.sizes)
+    return _Part(sample.spec, sample.dtype, near, sample.measured_s)
+
+
+def _every(sample: Sample, step: int) -> Sample:
+    """Each *step*-th row of *sample*."""
+    sizes = {name: column[::step] for name, column in sample.sizes.items()}
+    return _Part(sample.spec, sample.dtype, sizes, sample.measured_s[::step])
+
+
+def _that_matter(errors: Callable[[Floats], Floats], point: Floats) -> NDArray[np.bool_]:
     """Which constants change any row when they move: the others need not be searched."""
-    before = residuals(point)[: -len(point)]
+    before = errors(point)
     matter = np.zeros(len(point), dtype=np.bool_)
     for index in range(len(point)):
-        for other in (0.0, 0.5, 1.0):
+        for other in (0.0, 1.0):
             moved = point.copy()
             moved[index] = other
-            if np.abs(residuals(moved)[: -len(point)] - before).max() > 1e-4:
+            if np.abs(errors(moved) - before).max() > 1e-4:
                 matter[index] = True
                 break
     return matter

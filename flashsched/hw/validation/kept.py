@@ -1,7 +1,7 @@
 """Fits that were made before: in the user's cache folder, by what they depend on.
 
-That is the rows, what was known before, and the models themselves, so any change to a file of ``flashsched/hw`` makes
-every fit anew. A damaged or unwritable cache costs time, never a result.
+That is the rows, what was known before, and the models themselves, so any change to a model or to the fit makes every
+fit anew. A damaged or unwritable cache costs time, never a result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def fit_key(name: str, constants: Mapping[str, Any], samples: Iterable[Any], kno
 @functools.cache
 def _models_digest() -> bytes:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
+    here = Path(__file__).resolve().parent
+    for path in [*sorted(here.parent.glob("*.py")), *sorted(here.parent.glob("operators/*.py")), here / "fit.py"]:
         digest.update(path.read_bytes())
     return digest.digest()
 

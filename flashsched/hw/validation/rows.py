@@ -22,6 +22,9 @@ from flashsched.hw.validation.timing import timing_of
 __all__ = ["Rows", "read_rows", "thinned"]
 
 
+_IMPOSSIBLE = 0.25  # of the roofline: a time below it is of another device, or of a kernel that did not run
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of one file that ask the same model the same thing: one device, operation and dtype."""
@@ -157,5 +160,10 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
         for flag in ("launched", "warm", "rowwise"):
             sizes[flag] = np.full(total, getattr(timing, flag), dtype=np.int64)
         where = np.flatnonzero(rows)[asked.kept]
-        yield Rows(table.file, name, op, dtype_name, source, spec, model, dtype, sizes, table.measured_s[where],
-                   table.lines[where])  # fmt: skip
+        found = Rows(table.file, name, op, dtype_name, source, spec, model, dtype, sizes, table.measured_s[where],
+                     table.lines[where])  # fmt: skip
+        possible = found.measured_s >= _IMPOSSIBLE * model.roofline(spec, dtype, sizes)
+        if not possible.all():
+            notes.skip(f"{table.file}: they are four times as fast as {spec.name} at its peak", int((~possible).sum()))
+        if possible.any():
+            yield found.take(possible)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flashsched.errors import DeviceError
 from flashsched.hw.constants import Tier, constants_for
 from flashsched.hw.spec import DeviceSpec
+from flashsched.hw.validation.boost import learned_residual
 from flashsched.hw.validation.fit import fitted_values, folds_of, predicted
 from flashsched.hw.validation.operations import FOLD_BY
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
@@ -26,7 +27,7 @@ __all__ = ["TIERS", "Scored", "Validation", "collect", "held_out", "validate_mod
 
 TIERS: tuple[Tier, ...] = ("calibrated", "family", "specs")
 _FEWEST = 10  # rows of a device that a calibration needs
-_MOST = 500  # rows of a fold's fit: more change nothing and cost time
+_MOST = 400  # rows of a fold's fit: more change nothing and cost time
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,10 @@ def held_out(members: list[Rows], folds: int) -> list[NDArray[np.float64]]:
             continue
         seen = [group.take(~side) for group, side in zip(members, tested, strict=True) if not side.all()]
         values = fitted_values(first.model, thinned(seen, _MOST), known) if seen else known
+        residual = learned_residual(seen, values)
         for group, side, out in zip(members, tested, times, strict=True):
             if side.any():
-                out[side] = predicted(group.model, group.take(side), values)
+                out[side] = predicted(group.model, group.take(side), values, residual)
     return times
 
 

@@ -1,0 +1,87 @@
+"""Learning a residual (``hw/residual.py``): gradient boosting of oblivious trees, on quantised traits.
+
+Each tree takes a part of what is left; residuals count with their square up to 15 %, beyond it with their absolute
+value, so that a row which nobody can explain pulls no harder than others, and in proportion to predicted over measured
+time, for it is the error in percent of the measured time that is to be small. A leaf of few rows is drawn to zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flashsched.hw.operators import ExplainsItself
+from flashsched.hw.residual import Residual
+from flashsched.hw.validation.rows import Rows
+
+__all__ = ["learned", "learned_residual"]
+
+Floats = NDArray[np.float64]
+
+DEPTH = 5
+SHALLOW = 3
+TREES = 80
+RATE = 0.15
+BINS = 24
+_OUTLIER = 0.15
+_DRAWN = 6.0  # rows' worth of weight that a leaf's value is drawn to zero by
+_MANY = 350  # rows from which trees are deep
+_FEWEST = 120  # rows of a device and section that a residual is learned from
+
+
+def learned_residual(members: Sequence[Rows], values: Mapping[str, float]) -> Residual | None:
+    """What the rows of *members* say beyond their model with the constants *values*; None where they are too few."""
+    if sum(len(group.measured_s) for group in members) < _FEWEST:
+        return None
+    model = members[0].model
+    if not isinstance(model, ExplainsItself):
+        return None
+    tables = [model.traits(group.spec, values, group.dtype, group.sizes) for group in members]
+    traits = np.concatenate([np.stack(list(table.values()), axis=1) for table in tables])
+    off = [
+        np.log(group.measured_s / group.model.seconds(group.spec, values, group.dtype, group.sizes))
+        for group in members
+    ]
+    return learned(tuple(tables[0]), traits, np.concatenate(off))
+
+
+def learned(names: tuple[str, ...], traits: Floats, residual: Floats, *, trees: int = TREES, rate: float = RATE,
+            drawn: float = _DRAWN) -> Residual:  # fmt: skip
+    """The trees over *traits* (a column for each of *names*) that predict *residual*; the same ones every time."""
+    rows, count = traits.shape
+    depth = DEPTH if rows >= _MANY else SHALLOW
+    cuts = np.stack([np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1]) for column in traits.T])  # by trait
+    bins = np.stack([np.searchsorted(cut, column, side="left") for cut, column in zip(cuts, traits.T, strict=True)], 1)
+    places = bins + BINS * np.arange(count)  # of every row, in a table of all traits' bins
+    left = residual.copy()
+    asked = np.zeros((trees, depth), dtype=np.int64)
+    above = np.zeros((trees, depth))
+    values = np.zeros((trees, 2**depth))
+    for tree in range(trees):
+        pull = np.clip(left, -_OUTLIER, _OUTLIER) * np.clip(np.exp(-left), 0.5, 2.0)
+        leaf = np.zeros(rows, dtype=np.int64)
+        for level in range(depth):
+            trait, cut = _best_cut(places, leaf, pull, 2**level, count, drawn)
+            asked[tree, level], above[tree, level] = trait, cuts[trait, cut]
+            leaf += (bins[:, trait] > cut) * 2**level
+        sums = np.bincount(leaf, pull, minlength=2**depth)
+        values[tree] = rate * sums / (np.bincount(leaf, minlength=2**depth) + drawn)
+        left -= values[tree][leaf]
+    return Residual(names, asked, above, values)
+
+
+def _best_cut(places: NDArray[np.int64], leaf: NDArray[np.int64], pull: Floats, leaves: int, count: int,
+              drawn: float) -> tuple[int, int]:  # fmt: skip
+    """The trait and the bin after which to cut all leaves, so that the squares of what is left are least."""
+    width = count * BINS
+    at = (places + (width * leaf)[:, None]).ravel()
+    shape = (leaves, count, BINS)
+    sums = np.bincount(at, np.repeat(pull, count), minlength=leaves * width).reshape(shape).cumsum(axis=2)
+    rows = np.bincount(at, minlength=leaves * width).reshape(shape).cumsum(axis=2)
+    low, below = sums[:, :, :-1], rows[:, :, :-1]
+    high, over = sums[:, :, -1:] - low, rows[:, :, -1:] - below
+    gain = (low**2 / (below + drawn) + high**2 / (over + drawn)).sum(axis=0)
+    best = int(gain.argmax())
+    return best // (BINS - 1), best % (BINS - 1)

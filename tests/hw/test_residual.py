@@ -1,0 +1,165 @@
+"""What is learned from a device's own rows beyond its constants: kept, held in bounds, and of that device alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flashsched.errors import DeviceError
+from flashsched.hw import devices
+from flashsched.hw.constants import Fitted, Section, constants_for, fitted_in, users_constants
+from flashsched.hw.operators import OPERATORS, ExplainsItself, conv2d, estimate, gemm, gemm_systolic, predicted
+from flashsched.hw.residual import LIMIT, Residual
+from flashsched.hw.validation.boost import learned
+from flashsched.hw.validation.calibrate import write_calibration
+
+A100 = devices["a100-sim"]
+DEFAULTS = {name: one.default for name, one in gemm.CONSTANTS.items()}
+SIZES = {"m": np.array([64, 100, 4096]), "n": np.array([64, 4096, 4096]), "k": np.array([64, 512, 4096]),
+         "batch": np.array([1, 4, 1])}  # fmt: skip
+RESIDUALS = sorted((Path(gemm.__file__).parents[1] / "fitted" / "residuals").glob("*.json"))
+
+
+def constant(factor: float, names: tuple[str, ...]) -> Residual:
+    """Whatever a row's traits are, the same factor."""
+    values = np.full((1, 2), np.log(factor))
+    return Residual(names, np.array([[0]]), np.array([[0.0]]), values)
+
+
+def traits_of(dtype: str = "bfloat16") -> tuple[str, ...]:
+    return tuple(gemm.traits(A100, DEFAULTS, dtype, SIZES))
+
+
+def test_trees_find_what_depends_on_the_traits() -> None:
+    draw = np.random.default_rng(1)
+    traits = draw.uniform(0, 1, (2000, 3))
+    truth = np.where(traits[:, 0] > 0.5, 0.2, -0.1) + 0.1 * (traits[:, 1] > 0.3) * (traits[:, 0] > 0.5)
+    seen, unseen = slice(0, 1500), slice(1500, None)
+    found = learned(("a", "b", "c"), traits[seen], truth[seen] + draw.normal(0, 0.05, 1500))
+    assert np.abs(np.log(found.factor(traits[unseen])) - truth[unseen]).mean() < 0.02
+    again = learned(("a", "b", "c"), traits[seen], truth[seen])
+    assert again.to_json() == learned(("a", "b", "c"), traits[seen], truth[seen]).to_json()
+
+
+def test_noise_is_not_learned() -> None:
+    draw = np.random.default_rng(2)
+    traits, noise = draw.uniform(0, 1, (2000, 8)), draw.normal(0, 0.1, 2000)
+    found = learned(tuple("abcdefgh"), traits[:1000], noise[:1000])
+    left = np.abs(noise[1000:] - np.log(found.factor(traits[1000:]))).mean()
+    assert left < 1.15 * np.abs(noise[1000:]).mean()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_a_residual_is_read_back_as_it_was_written(trees: int, depth: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    one = Residual(("a", "b"), draw.integers(0, 2, (trees, depth)), draw.normal(size=(trees, depth)).round(3),
+                   draw.normal(size=(trees, 2**depth)).round(3))  # fmt: skip
+    again = Residual.from_json(one.to_json(), "mine")
+    rows = draw.normal(size=(20, 2))
+    assert again.traits == one.traits
+    assert np.allclose(again.factor(rows), one.factor(rows), rtol=1e-9)
+    assert np.abs(np.log(one.factor(rows))).max() <= LIMIT
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"traits": ["a"], "trees": []}', '{"traits": ["a"], "trees": [[[1], [0.5], [0, 1]]]}',
+     '{"traits": ["a"], "trees": [[[0], [0.5], [0, 1, 2]]]}', '{"traits": ["a"], "trees": [[[0], [0.5]]]}'],
+)  # fmt: skip
+def test_a_torn_residual_is_refused_by_name(text: str) -> None:
+    with pytest.raises(DeviceError, match=r"mine\.json holds no residual"):
+        Residual.from_json(text, "mine.json")
+
+
+def test_a_residual_moves_a_prediction_but_never_below_the_roofline() -> None:
+    plain = predicted(gemm, A100, "bfloat16", SIZES, DEFAULTS)
+    for factor in (0.7, 1.2):
+        moved = predicted(gemm, A100, "bfloat16", SIZES, DEFAULTS, constant(factor, traits_of()))
+        assert np.allclose(moved, np.maximum(factor * plain, gemm.roofline(A100, "bfloat16", SIZES)))
+
+
+def test_where_a_tree_says_that_more_is_faster_the_row_is_held_to_half_of_it() -> None:
+    names = traits_of()
+    edge = Residual(names, np.array([[names.index("n")]]), np.array([[6.5]]), np.array([[0.1, -0.1]]))
+    sizes = {name: np.array([value, value]) for name, value in (("m", 8), ("k", 64), ("batch", 1))}
+    half, whole = predicted(gemm, A100, "bfloat16", {**sizes, "n": np.array([64, 128])}, DEFAULTS, edge)
+    free = gemm.seconds(A100, DEFAULTS, "bfloat16", {**sizes, "n": np.array([128, 128])})[0] * np.exp(-0.1)
+    assert free < whole <= half * (1 + 1e-9)
+
+
+def test_a_residual_of_another_version_of_the_model_is_told() -> None:
+    with pytest.raises(DeviceError, match="another version of the model of 'gemm'"):
+        predicted(gemm, A100, "bfloat16", SIZES, DEFAULTS, constant(1.1, ("no such trait",)))
+
+
+def test_a_changed_device_has_none() -> None:
+    assert constants_for(A100, "gemm.tensor", gemm.CONSTANTS, own={}).residual is not None
+    for tier in ("family", "specs"):
+        assert constants_for(A100, "gemm.tensor", gemm.CONSTANTS, tier=tier, own={}).residual is None
+    assert constants_for(devices["a100-sim[units=54]"], "gemm.tensor", gemm.CONSTANTS).residual is None
+
+
+def test_a_users_own_residual_stands_beside_the_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASHSCHED_CONSTANTS", str(tmp_path))
+    mine = Fitted(DEFAULTS, "calibrated", 5.0, 500, "mine", constant(1.25, traits_of()))
+    write_calibration({"gemm.tensor": Section(devices={"a100-sim": mine})}, tmp_path / "a100-sim.toml", "a100-sim")
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["a100-sim.gemm.tensor.json", "a100-sim.toml"]
+    found, fitted = estimate(A100, "gemm", "bfloat16", SIZES)
+    assert fitted.origin == "mine"
+    assert np.allclose(found[2], 1.25 * gemm.seconds(A100, fitted.values, "bfloat16", SIZES)[2], rtol=1e-3)
+    without = Section(devices={"a100-sim": replace(mine, residual=None)})
+    write_calibration({"gemm.tensor": without}, tmp_path / "a100-sim.toml", "a100-sim")
+    assert users_constants("a100-sim")["gemm.tensor"].devices["a100-sim"].residual is None
+
+
+@pytest.mark.parametrize("file", RESIDUALS, ids=lambda file: file.stem)
+def test_what_ships_fits_the_models_as_they_are(file: Path) -> None:
+    name, _, section = file.name.removesuffix(".json").partition(".")
+    spec = devices[name]
+    model = OPERATORS[section.partition(".")[0], spec.kind]
+    residual = Residual.from_json(file.read_text(encoding="utf-8"), file.name)
+    assert isinstance(model, ExplainsItself)
+    dtype = {"plain": "float32", "mixed": "float16/float32"}.get(
+        section.rpartition(".")[2], "bfloat16" if "bfloat16" in spec.peaks else "float16"
+    )
+    if section.startswith("gemm.bytes") or section.endswith("bytes"):
+        dtype = "float8_e4m3" if "float8_e4m3" in spec.peaks else "int8"
+    elif section == "conv2d":
+        dtype = "float32"
+    sizes = {each: np.array([32]) for each in model.SIZES}
+    constants = {one: each.default for one, each in model.CONSTANTS.items()}
+    assert tuple(model.traits(spec, constants, dtype, sizes)) == residual.traits
+    assert name in fitted_in(constants_family(name))[section].devices
+
+
+def constants_family(name: str) -> str:
+    from flashsched.hw.constants import family_of
+
+    return family_of(devices[name])
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.sampled_from(["a100-sim", "h100-sim", "b200-sim"]), size=st.tuples(*[st.integers(1, 100)] * 3),
+       axis=st.integers(0, 2))  # fmt: skip
+def test_calibrated_time_grows_with_work(name: str, size: tuple[int, int, int], axis: int) -> None:
+    less = [64 * one for one in size]
+    more = [one * (2 if place == axis else 1) for place, one in enumerate(less)]
+    columns = dict(zip(("m", "n", "k"), np.array([less, more]).T, strict=True)) | {"batch": np.array([1, 1])}
+    (few, many), _ = estimate(devices[name], "gemm", "bfloat16", columns)
+    assert many >= few / 1.25
+
+
+def test_kernels_near_the_best_tell_the_same_time() -> None:
+    near = gemm.narrowed(A100, DEFAULTS, "bfloat16", SIZES)
+    assert near["kernels"].shape == (3, 3)
+    assert np.allclose(gemm.seconds(A100, DEFAULTS, "bfloat16", near), gemm.seconds(A100, DEFAULTS, "bfloat16", SIZES))
+
+
+def test_models_that_explain_themselves() -> None:
+    assert all(isinstance(model, ExplainsItself) for model in (gemm, gemm_systolic, conv2d))
