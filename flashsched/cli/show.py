@@ -17,7 +17,7 @@ from flashsched.errors import Infeasible, ScheduleError
 from flashsched.tune.figures import seconds_text
 
 if TYPE_CHECKING:
-    from flashsched.schedule.ir import Program
+    from flashsched.schedule.program import Program
     from flashsched.tune.logs.record import Record
     from flashsched.tune.task import Candidate, Task
 

@@ -15,7 +15,7 @@ from flashsched.codegen.lower import CPU_PASSES, lower, program_of, run_passes
 from flashsched.codegen.signature import Signature, param_of
 from flashsched.errors import DeviceError
 from flashsched.schedule.external import with_buffers
-from flashsched.schedule.ir import Program
+from flashsched.schedule.program import Program
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.expr import Expr, SizeVar
 from flashsched.te.tensor import Tensor

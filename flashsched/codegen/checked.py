@@ -25,13 +25,13 @@ from flashsched.schedule.ir import (
     Let,
     Load,
     LoopKind,
-    Program,
     Seq,
     Stmt,
     Store,
     seq,
 )
 from flashsched.schedule.nest import loop_ranges
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Select, compare, const, logical_and
 from flashsched.te.simplify import Ranges, bounds, prove

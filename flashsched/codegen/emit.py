@@ -33,13 +33,13 @@ from flashsched.schedule.ir import (
     Let,
     LoopKind,
     Prefetch,
-    Program,
     Seq,
     Stmt,
     Store,
     walk_stmt,
 )
 from flashsched.schedule.llvm_texts import llvm_text
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import SizeVar, Var
 from flashsched.te.simplify import bounds, prove, within_loop

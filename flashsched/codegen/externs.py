@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from flashsched.errors import KernelError
-from flashsched.schedule.ir import Extern, Program, walk_stmt
+from flashsched.schedule.ir import Extern, walk_stmt
+from flashsched.schedule.program import Program
 from flashsched.te.dtypes import bits, numpy_dtype
 from flashsched.te.evaluate import Array
 from flashsched.te.expr import Expr

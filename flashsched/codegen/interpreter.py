@@ -26,7 +26,6 @@ from flashsched.schedule.ir import (
     Buffer,
     Iter,
     Let,
-    Program,
     Seq,
     Stmt,
     blocks,
@@ -35,6 +34,7 @@ from flashsched.schedule.ir import (
     walk_stmt,
 )
 from flashsched.schedule.printer import nest_text
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.evaluate import Array

@@ -30,7 +30,8 @@ from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
 from flashsched.codegen.passes.virtual_threads import virtual_threads
 from flashsched.errors import KernelError, ShapeError
-from flashsched.schedule.ir import Buffer, Program, Stmt
+from flashsched.schedule.ir import Buffer, Stmt
+from flashsched.schedule.program import Program
 from flashsched.schedule.schedule import Schedule
 from flashsched.schedule.state import State
 from flashsched.schedule.stores import with_stores

@@ -13,12 +13,12 @@ from flashsched.schedule.ir import (
     Let,
     Load,
     Prefetch,
-    Program,
     Stmt,
     Store,
     map_exprs,
     rewrite_stmt,
 )
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, SizeVar, Var
 from flashsched.te.sizes import Shape, Size, Sizes, as_size

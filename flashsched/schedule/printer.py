@@ -16,11 +16,11 @@ from flashsched.schedule.ir import (
     Let,
     LoopKind,
     Prefetch,
-    Program,
     Seq,
     Stmt,
     Store,
 )
+from flashsched.schedule.program import Program
 from flashsched.te.expr import Var
 from flashsched.te.external import function_name
 from flashsched.te.printing import expr_text

@@ -220,10 +220,10 @@ def test_show_options_of_the_operator(cli: Cli) -> None:
 
 
 def test_simulate_predicts_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
-    words = ("simulate", "relu", "--shape", "64,64", "--device", "cpu-xeon", "--trials", "2", "-q")
+    words = ("simulate", "relu", "--shape", "8,8", "--device", "cpu-xeon", "--trials", "2", "-q")
     done = cli(*words)
     assert (done.code, done.err) == (0, "")
-    assert "relu 64,64 float32 on cpu-xeon-sim, simulated" in done.out
+    assert "relu 8,8 float32 on cpu-xeon-sim, simulated" in done.out
     assert "limited by" in done.out
     document = json.loads(cli(*words, "--json").out)
     assert 0 < document["roofline_s"] <= document["time_s"]

@@ -13,7 +13,7 @@ from flashsched.codegen.emit_storage import may_lack_memory
 from flashsched.codegen.jit import compile_module
 from flashsched.codegen.kernel import Kernel, Param
 from flashsched.codegen.target import Target, host_target
-from flashsched.schedule.ir import Program
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 
 Run = Callable[..., list[np.ndarray]]

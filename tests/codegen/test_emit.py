@@ -14,7 +14,8 @@ from flashsched.codegen.emit import emit, entry_name
 from flashsched.codegen.emit_storage import MAX_STACK_BUFFER
 from flashsched.codegen.target import host_target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Block, Break, Buffer, For, If, Load, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Break, Buffer, For, If, Load, LoopKind, Seq, Stmt, Store
+from flashsched.schedule.program import Program
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Var, const
 
 KINDS = [kind for kind in LoopKind if kind is not LoopKind.TENSORIZE]  # which needs an intrinsic

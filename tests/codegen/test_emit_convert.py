@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from flashsched.codegen.target import Target, host_target
-from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Program, Store
+from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Store
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Cast, Const, Var
 

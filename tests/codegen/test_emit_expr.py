@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from flashsched.codegen.emit import emit
 from flashsched.codegen.target import Target, host_target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Program, Store
+from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Store
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.evaluate import evaluate
 from flashsched.te.expr import Binary, Call, Cast, Compare, Const, Expr, Not, Select, Var, const

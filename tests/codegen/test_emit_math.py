@@ -11,7 +11,8 @@ from flashsched import te
 from flashsched.codegen.build import build
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.target import Target, host_target
-from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Program, Store
+from flashsched.schedule.ir import Buffer, For, Load, LoopKind, Store
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.evaluate import evaluate
 from flashsched.te.expr import Call, Const, Var

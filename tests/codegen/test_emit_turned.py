@@ -11,7 +11,8 @@ from flashsched.codegen.emit import emit
 from flashsched.codegen.emit_code import Code, Module, Value
 from flashsched.codegen.emit_turned import turned
 from flashsched.codegen.target import host_target
-from flashsched.schedule.ir import Alloc, Buffer, For, Load, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Buffer, For, Load, LoopKind, Seq, Stmt, Store
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var
 

@@ -13,7 +13,8 @@ from flashsched.codegen import llvm
 from flashsched.codegen.emit import emit
 from flashsched.codegen.target import host_target
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Buffer, For, If, Load, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Buffer, For, If, Load, LoopKind, Seq, Stmt, Store
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Cast, Compare, Const, Expr, Select, Var, const
 

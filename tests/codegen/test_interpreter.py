@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from flashsched import te
 from flashsched.codegen.interpreter import InterpreterError, interpret, interpret_nest
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Iter, Let, Load, LoopKind, Program, Seq, Stmt, Store
+from flashsched.schedule.ir import Alloc, Block, Buffer, For, If, Iter, Let, Load, LoopKind, Seq, Stmt, Store
+from flashsched.schedule.program import Program
 from flashsched.te.evaluate import evaluate
 from flashsched.te.expr import Expr, Var, compare, const, logical_and
 from flashsched.te.tensor import AxisKind

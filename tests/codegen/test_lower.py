@@ -10,7 +10,8 @@ from flashsched import te
 from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import PASSES, lower, program_of
 from flashsched.errors import KernelError
-from flashsched.schedule.ir import Program, blocks, walk_stmt
+from flashsched.schedule.ir import blocks, walk_stmt
+from flashsched.schedule.program import Program
 from flashsched.testing.checks import check_meaning
 from flashsched.testing.graphs import graphs
 from flashsched.testing.programs import argmax, chain, largest, matmul, pointwise

@@ -11,7 +11,7 @@ from flashsched.codegen.gpu.target import GpuArch
 from flashsched.codegen.lower import GPU_PASSES, OnPass, program_of, run_passes
 from flashsched.codegen.passes.combine_threads import combine_threads
 from flashsched.codegen.signature import param_of
-from flashsched.schedule.ir import Program
+from flashsched.schedule.program import Program
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.expr import Expr
 from flashsched.te.external import ExternOp

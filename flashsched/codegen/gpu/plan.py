@@ -11,7 +11,8 @@ from flashsched.codegen.passes.place_barriers import each_kernel
 from flashsched.codegen.passes.thread_units import threads_of
 from flashsched.errors import LoweringError
 from flashsched.schedule.facts import buffers_in
-from flashsched.schedule.ir import Alloc, Buffer, Extern, For, Let, LoopKind, Program, Stmt, stmt_exprs, walk_stmt
+from flashsched.schedule.ir import Alloc, Buffer, Extern, For, Let, LoopKind, Stmt, stmt_exprs, walk_stmt
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.sizes import sizes_in

@@ -20,7 +20,8 @@ from flashsched.compat.tvm.te.schedule import Schedule
 from flashsched.compat.tvm.te.var import ScalarVar
 from flashsched.errors import DeviceError, KernelError
 from flashsched.schedule import Schedule as OurSchedule
-from flashsched.schedule.ir import Buffer, Program, map_exprs
+from flashsched.schedule.ir import Buffer, map_exprs
+from flashsched.schedule.program import Program
 from flashsched.te.expr import SizeVar
 from flashsched.te.tensor import PlaceholderOp
 

@@ -11,7 +11,8 @@ from flashsched.codegen.gpu.plan import plan_of
 from flashsched.codegen.interpreter import interpret
 from flashsched.errors import LoweringError
 from flashsched.schedule.barrier import Barrier
-from flashsched.schedule.ir import Program, rewrite_stmt, seq, walk_stmt
+from flashsched.schedule.ir import rewrite_stmt, seq, walk_stmt
+from flashsched.schedule.program import Program
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
 from flashsched.testing.gpu_threads import ThreadError, run_on_threads

@@ -15,8 +15,9 @@ from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import CPU_PASSES, lower
 from flashsched.codegen.passes.serial_threads import serial_threads
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import Alloc, Buffer, For, If, LoopKind, Program, Store, seq, walk_stmt
+from flashsched.schedule.ir import Alloc, Buffer, For, If, LoopKind, Store, seq, walk_stmt
 from flashsched.schedule.printer import program_text
+from flashsched.schedule.program import Program
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.expr import Var, const
 from flashsched.testing.checks import check_meaning, garbage

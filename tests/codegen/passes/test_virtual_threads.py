@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.passes.virtual_threads import virtual_threads
-from flashsched.schedule.ir import Alloc, Buffer, For, If, Load, LoopKind, Program, Stmt, Store, seq
+from flashsched.schedule.ir import Alloc, Buffer, For, If, Load, LoopKind, Stmt, Store, seq
 from flashsched.schedule.printer import nest_text
+from flashsched.schedule.program import Program
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, const
 
