@@ -11,9 +11,12 @@ from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.schedule.views import StageView
-from flashsched.te.tensor import Tensor
+from flashsched.te.tensor import Axis, Tensor
 
 __all__ = ["attention_cpu"]
+
+_SIDE = 16
+"""Rows and columns of the squares that are turned around in registers."""
 
 _FOR_THREADS = 2**22
 """Operations that are worth waking threads for."""
@@ -38,44 +41,71 @@ def attention_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: Devic
     for name, tile in (("tile_k", rows), ("tile_d", columns)):
         needed = (tile + 1) * vectors + 1
         knobs.require(needed <= registers, f"tile_q={vectors} and {name}={tile} need {needed} of {registers} registers")
-    y = s[out]
+    wide = most.op.output(0).dtype
+    scaled, y = stages["scaled"], s[out]
+    narrow = wide if args[0].dtype != wide else None
+    near = [s.cache_read(read, "local", [out]) for read in out.op.inputs]
     b, h, i, d = y.op.axis
     outer, query = y.split(i, factor=vectors * lanes, tail="cut")
-    y.reorder(b, h, outer, d, query)
-    y.vectorize(query)
+    side = min(lanes, _SIDE)
+    y_tile = _turned(y, query, d, side)
+    y.reorder(b, h, outer, *y_tile)
+    y.unroll(y_tile[2])
+    y.vectorize(y_tile[3])
+    for copy in near:
+        _read_along(s, copy, y, y_tile[1])
     work = y.fuse(b, h, outer)
     if knobs.choice("threads", (False, True), default=4 * batch * heads * queries**2 * depth >= _FOR_THREADS):
         y.parallel(work)
 
     state.compute_at(y, work)
-    (block,) = state.op.reduce_axis
     b, h, d, i = state.op.axis
     d_tile, d_in = state.split(d, factor=columns, tail="cut")
-    state.reorder(b, h, block, d_tile, d_in, i)
+    state.reorder(b, h, *state.op.reduce_axis, d_tile, d_in, i)
     state.vectorize(i)
+    block = (state, state.op.reduce_axis[0]) if state.op.reduction is not None else (y, work)  # or all keys are one
     _register_tile(stages["part"], state, d_tile)  # powers times values, summed over the keys of a block
 
-    for name in ("total", "power", "most"):  # each after those that read it
+    for name in ("share", "total", "power", "most"):  # each after those that read it
+        if name not in stages:
+            continue
         stage = stages[name]
-        stage.compute_at(state, block)
+        stage.compute_at(*block)
         if stage.op.reduction is not None:
             stage.set_scope("local")
             stage.reorder(*stage.op.reduce_axis, *stage.op.axis)
         stage.vectorize(stage.op.axis[-1])
 
     score = stages["score"]
-    score.compute_at(state, block)
+    score.compute_at(*block)
     *_, key, i = score.op.axis
     k_tile, k_in = score.split(key, factor=rows, tail="cut")
     score.unroll(k_in)
     score.vectorize(i)
     _register_tile(stages["dot"], score, k_tile)  # keys times queries, summed over the depth
 
-    scaled = stages["scaled"]  # the queries, turned around once for all keys
-    scaled.compute_at(y, work)
+    scaled.compute_at(y, work)  # the queries, turned around once for all keys
     *around, d, i = scaled.op.axis
-    scaled.reorder(*around, i, d)
-    scaled.vectorize(d)
+    square = _turned(scaled, d, i, side)
+    scaled.reorder(*around, *square)
+    scaled.unroll(square[2])
+    scaled.vectorize(square[3])
+    _read_along(s, s.cache_read(args[0], "local", [scaled.name], narrow), scaled, square[1])
+
+
+def _turned(stage: StageView, row: Axis | Loop, column: Axis | Loop, side: int) -> tuple[Loop, Loop, Loop, Loop]:
+    """The loops of *stage* in squares of *side*, so that rows which were read the other way are turned in registers."""
+    rows, turned = stage.split(row, factor=side, tail="cut")
+    columns, lane = stage.split(column, factor=side, tail="cut")
+    return rows, columns, turned, lane
+
+
+def _read_along(s: Schedule, near: Tensor, reader: StageView, loop: Loop) -> None:
+    """A square of what *reader* reads the other way, as it lies."""
+    s[near].compute_at(reader, loop)
+    *_, row, column = s[near].op.axis
+    s[near].unroll(row)
+    s[near].vectorize(column)
 
 
 def _register_tile(product: StageView, reader: StageView, loop: Loop) -> None:
