@@ -10,12 +10,13 @@ checks it against the reference, times it by the device's clock, and times PyTor
 PyTorch is. *report* asks the model for each candidate's time, and prints for each case how many were right, Spearman's
 rank correlation of predicted and measured times, the median error, how far the model's pick is from the measured best,
 and the best beside PyTorch. FILE holds a line of JSON a candidate, its trace included, so that *report* judges a later
-model by the same measurements.
+model by the same measurements; ``results/h100-sxm5.jsonl.gz`` are those of an H100 SXM5 (driver 580, 27 November 2026).
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 import random
@@ -242,7 +243,8 @@ def _cases(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def _write(path: Path, rows: Iterator[dict[str, Any]]) -> None:

@@ -203,6 +203,7 @@ def _within_a_unit(
     pipe = _arithmetic_s(spec, works.flops) * (2.0 - works.fma_share) * share * spec.units / constants["arithmetic"]
     together = pipe / _latency_hidden(spec, unit, works, warps * most(resident, 1.0))
     alone = pipe / _latency_hidden(spec, unit, works, warps)
+    issuing = unit.schedulers * _schedulers_busy(unit, warps * most(resident, 1.0))
     shared = (moved.shared * works.bank_conflict + moved.lane) / works.blocks / spec.level("shared").drawn_by(1)
 
     # The chain of rounds: load, (barrier,) compute. Resident blocks fill each other's waits, and with s buffers s - 1
@@ -217,7 +218,7 @@ def _within_a_unit(
     load_rate = np.inf if ceiling is None else ceiling * constants["unit_l2"]
     return {
         "fma": together * blocks,
-        "issue": _instructions(spec, unit, works) * share / (unit.schedulers * clock) * blocks,
+        "issue": _instructions(spec, unit, works) * share / (issuing * clock) * blocks,
         "special": works.special_ops * share / (unit.special_per_clock * clock) * blocks,
         "shared": shared * blocks,
         "load": (moved.l2 - moved.stored) / works.blocks / load_rate * blocks,
@@ -299,7 +300,13 @@ def _latency_hidden(spec: DeviceSpec, unit: GpuUnit, works: Works, warps: Number
     else:
         cycles = unit.warp_size / _macs_per_cycle(spec, dtype)
         chains, latency = works.accumulators, unit.fma_latency_cycles
-    return least(1.0, warps / unit.schedulers * chains * cycles / latency)
+    each = most(1.0, warps / unit.schedulers)
+    return _schedulers_busy(unit, warps) * least(1.0, each * chains * cycles / latency)
+
+
+def _schedulers_busy(unit: GpuUnit, warps: Numbers) -> Numbers:
+    """Share of a unit's schedulers that have a warp to issue for."""
+    return least(1.0, warps / unit.schedulers)
 
 
 def _instructions(spec: DeviceSpec, unit: GpuUnit, works: Works) -> Numbers:
