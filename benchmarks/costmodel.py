@@ -2,17 +2,23 @@
 
 python benchmarks/costmodel.py collect LOG [--each 60] [--seed 0] [--part 0/1] [--guard CMD]
 python benchmarks/costmodel.py pack LOG... --out flashsched/tune/costmodel/pretrained/cpu.npz
+python benchmarks/costmodel.py warm [--seeds 5] [--few 20] [--many 200]
 
 ``collect`` draws schedules of each task below (half of them at random, the rest near the template's own choice and near
-the fastest drawn), compiles and checks them, then times them in one go, and appends them to a tuning log. What keeps
-the machine quiet meanwhile may be named with ``--guard``: a command that is started before the timing with the name of
-a file behind it, and that is to end when that file appears. ``pack`` makes the table of features that ships.
+the fastest drawn), compiles and checks them, then times them in one go, and once more in the opposite order, and
+appends them to a tuning log: with the shorter of the two times, and how far they are apart, which says what a
+difference between two schedules must be to mean anything. What keeps the machine quiet meanwhile may be named with
+``--guard``: a command that is started before the timing with the name of a file behind it, and that is to end when that
+file appears.
+``pack`` makes the table of features that ships. ``warm`` replays the measured spaces that ship: what a search finds in
+few trials that starts from the table, and in many that starts from nothing but the device's model, or without either.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
 import subprocess
 import tempfile
@@ -28,16 +34,16 @@ from flashsched.tune.costmodel.tabulate import tabulate
 from flashsched.tune.logs.log import TuningLog
 from flashsched.tune.logs.record import Record
 from flashsched.tune.measuring.cpu_runner import CpuRunner
-from flashsched.tune.measuring.timing import time_callable
+from flashsched.tune.measuring.timing import Timing, time_callable
 from flashsched.tune.measuring.verify import Reference, verify
 from flashsched.tune.search.knobs import FirstKnobs, MutatedKnobs, RandomKnobs
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.versions import versions
 
 CHUNK = 400  # kernels that are held at once
-TIMING = {"min_time_s": 0.008, "max_repeats": 9, "min_sample_s": 8e-4}
-SLOWEST_S = 0.25  # a schedule whose checked call takes longer is left out
-SLOWER = 60.0  # times the task's fastest: timed once
+TIMING = {"min_time_s": 4e-3, "min_repeats": 5, "max_repeats": 9, "min_sample_s": 4e-4}
+SLOWEST_S = 0.1  # a schedule whose checked call takes longer is left out
+SLOWER = 15.0  # times the task's fastest: timed once
 
 
 def stencil(n: int, m: int) -> list[te.Tensor]:
@@ -72,6 +78,57 @@ def mttkrp(n: int, r: int, j: int, k: int) -> list[te.Tensor]:
 def polynomial(n: int, m: int) -> list[te.Tensor]:
     x, y = te.placeholder((n, m), name="X"), te.placeholder((m,), name="Y")
     return [x, y, te.compute((n, m), lambda i, j: (x[i, j] * x[i, j] + 3.0) * y[j] + te.exp(x[i, j]), name="P")]
+
+
+def gram(n: int, k: int) -> list[te.Tensor]:
+    x, d = te.placeholder((n, k), name="X"), te.reduce_axis((0, n), "d")
+    return [x, te.compute((k, k), lambda i, j: te.sum(x[d, i] * x[d, j], d), name="G")]
+
+
+def scaled_product(n: int, m: int, k: int) -> list[te.Tensor]:
+    x, y = te.placeholder((n, k), name="X"), te.placeholder((m, k), name="Y")
+    d = te.reduce_axis((0, k), "d")
+    p = te.compute((n, m), lambda i, j: te.sum(x[i, d] * y[j, d], d), name="P")
+    return [x, y, te.compute((n, m), lambda i, j: te.exp(p[i, j] * 0.125) + 1.0, name="S")]
+
+
+def vector_product(n: int, k: int) -> list[te.Tensor]:
+    x, y, d = te.placeholder((n, k), name="X"), te.placeholder((k,), name="Y"), te.reduce_axis((0, k), "d")
+    return [x, y, te.compute((n,), lambda i: te.sum(x[i, d] * y[d], d), name="V")]
+
+
+def columns(n: int, m: int) -> list[te.Tensor]:
+    x, d = te.placeholder((n, m), name="X"), te.reduce_axis((0, n), "d")
+    return [x, te.compute((m,), lambda j: te.sum(x[d, j] * x[d, j], d), name="C")]
+
+
+def filtered(n: int, m: int, r: int) -> list[te.Tensor]:
+    x, w = te.placeholder((n, m + r - 1), name="X"), te.placeholder((r,), name="W")
+    d = te.reduce_axis((0, r), "d")
+    return [x, w, te.compute((n, m), lambda i, j: te.sum(x[i, j + d] * w[d], d), name="F")]
+
+
+def pooled(c: int, n: int) -> list[te.Tensor]:
+    x = te.placeholder((c, 2 * n, 2 * n), name="X")
+    p, q = te.reduce_axis((0, 2), "p"), te.reduce_axis((0, 2), "q")
+    return [x, te.compute((c, n, n), lambda k, i, j: te.max(x[k, 2 * i + p, 2 * j + q], [p, q]), name="M")]
+
+
+def blurred(n: int, m: int) -> list[te.Tensor]:
+    x = te.placeholder((n + 2, m + 2), name="X")
+    rows = te.compute((n + 2, m), lambda i, j: x[i, j] + 2.0 * x[i, j + 1] + x[i, j + 2], name="R")
+    return [x, te.compute((n, m), lambda i, j: rows[i, j] + 2.0 * rows[i + 1, j] + rows[i + 2, j], name="B")]
+
+
+def centred(n: int, m: int) -> list[te.Tensor]:
+    x, d = te.placeholder((n, m), name="X"), te.reduce_axis((0, m), "d")
+    s = te.compute((n,), lambda i: te.sum(x[i, d], d), name="S")
+    return [x, te.compute((n, m), lambda i, j: x[i, j] - s[i] * (1.0 / m), name="C")]
+
+
+def swapped(n: int, m: int, k: int) -> list[te.Tensor]:
+    x = te.placeholder((n, m, k), name="X")
+    return [x, te.compute((m, n, k), lambda i, j, l: x[j, i, l] * 0.5, name="T")]  # noqa: E741
 
 
 def tasks() -> list[Task]:
@@ -114,7 +171,16 @@ def tasks() -> list[Task]:
     made += [Task("layernorm", shape) for shape in [(64, 64), (400, 1500), (2500, 400)]]
     made += [Task("softmax", shape) for shape in [(32, 64), (500, 700), (3000, 128)]]
     made += [Task(op, shape) for op in ("sum", "max") for shape in [(64, 64), (700, 700), (5000, 60), (40, 8000)]]
-    return made
+    derived = [
+        ("gram", gram(300, 96)), ("gram", gram(2000, 40)), ("scaled_product", scaled_product(160, 200, 96)),
+        ("scaled_product", scaled_product(64, 500, 33)), ("vector_product", vector_product(700, 900)),
+        ("vector_product", vector_product(64, 5000)), ("columns", columns(800, 700)), ("columns", columns(5000, 48)),
+        ("filtered", filtered(64, 1500, 9)), ("filtered", filtered(600, 500, 5)), ("pooled", pooled(24, 28)),
+        ("pooled", pooled(3, 200)), ("blurred", blurred(200, 300)), ("blurred", blurred(900, 800)),
+        ("centred", centred(300, 400)), ("centred", centred(2000, 64)), ("swapped", swapped(50, 60, 70)),
+        ("swapped", swapped(300, 100, 16)),
+    ]  # fmt: skip
+    return made + [Task.from_te(args, name) for name, args in derived]
 
 
 _TWICE = {("transpose", (512, 512))}
@@ -172,23 +238,28 @@ def collect(path: Path, each: int, seed: int, part: str, skip: int, guard: str |
             return
         print(f"timing {len(kept)} kernels", flush=True)
         fastest: dict[str, float] = {}
-        records = []
+        timings: list[list[Timing]] = [[] for _ in kept]
         with guarded(guard):
             begun = time.perf_counter()
-            for task, candidate, kernel, verified in kept:
+            for at in (*range(len(kept)), *reversed(range(len(kept)))):
+                task, _, kernel, _ = kept[at]
                 run = kernel.bound(*inputs[task.hash].inputs)  # type: ignore[attr-defined]
                 slow = SLOWER * fastest.get(task.hash, 1.0)
                 timing = time_callable(run, **TIMING, stop_if_slower_than_s=slow)  # type: ignore[arg-type]
                 fastest[task.hash] = min(timing.median_s, fastest.get(task.hash, 1.0))
-                known.setdefault(task.hash, []).append((timing.median_s, candidate.decisions))
-                records.append((task, candidate, list(timing.samples_s), verified))
+                timings[at].append(timing)
             print(f"  took {time.perf_counter() - begun:.1f} s", flush=True)
-        for n, (task, candidate, times, verified) in enumerate(records):
-            roofline = roofline_s(spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True)
+        for n, ((task, candidate, _, verified), both) in enumerate(zip(kept, timings, strict=True)):
+            less, more = sorted(both, key=lambda timing: timing.median_s)
+            known.setdefault(task.hash, []).append((less.median_s, candidate.decisions))
+            extra = {
+                "roofline_s": roofline_s(spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True),
+                "noise": math.log(more.median_s / less.median_s),
+            }
             log.append(
                 Record(
                     task.to_json(), {**candidate.trace.to_json(), "decisions": candidate.decisions}, "cpu", "measured",
-                    "correct", n, None, times, verified, target_json, versions(), seed, extra={"roofline_s": roofline},
+                    "correct", n, None, list(less.samples_s), verified, target_json, versions(), seed, extra=extra,
                 )
             )  # fmt: skip
         kept.clear()
@@ -227,6 +298,31 @@ def pack(logs: list[Path], out: Path) -> None:
     print(f"{len(table)} rows of {len(table.tasks)} tasks, {out.stat().st_size / 1e3:.0f} KB; left out: {left_out}")
 
 
+def warm(seeds: int, few: int, many: int) -> None:
+    from flashsched.tune.spaces.replay import Strategy, random_curve, replay
+    from flashsched.tune.spaces.table import load_space, shipped_spaces
+
+    spaces = [space for space in map(load_space, shipped_spaces()) if space.source == "measured"]
+    runs = [("pretrained", "tpe-pretrained", few), ("cold", "tpe", few), ("cold", "tpe", many),
+            ("no model", "tpe-alone", many)]  # fmt: skip
+    heads = [f"{name} {trials}" for name, _, trials in runs] + [f"random {many}"]
+    print(
+        f"fraction of the optimum, mean of {seeds} seeds (worst)\n\n{'space':14}" + "".join(f"{h:>18}" for h in heads)
+    )
+    means: list[list[float]] = [[] for _ in heads]
+    for space in spaces:
+        cells = []
+        for column, (_, strategy, trials) in enumerate(runs):
+            found = replay([space], [Strategy.of(strategy)], seeds, trials).courses
+            ends = [course.fractions[-1] for course in found]
+            means[column].append(sum(ends) / len(ends))
+            cells.append(f"{means[column][-1]:.3f} ({min(ends):.3f})")
+        means[-1].append(random_curve(space, many)[-1])
+        cells.append(f"{means[-1][-1]:.3f}")
+        print(f"{space.name:14}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    print(f"{'mean':14}" + "".join(f"{sum(column) / len(column):>18.3f}" for column in means))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -240,8 +336,13 @@ if __name__ == "__main__":
     two = commands.add_parser("pack")
     two.add_argument("logs", type=Path, nargs="+")
     two.add_argument("--out", type=Path, required=True)
+    three = commands.add_parser("warm")
+    three.add_argument("--seeds", type=int, default=5)
+    three.add_argument("--few", type=int, default=20)
+    three.add_argument("--many", type=int, default=200)
     given = vars(parser.parse_args())
-    if given.pop("command") == "collect":
+    command = given.pop("command")
+    if command == "collect":
         collect(given.pop("log"), **given)
     else:
-        pack(**given)
+        {"pack": pack, "warm": warm}[command](**given)

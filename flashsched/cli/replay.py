@@ -23,7 +23,12 @@ __all__ = ["replay"]
 
 @click.command(short_help="Try samplers on spaces that were measured before.")
 @click.argument("spaces", metavar="[SPACE]...", nargs=-1)
-@click.option("--sampler", default="tpe", metavar="A,B", help="Samplers; NAME-alone does without the cost model.")
+@click.option(
+    "--sampler",
+    default="tpe",
+    metavar="A,B",
+    help="Samplers; NAME-alone without the cost model, NAME-pretrained with what ships.",
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=5, metavar="N", help="Searches of each, seeds 0 to N-1.")
 @click.option("--trials", type=click.IntRange(min=1), default=100, metavar="N", help="Trials of each search at most.")
 @click.option(

@@ -71,7 +71,7 @@ def predict_cpu(spec: DeviceSpec, work: Work) -> Prediction:
         breakdown[name] = seconds
         data += seconds
 
-    roofline = roofline_s(spec, work.counted_flops, work.compulsory_bytes)
+    roofline = roofline_s(spec, work.counted_flops, work.compulsory_bytes, warm=work.warm)
     launch = CALL_S + (spec.launch_s if work.threads > 1 else 0.0)
     time = max(launch + joined([breakdown["fma"], breakdown["issue"], breakdown["special"], data]), roofline)
     breakdown["launch"] = launch
@@ -122,6 +122,6 @@ def _moved(spec: DeviceSpec, work: Work) -> dict[str, float]:
                 f"Work: level_bytes has '{name}', which device '{spec.name}' lacks", hint=did_you_mean(name, known)
             )
     near = {name: work.level_bytes[name] / work.coalescing for name in known[:-1] if name in work.level_bytes}
-    compulsory = work.compulsory_bytes
+    compulsory = 0.0 if work.warm else work.compulsory_bytes
     whole = compulsory / work.coalescing if work.dram_bytes is None else max(work.dram_bytes, compulsory)
     return near | {spec.dram.name: whole}

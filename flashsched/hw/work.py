@@ -58,6 +58,9 @@ class Work:
             call: "l1" what the core loads and stores, "l2" between L1 and L2, … . DRAM is ``dram_bytes``.
         vector_lanes: elements per vector instruction of the main arithmetic (1: scalar code).
         element_bits: bits of an element of that arithmetic.
+        warm: the call is one of many on the same data, so that what fits a cache is there already: level_bytes and
+            dram_bytes (which must be given) leave that out, and the roofline takes the bandwidth of the level that
+            holds the data.
         threads: threads used. parallel_items: iterations that are dealt out to them.
 
     TPU and ASIC, of the whole call:
@@ -101,6 +104,7 @@ class Work:
     vector_lanes: float = 1.0
     element_bits: int = 32
     threads: int = 1
+    warm: bool = False
     parallel_items: float = 1.0
     product: tuple[int, int, int] = (0, 0, 0)
     products: float = 0.0
@@ -151,7 +155,7 @@ _AT_LEAST_ONE = (
     "blocks", "threads_per_block", "steps", "stages", "registers_per_thread", "bank_conflict", "vector_lanes",
     "threads", "parallel_items", "accumulators", "element_bits",
 )  # fmt: skip
-_OTHERS = ("flops", "useful_flops", "level_bytes", "coalescing", "fma_share", "unrolled", "product")
+_OTHERS = ("flops", "useful_flops", "level_bytes", "coalescing", "fma_share", "unrolled", "product", "warm")
 _NOT_NEGATIVE = tuple(f.name for f in fields(Work) if f.name not in (*_AT_LEAST_ONE, *_OTHERS))
 
 

@@ -37,8 +37,14 @@ SHORT_CHAIN = 16
 """Additions into one element, one after another, that out-of-order execution sees past to the next element's."""
 
 
-def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
+def cpu_work(nest: Nest, spec: DeviceSpec, held_bytes: float | None = None) -> Work:
     """The work of one root nest on the CPU *spec*.
+
+    Args:
+        nest: the nest.
+        spec: the device.
+        held_bytes: what all nests of the kernel touch, for one of many calls on the same data: what fits a cache is
+            there already. By default it is the first call.
 
     Raises:
         DeviceError: *spec* is no CPU.
@@ -80,10 +86,12 @@ def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
 
     fma_share = fused / total if total else 1.0
     arithmetic = vectors * (1.0 - fma_share / 2.0)
-    traffic = Traffic(nest, registers)
+    traffic = Traffic(nest, registers, held_bytes, spec.units)
     caches = spec.memory[:-1]
     near = {caches[0].name: accesses * unit.vector_bits / 8} if caches else {}
-    near |= {level.name: traffic.into(inner.size_bytes) for inner, level in pairwise(caches)}
+    near |= {
+        level.name: traffic.into(inner.size_bytes, own=inner.shared_by == "unit") for inner, level in pairwise(caches)
+    }
     last = caches[-1].size_bytes if caches else 0.0
     read, written = (compulsory(nest, last, write=write) for write in (False, True))
     stays = not any(memory.given for memory in nest.memories) and traffic.footprint <= last
@@ -96,6 +104,7 @@ def cpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         dram_read_bytes=read,
         dram_write_bytes=written,
         dram_bytes=0.0 if stays else traffic.into(last),
+        warm=held_bytes is not None,
         level_bytes=near,
         vector_lanes=max(1.0, total / vectors) if vectors else max(1.0, *(_lanes(s, unit, 32) for s in nest.sites)),
         element_bits=element_bits(nest),

@@ -2,19 +2,20 @@
 
 The classical argument, loop by loop from the inside: where one turn's data fit the cache, what the next turn touches
 again is still there, so the whole loop fetches what it touches once; where they do not fit, each turn fetches its own
-anew. Data are counted in whole lines; what a prefetcher can't foresee weighs
-more, conflicts between addresses are not modelled. After M. Wolf, M. Lam, "A data
-locality optimizing algorithm", PLDI 1991.
+anew. Data are counted in whole lines; what a prefetcher can't foresee weighs more, conflicts between addresses are not
+modelled. Stores past the caches go to memory whatever fits. After M. Wolf, M. Lam, "A data locality optimizing
+algorithm", PLDI 1991.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from math import ceil
 
 from flashsched.codegen.analysis.demands import USABLE
 from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, reach, turns
-from flashsched.schedule.ir import Alloc, Block, For, If, Let, Seq, Stmt
+from flashsched.schedule.ir import Alloc, Block, For, If, Let, LoopKind, Seq, Stmt
 from flashsched.te.expr import Var
 
 __all__ = ["LINE", "Traffic"]
@@ -35,15 +36,31 @@ _Bytes = dict[Memory, float]
 
 
 class Traffic:
-    """The reuse of one nest's data, those aside that stay in *registers* (a set of ids of memories)."""
+    """The reuse of one nest's data.
 
-    def __init__(self, nest: Nest, registers: set[int]) -> None:
+    Args:
+        nest: the nest.
+        registers: ids of memories that stay in registers, and are left aside.
+        held_bytes: what the whole kernel touches where it is called again and again on the same data; None of a first
+            call, which finds its caches empty.
+        cores: among which the turns of a parallel loop are dealt out.
+    """
+
+    def __init__(self, nest: Nest, registers: set[int], held_bytes: float | None = None, cores: int = 1) -> None:
         self._nest = nest
+        self._held, self._cores = held_bytes, cores
         self._touches: dict[str, list[Touch]] = {}
         for site in nest.sites:
             kept = [touch for touch in site.touches if id(touch.memory) not in registers]
             self._touches.setdefault(site.name, []).extend(kept)
         self._unforeseen = {id(t.memory) for site in nest.sites for t in site.touches if _leaps(site, t)}
+        self._past = {
+            id(touch.memory)
+            for site in nest.sites
+            if any(loop.notes.get("nontemporal") for loop in site.loops)
+            for touch in site.touches
+            if touch.write
+        }
         self._lines: dict[int, _Bytes] = {}
         self._measure(nest.body)
 
@@ -52,17 +69,29 @@ class Traffic:
         """Bytes of all lines that the nest touches."""
         return sum(self._lines[id(self._nest.body)].values())
 
-    def into(self, size: float) -> float:
+    def into(self, size: float, own: bool = False) -> float:
         """Bytes that cross from beyond into a cache of *size* bytes, and back where they were written.
 
-        Lines that are not prefetched count as often as the time that they take.
+        Lines that are not prefetched count as often as the time that they take. A cache of each core's *own* needs to
+        hold what one core touches.
         """
         found = self._fetched(self._nest.body, size * USABLE)
+        if self._held is not None and self._held * (self._share if own else 1.0) <= size * USABLE:
+            found = {memory: number for memory, number in found.items() if id(memory) in self._past}
         return sum(number * self._weight(memory) for memory, number in found.items())
+
+    @cached_property
+    def _share(self) -> float:
+        """The share of the nest's data that the busiest core touches."""
+        loop = _parallel(self._nest.body)
+        if loop is None or not self.footprint:
+            return 1.0
+        each = sum(self._lines[id(loop.body)].values())
+        return min(1.0, each * ceil(turns(loop) / self._cores) / self.footprint)
 
     def _weight(self, memory: Memory) -> float:
         slow = UNFORESEEN if id(memory) in self._unforeseen else 1.0
-        return slow * (2.0 if _written(memory) else 1.0)
+        return slow * (2.0 if _written(memory) and id(memory) not in self._past else 1.0)
 
     def _measure(self, stmt: Stmt) -> tuple[dict[Var, int], dict[Memory, list[Touch]]]:
         """Note the lines that each statement touches while its loops turn; returns these loops and the touches."""
@@ -117,6 +146,20 @@ class Traffic:
                 found[memory] = found.get(memory, 0.0) + max(0.0, number - saved)
             there = lines if sum(lines.values()) <= size else {}
         return found
+
+
+def _parallel(stmt: Stmt) -> For | None:
+    """The outermost parallel loop; None where there is none, or there are several side by side."""
+    while True:
+        match stmt:
+            case For():
+                if stmt.kind is LoopKind.PARALLEL:
+                    return stmt
+                stmt = stmt.body
+            case Alloc() | Let():
+                stmt = stmt.body
+            case _:
+                return None
 
 
 def _parts(stmt: Seq | If) -> tuple[Stmt, ...]:

@@ -28,31 +28,38 @@ class Analysis:
     prediction: Prediction
 
 
-def nest_works(schedule: Schedule, spec: DeviceSpec) -> list[Work]:
+def nest_works(schedule: Schedule, spec: DeviceSpec, *, warm: bool = False) -> list[Work]:
     """What each root nest of *schedule* asks of *spec*, in order; on a GPU each is a kernel of its own.
+
+    *warm* asks about one of many calls on the same data: a CPU's caches hold what fits them.
 
     Raises:
         DeviceError: no nest can be read for devices of this kind.
         LoweringError: a loop's length is known at run time only.
     """
-    return [work for _, work in nests_and_works(schedule, spec)]
+    return [work for _, work in nests_and_works(schedule, spec, warm=warm)]
 
 
-def simulate(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None) -> Prediction:
+def simulate(
+    schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None, *, warm: bool = False
+) -> Prediction:
     """How long *schedule*, as it stands, takes on *spec*, and why: its nests one after another.
 
     Times, bytes and limiters are summed; the roofline is that of the whole: all useful operations, and the caller's
-    arrays moved once. Occupancy, its limit, and waves are those of the nest that takes longest.
+    arrays moved once. Occupancy, its limit, and waves are those of the nest that takes longest. *warm* as of
+    `nest_works`.
 
     Raises:
         DeviceError: the device lacks a model, a dtype or a memory level that the schedule needs.
         Infeasible: a block asks for more than a unit of the device has.
         LoweringError: a loop's length is known at run time only.
     """
-    return analyse(schedule, spec, registers).prediction
+    return analyse(schedule, spec, registers, warm=warm).prediction
 
 
-def analyse(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None) -> Analysis:
+def analyse(
+    schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | None = None, *, warm: bool = False
+) -> Analysis:
     """All at once: what `nest_works` and `simulate` say, for one reading of the nests.
 
     On a GPU *registers* are those that a thread of each kernel takes, where they are known better than by an estimate.
@@ -60,7 +67,7 @@ def analyse(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | Non
     Raises:
         DeviceError, Infeasible, LoweringError: as `simulate`.
     """
-    read = nests_and_works(schedule, spec)
+    read = nests_and_works(schedule, spec, warm=warm)
     if registers is not None:
         read = [
             (nest, replace(work, registers_per_thread=number))
@@ -75,11 +82,11 @@ def analyse(schedule: Schedule, spec: DeviceSpec, registers: Sequence[int] | Non
         for name, number in (work.useful_flops or work.flops).items():
             flops[name] = flops.get(name, 0.0) + number
     moved = _callers_bytes(nests)
-    whole = parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved))
+    whole = parts[0] if len(parts) == 1 else _summed(parts, roofline_s(spec, flops, moved, warm=warm))
     return Analysis(nests, works, whole)
 
 
-def nests_and_works(schedule: Schedule, spec: DeviceSpec) -> list[tuple[Nest, Work]]:
+def nests_and_works(schedule: Schedule, spec: DeviceSpec, *, warm: bool = False) -> list[tuple[Nest, Work]]:
     """Each root nest of *schedule*, and what it asks of *spec*.
 
     Raises:
@@ -90,8 +97,22 @@ def nests_and_works(schedule: Schedule, spec: DeviceSpec) -> list[tuple[Nest, Wo
             f"device {spec.name!r} cannot be simulated: no nest is read for kind {spec.kind!r}",
             hint=f"kinds that are: {', '.join(sorted(_READERS))}",
         )
+    nests = read_nests(schedule.state)
+    if spec.kind == "cpu" and warm:
+        held = _held_bytes(nests)
+        return [(nest, cpu_work(nest, spec, held)) for nest in nests]
     reader = _READERS[spec.kind]
-    return [(nest, reader(nest, spec)) for nest in read_nests(schedule.state)]
+    return [(nest, reader(nest, spec)) for nest in nests]
+
+
+def _held_bytes(nests: Sequence[Nest]) -> float:
+    """Bytes of all memory that the nests touch, each once."""
+    sizes: dict[int, float] = {}
+    for nest in nests:
+        for memory in nest.memories:
+            key = id(memory.buffer) if memory.kept else id(memory)
+            sizes[key] = max(sizes.get(key, 0.0), float(memory.elements(nest.extents) * memory.width))
+    return sum(sizes.values())
 
 
 def _callers_bytes(nests: Sequence[Nest]) -> float:

@@ -18,7 +18,7 @@ from flashsched.hw import DeviceSpec, Prediction, Work, predict
 from flashsched.schedule import Schedule
 from flashsched.tune.costmodel.access import NEST_FEATURES, nest_features
 
-__all__ = ["FEATURES", "features", "features_of"]
+__all__ = ["FEATURES", "features", "features_of", "times_repeated_calls"]
 
 _LEVELS = ("l1", "l2", "l3")
 _LIMITERS = ("fma", "issue", "special", "shared", "l1", "l2", "l3", "dram", "latency", "launch")
@@ -94,6 +94,14 @@ FEATURES: tuple[str, ...] = (
 """The names of all features, in their order."""
 
 
+def times_repeated_calls(spec: DeviceSpec) -> bool:
+    """Whether a time on *spec* is that of one of many calls on the same data: what is measured on a CPU is.
+
+    A simulated CPU tells what a first call takes.
+    """
+    return spec.kind == "cpu" and not spec.name.partition("[")[0].endswith("-sim")
+
+
 def features(schedule: Schedule, spec: DeviceSpec) -> dict[str, float]:
     """The features of *schedule* on the device *spec*: those of `FEATURES`, in that order, all finite.
 
@@ -103,7 +111,7 @@ def features(schedule: Schedule, spec: DeviceSpec) -> dict[str, float]:
         DeviceError: no nest can be read for devices of this kind.
         LoweringError: a loop's length is known at run time only.
     """
-    read = nests_and_works(schedule, spec)
+    read = nests_and_works(schedule, spec, warm=times_repeated_calls(spec))
     return features_of([nest for nest, _ in read], [work for _, work in read], spec)
 
 

@@ -15,10 +15,11 @@ ALIKE = 0.05
 """Times that differ by less are no pair that has an order: medians of short timings scatter by a few percent."""
 
 
-def pairwise(predicted: Numbers, measured: Numbers) -> float:
+def pairwise(predicted: Numbers, measured: Numbers, noise: Numbers | None = None) -> float:
     """The share of pairs that *predicted* puts in the order of *measured*; a tie in *predicted* is half right.
 
-    Pairs within 5 % of one another are left out; NaN where none is left.
+    Pairs within 5 % of one another are left out, and with *noise*, how far timings of each were apart as a logarithm,
+    those that are no further apart than their timings; NaN where none is left.
 
     >>> pairwise(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
     0.6666666666666666
@@ -27,6 +28,8 @@ def pairwise(predicted: Numbers, measured: Numbers) -> float:
     apart = np.log(measured[one]) - np.log(measured[other])
     told = np.sign(predicted[one] - predicted[other])
     clear = np.abs(apart) > np.log1p(ALIKE)
+    if noise is not None:
+        clear &= np.abs(apart) > noise[one] + noise[other]
     if not clear.any():
         return float("nan")
     right = np.where(told == 0, 0.5, told == np.sign(apart))

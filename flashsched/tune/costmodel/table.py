@@ -27,7 +27,7 @@ PRIOR = "log of the prior"
 _FOLDER = Path(__file__).with_name("pretrained")
 _TREES = 40
 _LEAF = 2
-_TRIED = 0.4  # share of the features that a split is chosen among
+_TRIED = 0.7  # share of the features that a split is chosen among
 _SHORTEST = 1e-12
 
 
@@ -39,6 +39,7 @@ class Table:
         names: of the features, a column each.
         rows: the features.
         prior_s, measured_s: seconds, by row.
+        noise: how far timings of a row were apart, as a logarithm: about the share of its time that is not known.
         task: which of *tasks* a row is of.
         tasks: what was run: ``op``, ``shape``, ``dtype``, ``options``, ``hash``, ``roofline_s``.
         about: on what machine, when, with which version.
@@ -48,14 +49,15 @@ class Table:
     rows: NDArray[Any]
     prior_s: NDArray[Any]
     measured_s: NDArray[Any]
+    noise: NDArray[Any]
     task: NDArray[Any]
     tasks: list[dict[str, Any]]
     about: dict[str, Any]
 
     @classmethod
-    def of(cls, entries: Iterable[tuple[Mapping[str, Any], Mapping[str, float], float, float]],
+    def of(cls, entries: Iterable[tuple[Mapping[str, Any], Mapping[str, float], float, float, float]],
            names: Sequence[str], about: Mapping[str, Any]) -> Table:  # fmt: skip
-        """A table of ``(task, features, prior_s, measured_s)``."""
+        """A table of ``(task, features, prior_s, measured_s, noise)``."""
         tasks: dict[str, dict[str, Any]] = {}
         places: dict[str, int] = {}
         kept = list(entries)
@@ -64,11 +66,10 @@ class Table:
             tasks.setdefault(task["hash"], dict(task))
         return cls(
             tuple(names),
-            np.array([[row[name] for name in names] for _, row, _, _ in kept], dtype=np.float32).reshape(
-                -1, len(names)
-            ),
-            np.array([prior for _, _, prior, _ in kept], dtype=np.float32),
-            np.array([measured for _, _, _, measured in kept], dtype=np.float32),
+            np.array([[row[name] for name in names] for _, row, *_ in kept], dtype=np.float32).reshape(-1, len(names)),
+            np.array([prior for _, _, prior, _, _ in kept], dtype=np.float32),
+            np.array([measured for _, _, _, measured, _ in kept], dtype=np.float32),
+            np.array([noise for *_, noise in kept], dtype=np.float16),
             np.array([places[task["hash"]] for task, *_ in kept], dtype=np.int16),
             list(tasks.values()),
             dict(about),
@@ -81,6 +82,7 @@ class Table:
             rows=np.ascontiguousarray(self.rows.astype(np.float16).T),
             prior_s=self.prior_s,
             measured_s=self.measured_s,
+            noise=self.noise,
             task=self.task,
             text=np.frombuffer(
                 json.dumps({"names": self.names, "tasks": self.tasks, "about": self.about}).encode(), dtype=np.uint8
@@ -94,8 +96,8 @@ class Table:
             text = json.loads(file["text"].tobytes())
             rows = np.ascontiguousarray(file["rows"].T.astype(np.float32))
             return cls(
-                tuple(text["names"]), rows, file["prior_s"], file["measured_s"], file["task"], text["tasks"],
-                text["about"],
+                tuple(text["names"]), rows, file["prior_s"], file["measured_s"], file["noise"], file["task"],
+                text["tasks"], text["about"],
             )  # fmt: skip
 
     def __len__(self) -> int:
@@ -104,8 +106,8 @@ class Table:
     def only(self, chosen: NDArray[Any]) -> Table:
         """The rows where *chosen* is true."""
         return Table(
-            self.names, self.rows[chosen], self.prior_s[chosen], self.measured_s[chosen], self.task[chosen],
-            self.tasks, self.about,
+            self.names, self.rows[chosen], self.prior_s[chosen], self.measured_s[chosen], self.noise[chosen],
+            self.task[chosen], self.tasks, self.about,
         )  # fmt: skip
 
     def rooflines_s(self) -> NDArray[Any]:
@@ -148,6 +150,7 @@ def joined(one: Table, other: Table) -> Table:
         np.concatenate([one.rows, np.column_stack(columns)]),
         np.concatenate([one.prior_s, other.prior_s]),
         np.concatenate([one.measured_s, other.measured_s]),
+        np.concatenate([one.noise, other.noise]),
         np.concatenate([one.task, moved[other.task]]),
         tasks,
         one.about,

@@ -202,12 +202,13 @@ def _taken_apart(
 ) -> Explanation:
     """*found*, with all that running the schedule's parts tells."""
     from flashsched.codegen.analysis import simulate
+    from flashsched.tune.costmodel.features import times_repeated_calls
 
     task, trace = found.task, Trace.from_json(record.trace).flat()
     everything = frozenset(range(len(trace)))
     whole = keep(task, trace, everything)
     found.steps = trace.steps
-    found.prediction = simulate(whole.candidate.schedule, runner.spec)
+    found.prediction = simulate(whole.candidate.schedule, runner.spec, warm=times_repeated_calls(runner.spec))
     found.peak = runner.spec.peaks.get(task.dtype)
     groups = groups_of(trace)
     orders, found.exact = orders_of(len(groups), most, found.seed)

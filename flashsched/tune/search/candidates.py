@@ -85,10 +85,10 @@ class Maker:
             Infeasible: the device can't hold it.
         """
         from flashsched.codegen.analysis import analyse
-        from flashsched.tune.costmodel.features import features_of
+        from flashsched.tune.costmodel.features import features_of, times_repeated_calls
 
         try:
-            read = analyse(candidate.schedule, self.spec)
+            read = analyse(candidate.schedule, self.spec, warm=times_repeated_calls(self.spec))
         except Infeasible as error:
             raise self._ruled_out(error.reason) from None
         numbers = features_of(read.nests, read.works, self.spec)

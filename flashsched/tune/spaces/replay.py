@@ -28,17 +28,19 @@ GOAL = 0.95
 
 @dataclass(frozen=True)
 class Strategy:
-    """How to search: a sampler, and whether the tuner's cost model chooses among what is proposed."""
+    """How to search: a sampler, whether the tuner's cost model chooses among what is proposed, and whether that one
+    starts from the measurements of other tasks that ship with the package."""
 
     sampler: str
     cost_model: bool = True
+    pretrained: bool = False
 
     def __str__(self) -> str:
-        return self.sampler if self.cost_model else f"{self.sampler}-alone"
+        return self.sampler + ("-pretrained" if self.pretrained else "" if self.cost_model else "-alone")
 
     @classmethod
     def of(cls, text: str) -> Strategy:
-        """``tpe``, or ``tpe-alone`` without the cost model.
+        """``tpe``, ``tpe-alone`` without the cost model, or ``tpe-pretrained`` with one that knows other tasks.
 
         Raises:
             TuneError: there is no such sampler.
@@ -46,10 +48,10 @@ class Strategy:
         from flashsched.errors import did_you_mean
         from flashsched.tune.search.proposer import SAMPLERS
 
-        name = text.removesuffix("-alone")
+        name = text.removesuffix("-alone").removesuffix("-pretrained")
         if name not in SAMPLERS:
             raise TuneError(f"unknown sampler {name!r}", hint=did_you_mean(name, SAMPLERS))
-        return cls(name, not text.endswith("-alone"))
+        return cls(name, not text.endswith("-alone"), text == f"{name}-pretrained")
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,11 @@ def replay(
 
 def _searched(space: Space, task: Task, strategy: Strategy, seed: int, trials: int) -> Course:
     runner = TableRunner(space)
-    run = _with_tuner if strategy.cost_model else _alone
-    run(task, runner, strategy.sampler, seed, min(trials, len(space)))
+    most = min(trials, len(space))
+    if strategy.cost_model:
+        _with_tuner(task, runner, strategy, seed, most)
+    else:
+        _alone(task, runner, strategy.sampler, seed, most)
     best = math.inf
     fractions = []
     for time_s in runner.tried:
@@ -184,12 +189,14 @@ def _searched(space: Space, task: Task, strategy: Strategy, seed: int, trials: i
     return Course(space.name, str(strategy), seed, tuple(fractions))
 
 
-def _with_tuner(task: Task, runner: TableRunner, sampler: str, seed: int, trials: int) -> None:
+def _with_tuner(task: Task, runner: TableRunner, strategy: Strategy, seed: int, trials: int) -> None:
     """A run of the tuner itself."""
     from flashsched.tune.settings import Settings
     from flashsched.tune.tuner import Search
 
-    settings = Settings(trials=trials, seed=seed, sampler=sampler, warm_start=False, pretrained=False)
+    settings = Settings(
+        trials=trials, seed=seed, sampler=strategy.sampler, warm_start=False, pretrained=strategy.pretrained
+    )
     search = Search(task, runner, settings)
     while search.step():
         pass

@@ -301,7 +301,7 @@ class XGBTuner(Tuner):
                 sch, arg_bufs = self.task.instantiate(config)
             self.task.ours(sch, arg_bufs)
             spec = devices["cpu"]
-            return features(sch.ours, spec), simulate(sch.ours, spec).time_s
+            return features(sch.ours, spec), simulate(sch.ours, spec, warm=True).time_s
         except FlashschedError:
             return None
 
