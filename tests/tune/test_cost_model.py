@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
+from flashsched.tune.costmodel import cost_model
 from flashsched.tune.costmodel.cost_model import CostModel
+from flashsched.tune.costmodel.table import PRIOR
 
 
 def drawn(seed, count):
@@ -38,6 +41,26 @@ def test_it_learns_what_the_prior_does_not_know():
     predicted, _ = taught(60).predict(rows, priors)
     assert rank_correlation(priors, truths) < 0.6
     assert rank_correlation(predicted, truths) > 0.95
+
+
+@pytest.mark.parametrize(("right", "share"), [(1.0, 1.0), (0.0, 0.0), (-1.0, 0.0), (0.6, 0.6)])
+def test_a_table_is_believed_as_far_as_the_run_bears_it_out(monkeypatch, right, share):
+    """The table says how far the prior is off by its column x; *right* times that is true of this run."""
+
+    def table(rows):  # the last column is the logarithm of the prior
+        return rows[:, 0] + rows[:, -1], np.full(len(rows), 0.1)
+
+    monkeypatch.setattr(cost_model, "base_model", lambda device: (("x", PRIOR), table))
+    rows = [{"x": x} for x in np.linspace(-2, 2, 40)]
+    model = CostModel(0, "any")
+    first, _ = model.predict(rows, [1e-6] * 40)
+    assert np.ptp(np.log(first)) == pytest.approx(2, rel=0.01)  # half of what the table says
+    for row in rows[::2]:
+        model.learn(row, 1e-6, 1e-6 * np.exp(right * row["x"]))
+    assert model._trust() == pytest.approx(share, abs=0.1)
+    predicted, _ = model.predict(rows[1::2], [1e-6] * 20)
+    wanted = 1e-6 * np.exp([right * row["x"] for row in rows[1::2]])
+    assert np.abs(np.log(predicted / wanted)).max() < 0.35
 
 
 def test_a_few_samples_leave_the_prior_as_it_is():

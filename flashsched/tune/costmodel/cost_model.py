@@ -3,7 +3,9 @@
 What is learned is the logarithm of (measured / prior), from features of the nest, by a forest of randomised trees: with
 few samples it stays close to the prior, and the spread of its trees says how sure it is. It is learned twice: from the
 table of other tasks that ships with the package, once (``table.py``), and what is left of the error then from the
-run's own measurements, as it goes. The forest itself is in ``learners.py``.
+run's own measurements, as it goes. How far the table is believed, between the prior alone and the table alone, is seen
+from the run as well: a program unlike any in the table is one of which the prior may know more. The forest itself is in
+``learners.py``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ _FEWEST = 6  # samples before anything is learned of the run
 _SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
 _KEPT = 600  # measurements that the run's forest is fitted to, half of them the fastest and half the latest
 _UNSURE = 0.5  # of the prior's logarithm, before anything is known
+_TRUST, _HELD = 0.5, 4.0  # share of the table's correction that is believed at first, and samples that this counts like
 
 
 class CostModel:
@@ -40,6 +43,7 @@ class CostModel:
         self._errors: list[float] = []
         self._measured: list[float] = []
         self._learned = 0
+        self._bases: list[float] = []
         self._names: list[str] = []
         self._predict: Predict | None = None
         self._fitted = 0
@@ -53,7 +57,8 @@ class CostModel:
         """Take one measurement in; the model is fitted when it is next asked."""
         (base,), _ = self._base([features], np.array([prior_s]))
         self._rows.append(self._with_prior(features, prior_s, base))
-        self._errors.append(float(np.log(max(measured_s, _SHORTEST) / max(prior_s, _SHORTEST)) - base))
+        self._errors.append(float(np.log(max(measured_s, _SHORTEST) / max(prior_s, _SHORTEST))))
+        self._bases.append(float(base))
         self._measured.append(measured_s)
         self._learned += 1
         if len(self._rows) >= 2 * _KEPT:
@@ -64,9 +69,10 @@ class CostModel:
         order = sorted(range(len(self._rows)), key=lambda at: self._measured[at])
         latest = range(len(self._rows) - _KEPT // 2, len(self._rows))
         kept = sorted({*order[: _KEPT // 2], *latest})
-        self._rows, self._errors, self._measured = (
+        self._rows, self._errors, self._bases, self._measured = (
             [self._rows[at] for at in kept],
             [self._errors[at] for at in kept],
+            [self._bases[at] for at in kept],
             [self._measured[at] for at in kept],
         )
 
@@ -78,13 +84,14 @@ class CostModel:
         if not len(prior):
             return prior, prior
         base, unsure = self._base(features, prior)
+        trust = self._trust()
         if len(self._rows) < _FEWEST:
-            return prior * np.exp(base), unsure
-        self._fit()
+            return prior * np.exp(trust * base), unsure
+        self._fit(trust)
         assert self._predict is not None
         asked = [self._with_prior(f, p, b) for f, p, b in zip(features, priors_s, base, strict=True)]
         error, spread = self._predict(self._table(asked))
-        return prior * np.exp(base + error), spread
+        return prior * np.exp(trust * base + error), spread
 
     def _base(self, features: Sequence[Mapping[str, float]], prior: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """What measurements of other tasks say: the logarithm to add to the prior's, and its spread.
@@ -103,6 +110,16 @@ class CostModel:
             self._level = float(np.median(logs - ordered))
         return ordered + self._level - logs, spread
 
+    def _trust(self) -> float:
+        """The share of the table's corrections that fits the run's measurements best, 0 to 1: a slope by least squares,
+        held to what it is at first as if by some samples more."""
+        if len(self._bases) < 2:
+            return _TRUST
+        bases, errors = (np.asarray(column) - np.mean(column) for column in (self._bases, self._errors))
+        each = max(float(np.mean(bases**2)), 1e-12)
+        slope = (float(bases @ errors) + _HELD * _TRUST * each) / (float(bases @ bases) + _HELD * each)
+        return min(1.0, max(0.0, slope))
+
     def _with_prior(self, features: Mapping[str, float], prior_s: float, base: float) -> dict[str, float]:
         """*features* with what is predicted without the run, so that an error that grows with it can be learned."""
         known = {PRIOR: float(np.log(max(prior_s, _SHORTEST)))}
@@ -114,9 +131,10 @@ class CostModel:
         """*rows* as a matrix; a feature that a row lacks (a decision that was not asked) is -1."""
         return np.asarray([[float(row.get(name, -1.0)) for name in self._names] for row in rows])
 
-    def _fit(self) -> None:
+    def _fit(self, trust: float) -> None:
         if self._fitted == self._learned:
             return
+        left = np.asarray(self._errors) - trust * np.asarray(self._bases)
         self._names = sorted({name for row in self._rows for name in row})
-        self._predict = forest(self._table(self._rows), np.asarray(self._errors), self._seed)
+        self._predict = forest(self._table(self._rows), left, self._seed)
         self._fitted = self._learned
