@@ -89,6 +89,17 @@ def test_what_is_known_well_enough_is_timed_no_further():
     assert len(time_callable(Fake(1e-3), min_time_s=1.0, min_sample_s=1e-3, max_repeats=50).samples_s) == 50
 
 
+@pytest.mark.parametrize(("above", "samples"), [(0.9e-3, 6), (1.1e-3, 50), (None, 50)])
+def test_one_that_is_surely_no_winner_is_timed_no_further(above, samples):
+    rng = random.Random(0)
+    shaky = Fake(1e-3, drift=lambda calls: rng.uniform(1, 1.2))
+    timing = time_callable(
+        shaky, min_time_s=1.0, min_sample_s=1e-3, max_repeats=50, precision=1e-9, surely_above_s=above
+    )
+    assert len(timing.samples_s) == samples
+    assert not timing.stopped_early
+
+
 def test_one_that_is_plainly_worse_gets_the_fewest_samples():
     settings = {"min_time_s": 1.0, "stop_if_slower_than_s": 0.03, "worse_than_s": 0.015}
     worse = time_callable(Fake(0.02), **settings)

@@ -37,6 +37,7 @@ _SETTLE_S = 0.2  # after a reference was computed: NumPy's BLAS threads spin for
 _TIMING: dict[str, Any] = {"min_time_s": 0.05, "max_repeats": 50, "min_sample_s": 1e-3, "precision": 0.02}
 _HOPELESS = 3.0  # times the best: one sample is enough
 _WORSE = 1.5  # times the best: three samples are enough
+_SECOND = 1.05  # times the best: six samples are, if the 95 % interval of the median lies above
 _KEPT = 4  # tasks kept, and references: one for each task and seed, as large as its arrays
 _references: OrderedDict[tuple[str, int], Reference] = OrderedDict()
 
@@ -138,7 +139,11 @@ def measure_candidate(payload: dict[str, Any]) -> Measured:
     settings = {**_TIMING, **payload.get("timing", {})}
     best_s = payload.get("best_s")
     if best_s is not None:
-        settings |= {"stop_if_slower_than_s": _HOPELESS * best_s, "worse_than_s": _WORSE * best_s}
+        settings |= {
+            "stop_if_slower_than_s": _HOPELESS * best_s,
+            "worse_than_s": _WORSE * best_s,
+            "surely_above_s": _SECOND * best_s,
+        }
     if target != "cpu":  # a GPU's own clock, which this machine's pace is nothing to
         timing = time_callable(run, **settings)
         return Measured(list(timing.samples_s), check.to_json(), None, timing.stopped_early)

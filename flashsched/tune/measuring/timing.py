@@ -92,6 +92,7 @@ def time_callable(
     precision: float = 0.0,
     stop_if_slower_than_s: float | None = None,
     worse_than_s: float | None = None,
+    surely_above_s: float | None = None,
 ) -> Timing:
     """Time *run*, as long as it pays.
 
@@ -104,6 +105,7 @@ def time_callable(
         stop_if_slower_than_s: seconds per call. When the fastest sample so far, warm-up included, is slower than
             this, timing ends there; a candidate ten times slower than the best needs no third digit.
         worse_than_s: the same with less hurry: when all of *min_repeats* samples are slower.
+        surely_above_s: enough is known, too, when the whole interval lies above this: the median is that of no winner.
 
     Raises:
         TuneError: the settings contradict each other, or *run* says that it takes no time at all.
@@ -120,11 +122,14 @@ def time_callable(
     samples = [first / repeat]
     total = first
     worse = math.inf if worse_than_s is None else worse_than_s
+    above = math.inf if surely_above_s is None else surely_above_s
     while len(samples) < min_repeats or (total < min_time_s and len(samples) < max_repeats):
         if min(samples) > (worse if len(samples) >= min_repeats else slow):
             return Timing(samples, repeat, stopped_early=True)
-        if precision and len(samples) >= max(min_repeats, _SETTLED) and Timing(samples, repeat).noise <= precision:
-            break
+        if precision and len(samples) >= max(min_repeats, _SETTLED):
+            known = Timing(samples, repeat)
+            if known.noise <= precision or known.interval.low > above:
+                break
         seconds = run(repeat)
         total += seconds
         samples.append(max(seconds, 0.0) / repeat)
