@@ -47,8 +47,9 @@ def rows_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec
 
     between = [stage for stage in s.stages if stage.op.reduction is None and stage.name != s[out].name]
     wide = [stage for stage in between if len(stage.op.axis) == 2]
-    size = sum(columns * dtypes.bits(stage.op.output(0).dtype) // 8 for stage in wide) * each
-    fits = size + 4 * threads * each * len(sums) <= unit.shared_bytes_per_block
+    # each row of threads has memory for the rows of its whole block, as shared memory is laid out for all threads
+    size = sum(columns * dtypes.bits(stage.op.output(0).dtype) // 8 for stage in wide) * each**2
+    fits = size + 8 * threads * each * len(sums) <= unit.shared_bytes_per_block
     keep = bool(wide) and knobs.choice("keep", (False, True), default=fits)
     knobs.require(fits or not keep, f"{each} rows of {columns} do not fit into shared memory")
     for stage in between:

@@ -68,6 +68,17 @@ def test_a_row_that_does_not_fit_is_computed_again() -> None:
     assert [stage.name for stage in candidate.schedule.stages] == ["most", "total", "Y"]
 
 
+def test_every_candidate_has_room_in_shared_memory() -> None:
+    task, rng, done = Task("softmax", (8192, 4096)), random.Random(0), 0
+    while done < 8:
+        try:
+            candidate = task.candidate(RandomKnobs(rng), SPEC)
+        except Infeasible:
+            continue
+        build_gpu(candidate.schedule, candidate.args, ARCH, "softmax")
+        done += 1
+
+
 def test_no_rows_are_no_work() -> None:
     for shape in ((0, 8), (8, 0)):
         candidate = Task("softmax", shape).candidate(FirstKnobs(), SPEC)
