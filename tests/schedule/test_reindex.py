@@ -125,3 +125,15 @@ def test_sizes_known_at_run_time(edges: bool) -> None:
         c, d = np.zeros((2, size), "float32")
         np.testing.assert_array_equal(kernel(a, c), plain(a, d))
     check_round_trip(s)
+
+
+def test_a_place_that_is_found_by_dividing_is_copied_only_if_it_always_is_one() -> None:
+    """The reader's condition keeps it from dividing by an n of 0, and a copy is made without asking the reader."""
+    n, A = te.var("n"), te.placeholder((7,), name="A")
+    guarded = te.compute((9,), lambda i: te.select(n > 0, A[i % n % 7], 1.0), name="C")
+    with pytest.raises(StructureError, match=r"divides by n; the copy is made whatever that is, and it may be 0"):
+        te.create_schedule(guarded).reindex(guarded, A)
+    C = te.compute((9,), lambda i: A[i % 7] * 2, name="C")
+    s = te.create_schedule(C)
+    s.reindex(C, A)
+    check_meaning(s, compiled=True)

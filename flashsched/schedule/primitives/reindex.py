@@ -14,7 +14,7 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import State, refuse
 from flashsched.te.bounds import within_loop
-from flashsched.te.expr import Expr, Select, Var, compare, const, logical_and
+from flashsched.te.expr import Binary, Expr, Select, Var, compare, const, logical_and
 from flashsched.te.simplify import Ranges, prove, simplify, structural_key
 from flashsched.te.sizes import extent_expr
 from flashsched.te.tensor import Axis, ComputeOp, PlaceholderOp, Read
@@ -62,8 +62,8 @@ def reindex(state: State, stage: str, tensor: TensorName) -> Result:
         The name of the new stage.
 
     Raises:
-        ScheduleError: *stage* does not read *tensor*, or at several places, or at one that is read from memory;
-            *tensor* is computed at a loop.
+        ScheduleError: *stage* does not read *tensor*, or at several places, or at one that is read from memory or
+            found by dividing by what may be 0; *tensor* is computed at a loop.
     """
     known = state.stage(stage)
     require_te(state, known, "given another index")
@@ -100,6 +100,16 @@ def reindex(state: State, stage: str, tensor: TensorName) -> Result:
         size = axis.extent
         ranges = within_loop(ranges, axis, extent_expr(max(size, 1) if isinstance(size, int) else size))
     indices = [simplify(substitute(index, values), ranges) for index in load.indices]
+    by = [node.b for index in indices for node in walk(index) if isinstance(node, Binary) and node.op in ("//", "%")]
+    zero = next((part for part in by if prove(compare("!=", part, 0), ranges) is not True), None)
+    if zero is not None:
+        refuse(
+            state,
+            f"{stage!r} reads {load}, which divides by {zero}; the copy is made whatever that is, and it may be 0",
+            error=StructureError,
+            block=stage,
+            hint=f"copy it as it is: cache_read({tensor!r}, 'global')",
+        )
     read = PlaceholderOp(source.name, source.shape, source.dtype).output(0)
     value: Expr = Read(read, tuple(indices))
     tests = [
