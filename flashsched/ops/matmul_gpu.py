@@ -72,7 +72,7 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     stages = knobs.choice("stages", (1, 2, 3, 4), default=3 if late and depth >= 4 * step else 1)
     swizzle = knobs.choice("swizzle", (False, True), default=True)
     unroll = knobs.choice("unroll_k", (1, 2, 4, 8), default=4)
-    knobs.require(thread_m * thread_n <= 128, f"{thread_m} x {thread_n} sums need more registers than a thread has")
+    knobs.require(thread_m * thread_n <= 64, f"{thread_m} x {thread_n} sums need more registers than a thread has")
     threads = block_m // thread_m, block_n // thread_n
     width = dtypes.bits(left.dtype) // 8
     tile_bytes = (block_m + block_n + 2 * VECTOR_BITS // 8 // width) * step * width

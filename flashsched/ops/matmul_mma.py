@@ -77,7 +77,7 @@ def matmul_mma(
     step = knobs.choice("step_k", steps, default=max(n for n in steps if n <= max(16, 64 // width)))
     stages = knobs.choice("stages", (1, 2, 3, 4, 5), default=4 if depth >= 8 * step else 1)
     lanes = gpu_unit(spec).warp_size
-    knobs.require(warp_m * warp_n <= 64 * 128, f"{warp_m} x {warp_n} sums need more registers than a warp has")
+    knobs.require(warp_m * warp_n <= 64 * 64, f"{warp_m} x {warp_n} sums need more registers than a warp has")
     warps = (block_m // warp_m) * (block_n // warp_n)
     gap = widest(dtype)
     held = max(block_m, step) * (min(block_m, step) + gap) + max(block_n, step) * (min(block_n, step) + gap)

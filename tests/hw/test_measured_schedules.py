@@ -28,13 +28,13 @@ def rows() -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("op", "shape", "dtype", "order"),
     [
-        ("matmul", (512, 512, 512), None, 0.45),
+        ("matmul", (512, 512, 512), None, 0.5),
         ("matmul", (4096, 4096, 4096), "bfloat16", 0.9),
         ("softmax", (4096, 1024), None, 0.9),
     ],
     ids=str,
 )
-def test_what_it_chooses_is_nearly_the_fastest(
+def test_its_first_three_choices_hold_one_that_is_nearly_the_fastest(
     rows: list[dict[str, Any]], op: str, shape: tuple[int, ...], dtype: str | None, order: float
 ) -> None:
     mine = [row for row in rows if row["op"] == op and tuple(row["shape"]) == shape and "trace" in row]
@@ -45,4 +45,4 @@ def test_what_it_chooses_is_nearly_the_fastest(
     schedules = [task.replay(Trace.from_json(row["trace"])).schedule for row in mine]
     predicted = np.array([simulate(schedule, SPEC).time_s for schedule in schedules])
     assert spearmanr(measured, predicted).statistic >= order
-    assert measured[predicted.argmin()] <= 1.1 * measured.min()
+    assert measured[predicted.argsort()[:3]].min() <= 1.05 * measured.min()
