@@ -20,7 +20,7 @@ ISCA 2009 (overlap of resident blocks); CUDA C++ Programming Guide, "Compute Cap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,8 +123,9 @@ def gpu_times(
     whole = ceil(per_unit / held)  # rounds, of as many blocks as fit at a time
     rounds = _spread(per_unit / held, whole, constants)
     blocks = _spread(per_unit, busiest + constants["lone"] * (whole * held - busiest), constants)
+    started = _Started(blocks, _spread(per_unit, busiest, constants), rounds, resident, held)
 
-    limits = _within_a_unit(spec, unit, works, constants, on_device, blocks, rounds, resident)
+    limits = _within_a_unit(spec, unit, works, constants, on_device, started)
     busy = [most(limits["fma"], limits["issue"]) * works.stretch]
     busy += [limits[name] for name in ("special", "shared", "load", "latency")]
     store = limits["store"] * (constants["exposed"] + (1.0 - constants["exposed"]) / blocks)
@@ -150,6 +151,33 @@ def _spread(mean: Numbers, whole: Numbers, constants: Mapping[str, float]) -> Nu
     """Between the mean over all units and the whole number of the busiest one, never below one."""
     wave = constants["wave"]
     return whole if wave == 1.0 else (1.0 - wave) * most(mean, 1.0) + wave * whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """Blocks of the busiest unit.
+
+    Attributes:
+        counted: how many they count for: more than there are where places stay empty (``lone``).
+        there: how many there are.
+        rounds: of as many blocks as fit at a time.
+        resident: blocks that are worked on at a time.
+        held: blocks that would fit.
+    """
+
+    counted: Numbers
+    there: Numbers
+    rounds: Numbers
+    resident: Numbers
+    held: Numbers
+
+    def times(self, alike: Callable[[Numbers], Numbers]) -> Numbers:
+        """The blocks times the seconds of one, which *alike* tells where so many are worked on at a time.
+
+        What empty places cost is not counted twice, as latency that fewer blocks hide and as blocks counted for.
+        """
+        at_once = most(least(self.resident, self.there), 1.0)
+        return most(alike(at_once) * self.there, alike(self.held) * self.counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +219,15 @@ def _within_a_unit(
     works: Works,
     constants: Mapping[str, float],
     moved: _Traffic,
-    blocks: Numbers,
-    rounds: Numbers,
-    resident: Numbers,
+    started: _Started,
 ) -> dict[str, Numbers]:
-    """Seconds that each resource of the busiest unit takes for its *blocks*, *resident* of them at a time."""
+    """Seconds that each resource of the busiest unit takes for the blocks that *started* on it."""
     clock = spec.clock_hz
     warps = warps_of(unit, works)
     waste = warps * unit.warp_size / works.threads_per_block
     share = waste / works.blocks  # of the kernel's instructions in one block, idle lanes counted
     pipe = _arithmetic_s(spec, works.flops) * (2.0 - works.fma_share) * share * spec.units / constants["arithmetic"]
-    together = pipe / _latency_hidden(spec, unit, works, warps * most(resident, 1.0))
     alone = pipe / _latency_hidden(spec, unit, works, warps)
-    issuing = unit.schedulers * _schedulers_busy(unit, warps * most(resident, 1.0))
     shared = (moved.shared * works.bank_conflict + moved.lane) / works.blocks / spec.level("shared").drawn_by(1)
 
     # The chain of rounds: load, (barrier,) compute. Resident blocks fill each other's waits, and with s buffers s - 1
@@ -214,15 +238,16 @@ def _within_a_unit(
     ahead = works.stages > 1.0
     chain = most(alone, wait) + (1.0 - ahead) * least(alone, wait) + constants["block_us"] * 1e-6
 
+    issue, blocks = _instructions(spec, unit, works) * share / (unit.schedulers * clock), started.counted
     ceiling = spec.level("l2").per_unit_bytes_per_s
     load_rate = np.inf if ceiling is None else ceiling * constants["unit_l2"]
     return {
-        "fma": together * blocks,
-        "issue": _instructions(spec, unit, works) * share / (issuing * clock) * blocks,
+        "fma": started.times(lambda n: pipe / _latency_hidden(spec, unit, works, warps * n)),
+        "issue": started.times(lambda n: issue / _schedulers_busy(unit, warps * n)),
         "special": works.special_ops * share / (unit.special_per_clock * clock) * blocks,
         "shared": shared * blocks,
         "load": (moved.l2 - moved.stored) / works.blocks / load_rate * blocks,
-        "latency": chain * rounds,
+        "latency": chain * started.rounds,
         "store": moved.stored / works.blocks / (constants["store"] * clock) * blocks,
     }
 

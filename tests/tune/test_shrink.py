@@ -81,6 +81,16 @@ def test_a_gpu_schedule_is_right_on_smaller_shapes(task):
     assert found.shapes[-1] <= task.shape
 
 
+def test_a_schedule_of_whole_tiles_is_tried_on_sizes_that_are_only_halved():
+    """Tensor cores do tiles of 16 by 8 by 16, so an odd size has no such schedule."""
+    task = Task("matmul", shape=(256, 256, 256), dtype="float16")
+    candidate = task.candidate(FirstKnobs(), devices["a100-sim"])
+    found = check_small(task, candidate.trace)
+    assert found is not None
+    assert found.check.ok
+    assert all(size % 16 == 0 for shape in found.shapes for size in shape)
+
+
 def test_a_schedule_for_another_definition_is_found_wrong():
     """What is run is the trace on the task's own graph, and what it is held against is the operator's reference."""
     minus = Task.from_te(programs.matmul(9, 9, 9), reference=lambda a, b: -(a @ b))

@@ -15,6 +15,7 @@ import numpy as np
 from flashsched.codegen.build import build
 from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import program_of
+from flashsched.errors import ScheduleError
 from flashsched.schedule import Trace
 from flashsched.schedule.ir import Block, For, Seq, Stmt
 from flashsched.te.tensor import ComputeOp, graph
@@ -53,20 +54,34 @@ def points(stmt: Stmt) -> int:
 def shrunken(task: Task, trace: Trace, most: int) -> Candidate | None:
     """*trace* on the largest shape, sizes halved and made odd, whose nest has at most *most* points; None if none has.
 
+    Where it does not replay on odd sizes, they are halved only: an instruction does whole tiles, whatever is asked.
+
     Raises:
         ScheduleError: the trace does not replay on a smaller shape.
     """
-    smaller = task
+    try:
+        return _on_smaller(task, trace, most, odd=1)
+    except ScheduleError:
+        return _on_smaller(task, trace, most, odd=0)
+
+
+def _on_smaller(task: Task, trace: Trace, most: int, odd: int) -> Candidate | None:
+    smaller, last = task, None
     while True:
         if _asked_for(smaller) <= most:  # its nests hardly run fewer points: a larger one is not tried
-            candidate = smaller.replay(trace)
+            try:
+                candidate = smaller.replay(trace)
+            except ScheduleError:
+                if odd or last is None:
+                    raise
+                return None  # larger sizes that are whole tiles are too many points, and these are no whole ones
             if points(candidate.schedule.body) <= most:
                 return Candidate(candidate.schedule, candidate.args, {}, smaller)
-        shape = tuple(n if n < _KEPT else max(_LEAST, (n // 2) | 1) for n in smaller.shape)
+        shape = tuple(n if n < _KEPT else max(_LEAST, (n // 2) | odd) for n in smaller.shape)
         resized = task.resized(shape)
         if resized is None or shape == smaller.shape:
             return None
-        smaller = resized
+        smaller, last = resized, smaller
 
 
 def _asked_for(task: Task) -> int:
