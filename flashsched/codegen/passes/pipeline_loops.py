@@ -217,8 +217,7 @@ def _steps(loop: For, stmts: list[Stmt], found: Plan) -> Stmt:
     filling = [stmt for n in range(depth) for stmt in step(_index(n), range(n + 1))]
     emptying = [stmt for n in range(depth) for stmt in step(first + n, range(n + 1, depth + 1))]
     full = [substituted(stmts[n], {loop.var: simplify(loop.var + (depth - found.stages[n]))}) for n in found.order]
-    steady = [] if left == _index(0) else [replace(loop, extent=left, body=seq(full))]
-    return seq([*filling, *steady, *emptying])
+    return seq([*filling, replace(loop, extent=left, body=seq(full)), *emptying])
 
 
 def _index(value: int) -> Const:
