@@ -32,6 +32,7 @@ import numpy as np
 from flashsched.codegen.analysis import simulate
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw.registry import devices
+from flashsched.hw.validation.scores import score
 from flashsched.schedule import Trace
 from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Candidate, Task
@@ -201,11 +202,11 @@ def report(rows: list[dict[str, Any]], device: str) -> str:
             lines.append((case, f"{len(right)}/{len(tried)}", *[""] * 7))
             continue
         times, says = np.array(pairs).T
-        best = times.min()
+        best, found = times.min(), score(says, times)
         flops = _task(mine[0]).flops
         lines.append((
-            case, f"{len(right)}/{len(tried)}", f"{_spearman(times, says):.2f}",
-            f"{100 * np.median(np.abs(says / times - 1)):.0f}", f"{times[says.argmin()] / best:.2f}",
+            case, f"{len(right)}/{len(tried)}", f"{found.spearman:.2f}",
+            f"{found.median:.0f}", f"{times[says.argmin()] / best:.2f}",
             f"{best * 1e6:.1f}", f"{says.min() * 1e6:.1f}", f"{flops / best / 1e12:.1f}", f"{peer / best:.2f}",
         ))  # fmt: skip
     widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
@@ -219,12 +220,6 @@ def predicted(row: dict[str, Any], device: str) -> float | None:
     except ScheduleError as error:
         print(f"{row['op']}: {error}", file=sys.stderr)
         return None
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(a, b).statistic) if len(a) > 2 else math.nan
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

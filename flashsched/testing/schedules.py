@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from flashsched.errors import ScheduleError
-from flashsched.schedule.ir import Block, For, Stmt, sub_stmts
+from flashsched.schedule.ir import Block, For, Stmt, sub_stmts, walk_stmt
 from flashsched.schedule.schedule import Schedule, create_schedule
 from flashsched.te.tensor import Tensor
+from flashsched.testing.graphs import Graph, graphs
 from flashsched.testing.steps import ARGUMENTS, Draw
 
-__all__ = ["CPU_PRIMITIVES", "GPU_PRIMITIVES", "schedules", "take_step"]
+__all__ = ["CPU_PRIMITIVES", "GPU_PRIMITIVES", "bound_programs", "is_bound", "schedules", "take_step"]
 
 CPU_PRIMITIVES = (
     "split", "split", "split", "tile", "fuse", "reorder", "reorder", "unroll", "vectorize", "vectorize", "parallel",
@@ -45,6 +46,20 @@ def schedules(
     for _ in range(draw(st.integers(0, most_steps))):  # a list of steps would be short as a rule
         take_step(draw, schedule, draw(st.sampled_from(primitives)))
     return schedule
+
+
+@st.composite
+def bound_programs(draw: Draw) -> tuple[Graph, Schedule]:
+    """A graph, and a schedule of it that binds loops more often than it does anything else."""
+    drawn = draw(graphs(sized=True))
+    often = (*CPU_PRIMITIVES, *["bind"] * 12, "set_scope", "set_scope", "env_threads", "set_store_predicate")
+    return drawn, draw(schedules(drawn.outputs, primitives=often, most_steps=18))
+
+
+def is_bound(schedule: Schedule) -> bool:
+    """Whether a loop of *schedule* is bound to blocks or threads."""
+    loops = (node for node in walk_stmt(schedule.body) if isinstance(node, For))
+    return any(loop.kind.is_thread or loop.kind.is_block for loop in loops)
 
 
 def take_step(draw: Draw, schedule: Schedule, primitive: str) -> bool:

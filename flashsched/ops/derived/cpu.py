@@ -17,7 +17,7 @@ from flashsched.ops.derived.lanes import share_out_reductions, sum_in_lanes
 from flashsched.ops.derived.nests import Nest, find_nests
 from flashsched.ops.derived.packing import pack_operands, turn_operands
 from flashsched.ops.derived.tiles import Tile, block_tiles, choose_dots, choose_tile, unroll_choices
-from flashsched.ops.derived.vectors import NestFacts, reused_whole, vector_choices
+from flashsched.ops.derived.vectors import NestFacts, local_sums, reused_whole, vector_choices
 from flashsched.ops.derived.windows import take_windows_apart
 from flashsched.ops.gemm_plan import block_counts, vector_shape
 from flashsched.ops.operator import KnobsLike
@@ -26,7 +26,7 @@ from flashsched.schedule.default import loop_names
 from flashsched.te.recurrence import ScanInitOp, ScanOp, cycles
 from flashsched.te.tensor import Axis, ComputeOp, Tensor, graph
 
-__all__ = ["derived_cpu", "inside_of", "recurrent_stages"]
+__all__ = ["derived_cpu", "recurrent_stages"]
 
 _FOR_THREADS = 100_000.0
 """Instructions, a vector's counted as one a lane, that are worth waking threads for."""
@@ -66,17 +66,10 @@ def schedule_nest(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec, a
         at, turns = None, {axis: axis.count for axis in finish.spatial}
     if 0 in turns.values() or 0 in (axis.count for axis in finish.reduced):
         return  # nothing to compute, or only what a reduction begins with: the plain nest will do
-    sums = nest.sums
-    if finish.reduced:
-        made = s.cache_write(name, "local")
-        sums = s[made[0] if isinstance(made, tuple) else made].name
-    elif sums is not None:
-        s[sums].set_scope("local")
-    finish = facts_of(s, name)
+    sums = local_sums(s, name, nest.sums)
     if at is not None:
         s[name].compute_at(*at)
-    body = None if sums is None else facts_of(s, sums)
-    facts = NestFacts(finish, body, inside_of(finish, body), turns)
+    facts = NestFacts.of(s, name, sums, turns)
     lanes, _ = vector_shape(spec, facts.body.buffers[0].dtype)
     choices = vector_choices(s, facts, lanes)
     if not choices:
@@ -220,17 +213,6 @@ def _sum_tile(
         sums.unroll(loop)
     if spatial:
         sums.vectorize(spatial[-1])
-
-
-def inside_of(finish: StageFacts, body: StageFacts | None) -> dict[Axis, Axis]:
-    """For each axis of the finish the axis of the sums that it reads them by."""
-    found: dict[Axis, Axis] = {}
-    for access in [] if body is None else finish.reads_of(body.buffers):
-        for form, own in zip(access.indices, body.spatial if body else (), strict=True):
-            for axis in finish.spatial:
-                if form.coefficient(axis) == 1:
-                    found[axis] = own
-    return found
 
 
 def turns_at(s: Schedule, finish: StageFacts, at: tuple[str, Loop] | None) -> dict[Axis, int] | None:

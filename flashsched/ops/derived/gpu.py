@@ -13,12 +13,12 @@ from collections.abc import Collection
 from flashsched.errors import ScheduleError
 from flashsched.hw import DeviceSpec
 from flashsched.ops.derived.accesses import Access, StageFacts, facts_of
-from flashsched.ops.derived.cpu import inside_of, recurrent_stages
+from flashsched.ops.derived.cpu import recurrent_stages
 from flashsched.ops.derived.gpu_blocks import GpuBlock, compute_in_block
 from flashsched.ops.derived.inlining import inline_stages
 from flashsched.ops.derived.lanes import share_out
 from flashsched.ops.derived.nests import Nest, find_nests
-from flashsched.ops.derived.vectors import NestFacts, reuse_along, reused_whole, vector_choices
+from flashsched.ops.derived.vectors import NestFacts, local_sums, reuse_along, reused_whole, vector_choices
 from flashsched.ops.derived.windows import take_windows_apart
 from flashsched.ops.gpu_tiles import copy_together, gpu_unit, widest
 from flashsched.ops.operator import KnobsLike
@@ -100,12 +100,10 @@ def _schedule_kernel(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec
 
 def _schedule_finish(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec) -> GpuBlock | None:
     """The stage that writes what a kernel gives; None where nothing can be computed in its blocks."""
-    name = nest.finish
-    sums = nest.sums
-    finish = facts_of(s, name)
-    turns = {axis: axis.count for axis in finish.spatial}
-    body = finish if finish.reduced else None if sums is None else facts_of(s, sums)
-    facts = NestFacts(finish, body, inside_of(finish, body), turns)
+    name, sums = nest.finish, nest.sums
+    turns = {axis: axis.count for axis in facts_of(s, name).spatial}
+    facts = NestFacts.of(s, name, sums, turns)
+    finish, body = facts.finish, facts.sums
     choices = vector_choices(s, facts, gpu_unit(spec).warp_size)
     together = body is not None and any(reduces for _, reduces in choices)
     if (
@@ -119,18 +117,14 @@ def _schedule_finish(s: Schedule, nest: Nest, knobs: KnobsLike, spec: DeviceSpec
         _combine_together(s, body.name, knobs, spec)
         if body is finish:
             return None
-        sums, body = None, None
-    elif finish.reduced and finish.spatial:
-        made = s.cache_write(name, "local")
-        sums = s[made[0] if isinstance(made, tuple) else made].name
-    elif finish.reduced:
+        sums = None
+    elif finish.reduced and not finish.spatial:
         _combine_together(s, name, knobs, spec)
         return None
-    elif sums is not None:
-        s[sums].set_scope("local")
-    finish = facts_of(s, name)
-    body = None if sums is None else facts_of(s, sums)
-    facts = NestFacts(finish, body, inside_of(finish, body), turns)
+    else:
+        sums = local_sums(s, name, sums)
+    facts = NestFacts.of(s, name, sums, turns)
+    finish = facts.finish
     across = [axis for axis, reduces in vector_choices(s, facts, gpu_unit(spec).warp_size) if not reduces]
     if not finish.spatial:
         s[name].bind(s[name].add_unit_loop(), "threadIdx.x")

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from flashsched.errors import ScheduleError
 from flashsched.hw import DeviceSpec
 from flashsched.ops.derived.accesses import facts_of
-from flashsched.ops.derived.cpu import inside_of
 from flashsched.ops.derived.nests import Nest
-from flashsched.ops.derived.vectors import NestFacts, vector_choices
+from flashsched.ops.derived.vectors import NestFacts, local_sums, vector_choices
 from flashsched.ops.gpu_tiles import gpu_unit
 from flashsched.schedule import Loop, Schedule, StageView
 from flashsched.te.tensor import Axis
@@ -48,9 +47,8 @@ def compute_in_block(s: Schedule, nest: Nest, block: GpuBlock, room: int, spec: 
 
 def _compute(s: Schedule, nest: Nest, block: GpuBlock, spec: DeviceSpec) -> int | None:
     name, sums = nest.finish, nest.sums
-    finish = facts_of(s, name)
-    body = finish if finish.reduced else None if sums is None else facts_of(s, sums)
-    facts = NestFacts(finish, body, inside_of(finish, body), {axis: axis.count for axis in finish.spatial})
+    facts = NestFacts.of(s, name, sums, {axis: axis.count for axis in facts_of(s, name).spatial})
+    finish, body = facts.finish, facts.sums
     choices = vector_choices(s, facts, gpu_unit(spec).warp_size)
     size: int | None = 0
     if body is not None and choices and choices[0][1]:
@@ -58,11 +56,8 @@ def _compute(s: Schedule, nest: Nest, block: GpuBlock, spec: DeviceSpec) -> int 
         if body is finish:
             return size
         sums = None
-    elif finish.reduced:
-        made = s.cache_write(name, "local")
-        sums = s[made[0] if isinstance(made, tuple) else made].name
-    elif sums is not None:
-        s[sums].set_scope("local")
+    else:
+        sums = local_sums(s, name, sums)
     stage = s[name]
     more = _place(s, stage, block)
     y, x = block.threads

@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flashsched.ops.derived.accesses import Access, StageFacts
+from flashsched.ops.derived.accesses import Access, StageFacts, facts_of
 from flashsched.schedule import Schedule
 from flashsched.te.expr import Var
 from flashsched.te.tensor import Axis
 
-__all__ = ["NestFacts", "has_reuse", "reuse_along", "reused_whole", "vector_choices", "worth_packing"]
+__all__ = ["NestFacts", "has_reuse", "reuse_along", "reused_whole", "vector_choices", "worth_packing", "local_sums"]
 
 _PACKED_READS = 8
 """Reads of each element from which a copy in a better order pays."""
@@ -38,6 +38,13 @@ class NestFacts:
     sums: StageFacts | None
     inside: Mapping[Axis, Axis]
     turns: Mapping[Axis, int]
+
+    @classmethod
+    def of(cls, s: Schedule, name: str, sums: str | None, turns: Mapping[Axis, int]) -> NestFacts:
+        """What is known of the stage *name*, and of *sums*, the stage that reduces for it, as they are now."""
+        finish = facts_of(s, name)
+        body = finish if finish.reduced else None if sums is None else facts_of(s, sums)
+        return cls(finish, body, _inside_of(finish, body), turns)
 
     @property
     def body(self) -> StageFacts:
@@ -72,6 +79,27 @@ class NestFacts:
                 reach += abs(form.coefficient(axis)) * (within.get(axis, self.count(axis)) - 1)
             total *= reach
         return total
+
+
+def _inside_of(finish: StageFacts, body: StageFacts | None) -> dict[Axis, Axis]:
+    """For each axis of the finish the axis of the sums that it reads them by."""
+    found: dict[Axis, Axis] = {}
+    for access in [] if body is None else finish.reads_of(body.buffers):
+        for form, own in zip(access.indices, body.spatial if body else (), strict=True):
+            for axis in finish.spatial:
+                if form.coefficient(axis) == 1:
+                    found[axis] = own
+    return found
+
+
+def local_sums(s: Schedule, name: str, sums: str | None) -> str | None:
+    """The stage that reduces for *name*, in memory of its own: *sums*, or one that is parted from it; None without."""
+    if facts_of(s, name).reduced:
+        made = s.cache_write(name, "local")
+        return s[made[0] if isinstance(made, tuple) else made].name
+    if sums is not None:
+        s[sums].set_scope("local")
+    return sums
 
 
 def vector_choices(s: Schedule, facts: NestFacts, lanes: int) -> list[tuple[Axis, bool]]:

@@ -16,14 +16,13 @@ import flashsched as fs
 from flashsched import te
 from flashsched.codegen.gpu.driver import cuda_available, open_cuda
 from flashsched.errors import LoweringError
-from flashsched.schedule.ir import For, walk_stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.te import dtypes
 from flashsched.te.evaluate import run_graph
 from flashsched.te.tensor import Tensor
 from flashsched.testing.gpu_programs import MMA, mma_product, staged_sums, warp_product
-from flashsched.testing.graphs import Graph, graphs, some_sizes
-from flashsched.testing.schedules import CPU_PRIMITIVES, schedules
+from flashsched.testing.graphs import Graph, some_sizes
+from flashsched.testing.schedules import bound_programs, is_bound
 
 pytestmark = pytest.mark.skipif(not cuda_available(), reason="no CUDA device here")
 
@@ -128,23 +127,13 @@ def test_the_tuner_finds_a_kernel_that_loads(tmp_path: Path) -> None:
     np.testing.assert_allclose(kernel(a, b), a @ b, rtol=1e-4)
 
 
-BOUND = (*CPU_PRIMITIVES, *["bind"] * 12, "set_scope", "set_scope", "env_threads", "set_store_predicate")
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Graph, Schedule]:
-    drawn = draw(graphs(sized=True))
-    return drawn, draw(schedules(drawn.outputs, primitives=BOUND, most_steps=18))
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases(), st.integers(0, 3), st.data())
+@given(bound_programs(), st.integers(0, 3), st.data())
 def test_any_schedule_computes_what_numpy_computes(
     case: tuple[Graph, Schedule], seed: int, data: st.DataObject
 ) -> None:
     drawn, schedule = case
-    bound = (node for node in walk_stmt(schedule.body) if isinstance(node, For))
-    if not any(loop.kind.is_thread or loop.kind.is_block for loop in bound):
+    if not is_bound(schedule):
         return
     sizes = data.draw(some_sizes(drawn)) if drawn.sizes else {}
     note(f"{drawn!r}\n{schedule.to_python()}")

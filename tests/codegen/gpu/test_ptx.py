@@ -18,15 +18,14 @@ from flashsched.codegen.gpu.plan import plan_of
 from flashsched.codegen.gpu.target import GpuArch, arch_of
 from flashsched.errors import DeviceError, KernelError, LoweringError
 from flashsched.hw.registry import devices
-from flashsched.schedule.ir import For, walk_stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.te import dtypes
 from flashsched.te.evaluate import run_graph
 from flashsched.te.tensor import Tensor
 from flashsched.testing.gpu_programs import staged_sums
 from flashsched.testing.gpu_threads import run_on_threads
-from flashsched.testing.graphs import Graph, graphs, some_sizes
-from flashsched.testing.schedules import CPU_PRIMITIVES, schedules
+from flashsched.testing.graphs import Graph, some_sizes
+from flashsched.testing.schedules import bound_programs, is_bound
 
 SM80 = GpuArch("sm_80")
 NVIDIA = ["p100-sim", "v100-sim", "t4-sim", "a100-sim", "rtx-3090-sim", "rtx-4090-sim", "h100-sim", "b200-sim"]
@@ -223,23 +222,13 @@ def test_it_is_written_into_files(tmp_path: Any) -> None:
         kernel.save(tmp_path / "k.so")
 
 
-BOUND = (*CPU_PRIMITIVES, *["bind"] * 12, "set_scope", "set_scope", "env_threads", "set_store_predicate")
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Graph, Schedule]:
-    drawn = draw(graphs(sized=True))
-    return drawn, draw(schedules(drawn.outputs, primitives=BOUND, most_steps=18))
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases(), st.integers(0, 3), st.data())
+@given(bound_programs(), st.integers(0, 3), st.data())
 def test_the_threads_of_any_schedule_compute_what_numpy_computes(
     case: tuple[Graph, Schedule], seed: int, data: st.DataObject
 ) -> None:
     drawn, schedule = case
-    bound = (node for node in walk_stmt(schedule.body) if isinstance(node, For))
-    if not any(loop.kind.is_thread or loop.kind.is_block for loop in bound):
+    if not is_bound(schedule):
         return
     sizes = data.draw(some_sizes(drawn)) if drawn.sizes else {}
     note(f"{drawn!r}\n{schedule.to_python()}")
