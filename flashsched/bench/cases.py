@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from flashsched.bench.computations import COMPUTATIONS, Array, Computation
 from flashsched.errors import TuneError, did_you_mean
 
-__all__ = ["SETS", "Case", "find_cases"]
+__all__ = ["SETS", "Case", "case_of", "find_cases"]
 
 _SLACK = 16.0  # how many times the expected rounding error of a sum is let pass; a lost term is far beyond it
 _ROUNDINGS = 4.0  # roundings of the result that are let pass
@@ -208,6 +208,40 @@ WIDE = (
 
 SETS = {"table": TABLE, "wide": WIDE, "all": (*TABLE, *WIDE)}
 """The sets of cases by name."""
+
+
+def case_of(op: str, shape: Sequence[int], dtype: str = "float32", options: Mapping[str, Any] | None = None) -> Case:
+    """A case of any shape, named after what it is.
+
+    >>> case_of("matmul", (300, 700, 1100), options={"bias": True}).name
+    'matmul-300x700x1100-bias'
+
+    Raises:
+        TuneError: nothing is said of how other libraries compute *op* or this option of it; or *dtype* is none that
+            they all have.
+    """
+    if op not in COMPUTATIONS:
+        raise TuneError(f"{op} is not measured beside other libraries", hint=did_you_mean(op, COMPUTATIONS))
+    if dtype not in ("float32", "float64"):
+        raise TuneError(f"the libraries are compared in float32 and float64, not {dtype}")
+    options = dict(options or {})
+    for key, value in options.items():
+        if value not in _OPTIONS.get(op, {}).get(key, ()):
+            raise TuneError(f"the other libraries are not asked for {op} with {key}={value}")
+    if any(size < 1 for size in shape):
+        raise TuneError(f"there is nothing to measure in a shape of {tuple(shape)}")
+    words = [op, "x".join(map(str, shape)), *([] if dtype == "float32" else [dtype])]
+    words += [key if value is True else str(value) if isinstance(value, str) else f"{key}{value}"
+              for key, value in options.items()]  # fmt: skip
+    return Case("-".join(words), op, tuple(shape), dtype, options)
+
+
+_OPTIONS: dict[str, dict[str, Container[Any]]] = {
+    "matmul": {"bias": (True,), "activation": ("relu", "gelu")},
+    "conv2d": {"bias": (True,), "groups": range(1, 1 << 20), "dilation": range(1, 1 << 20)},
+    "attention": {"causal": (True,)},
+}
+"""The values of an operator's options that every peer knows, by operator."""
 
 
 def find_cases(patterns: Sequence[str], group: str = "table") -> list[Case]:

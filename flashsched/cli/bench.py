@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from flashsched.cli.run import CommandError, say, tell, usage
+from flashsched.cli.workload import Shape, find_task, option_words
 
 if TYPE_CHECKING:
+    from flashsched.bench.cases import Case
     from flashsched.bench.results import Results
 
 __all__ = ["bench"]
@@ -23,6 +25,11 @@ _OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command(short_help="Time kernels beside other libraries.")
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
 @click.option("--set", "group", default="table", metavar="NAME", help="table, wide or all.  [default: table]")
+@click.option("--shape", "shapes", type=Shape(), multiple=True,
+              help="A shape of your own, of the operator that CASE names; may be repeated.")  # fmt: skip
+@click.option("--dtype", metavar="NAME", help="Element type of a shape of your own.  [default: float32]")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE",
+              help="An option of the operator, for a shape of your own; may be repeated.")  # fmt: skip
 @click.option("--vs", metavar="NAME,...", help="The other libraries.  [default: all that are installed]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="For each of them.  [default: all cores]")
 @click.option("--rounds", type=click.IntRange(min=3), default=11, metavar="N", help="Samples of each, taken in turns.")
@@ -38,6 +45,9 @@ _OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
 def bench(
     cases: tuple[str, ...],
     group: str,
+    shapes: tuple[tuple[int, ...], ...],
+    dtype: str | None,
+    options: tuple[str, ...],
     vs: str | None,
     threads: int | None,
     rounds: int,
@@ -62,6 +72,7 @@ def bench(
     \b
     Examples:
       flashsched bench matmul-512 matmul-1024 --vs numpy,torch
+      flashsched bench matmul --shape 300,700,1100 --shape 1,1000,2048 -o bias=true
       flashsched bench --set all --threads 1 --save 1-thread.json
       flashsched bench --from 1-thread.json --markdown
       flashsched bench --page README.md
@@ -77,7 +88,10 @@ def bench(
             raise CommandError(f"error: {page} has no line <!-- bench: FILE -->", 2)
         say(f"{page}: {count} table{'s' * (count != 1)}")
         return
-    results = Results.read(source) if source else _measured(cases, group, vs, threads, rounds, save, quiet)
+    if source:
+        results = Results.read(source)
+    else:
+        results = _measured(_chosen(cases, group, shapes, dtype, options), vs, threads, rounds, save, quiet)
     if as_json:
         tell(results.to_json())
     else:
@@ -95,16 +109,37 @@ def _listed() -> str:
     return "\n".join(lines)
 
 
-def _measured(
-    cases: tuple[str, ...],
+def _chosen(
+    names: tuple[str, ...],
     group: str,
+    shapes: tuple[tuple[int, ...], ...],
+    dtype: str | None,
+    options: tuple[str, ...],
+) -> list[Case]:
+    """The cases that are named; or, where shapes are given, the one operator that is named, at these."""
+    from flashsched.bench.cases import case_of, find_cases
+    from flashsched.errors import TuneError
+
+    with usage():
+        if shapes:
+            if len(names) != 1:
+                raise TuneError("--shape is of one operator", hint="as in flashsched bench matmul --shape 300,700,1100")
+            words = option_words(options, False, None)
+            tasks = [find_task(names[0], shape, dtype, words) for shape in shapes]
+            return [case_of(task.op, task.shape, task.dtype, task.options) for task in tasks]
+        if dtype or options:
+            raise TuneError("--dtype and --option are of a shape of your own", hint="give --shape")
+        return find_cases(names, group)
+
+
+def _measured(
+    chosen: list[Case],
     vs: str | None,
     threads: int | None,
     rounds: int,
     save: Path | None,
     quiet: bool,
 ) -> Results:
-    from flashsched.bench.cases import find_cases
     from flashsched.bench.machine import describe
     from flashsched.bench.peers import find_peers
     from flashsched.bench.results import CaseResult, Results
@@ -114,7 +149,6 @@ def _measured(
     from flashsched.hw import used_host
 
     with usage():
-        chosen = find_cases(cases, group)
         peers = find_peers([name.strip() for name in vs.split(",") if name.strip()] if vs else [])
     used = threads or num_threads()
     machine = describe(used_host(), measure(), used, peers)
