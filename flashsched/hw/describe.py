@@ -56,9 +56,11 @@ def describe(spec: DeviceSpec) -> str:
             f"{_bytes(level.size_bytes)}{each}, {level.bandwidth_bytes_per_s / 1e9:,.0f} GB/s{each}, "
             f"{_seconds(level.latency_s)}"
         )
+        stated = ["size_bytes", "bandwidth_bytes_per_s", "latency_s"]
         if level.sustained < 1:
             text += f", {level.sustained:.0%} sustained"
-        lines.append(f"  {_row(level.name, text, spec, f'memory.{level.name}')}")
+            stated.append("sustained")
+        lines.append(f"  {_row(level.name, text, spec, *(f'memory.{level.name}.{figure}' for figure in stated))}")
     unit = getattr(spec, KINDS[spec.kind])
     lines += ["", "one unit"]
     for f in dataclasses.fields(unit):
@@ -71,8 +73,11 @@ def describe(spec: DeviceSpec) -> str:
     return "\n".join(lines)
 
 
-def _row(label: str, text: str, spec: DeviceSpec, field: str) -> str:
-    return f"{label:<26}{text:<58}{spec.source_of(field).status}"
+def _row(label: str, text: str, spec: DeviceSpec, *fields: str) -> str:
+    """A line with how far its figures are trusted: one word if they are alike, else one for each, in their order."""
+    statuses = [spec.source_of(field).status for field in fields]
+    trust = statuses[0] if len(set(statuses)) == 1 else ", ".join(statuses)
+    return f"{label:<26}{text:<58}{trust}"
 
 
 def _rate(peak: float, dtype: str) -> str:
