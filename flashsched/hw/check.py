@@ -93,15 +93,17 @@ def _check_range(spec: DeviceSpec) -> None:
         raise DeviceError(f"device '{spec.name}': [peaks] is empty; state at least one, e.g. float32 = 19.5e12")
     for dtype, peak in spec.peaks.items():
         if dtype not in DTYPES:
+            spelled = dtype.replace("bf16", "bfloat16").replace("fp", "float")  # as data sheets have it
             raise DeviceError(
-                f"device '{spec.name}': peaks.{dtype} names no known arithmetic", hint=did_you_mean(dtype, DTYPES)
+                f"device '{spec.name}': peaks.{dtype} names no known arithmetic", hint=did_you_mean(spelled, DTYPES)
             )
         _positive(spec, f"peaks.{dtype}", peak)
         if peak < 1e6:
             _refuse(spec, f"peaks.{dtype}", float(peak), "in FLOP/s (19.5 TFLOP/s are 19.5e12)")
     for dtype, wide in spec.accumulate.items():
         if dtype not in spec.peaks or wide not in DTYPES:
-            _refuse(spec, f"accumulate.{dtype}", wide, f"a dtype, for one of the peaks: {', '.join(spec.peaks)}")
+            right = f"a dtype (float32, int32, ...), for one of the peaks: {', '.join(spec.peaks)}"
+            _refuse(spec, f"accumulate.{dtype}", wide, right)
     for table in KINDS.values():
         unit = getattr(spec, table)
         for name in unit.__slots__ if unit is not None else ():

@@ -96,7 +96,10 @@ class Devices:
             DeviceError: no such device (with the nearest names), or a file that is not a device.
         """
         if not isinstance(name, str):
-            raise UnknownDeviceError(f"a device is looked up by name, got {name!r}", hint="devices['a100-sim']")
+            raise UnknownDeviceError(
+                f"a device is looked up by its name, e.g. 'a100-sim', got a {type(name).__name__}",
+                hint="a spec of one's own is written to a file with spec.to_toml(), and goes by that file's path",
+            )
         if name.lower().endswith(".toml") or os.sep in name or "/" in name:
             return self.load(name)
         base, bracket, changes = name.partition("[")

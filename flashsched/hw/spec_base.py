@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flashsched.errors import DeviceError
+from flashsched.errors import DeviceError, did_you_mean
 
 __all__ = ["based", "per_second", "shipped_stems", "shipped_text"]
 
@@ -56,6 +56,8 @@ def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tu
         DeviceError: no such device, a file that cannot be read, or devices that are based on each other.
     """
     name = data.get("base")
+    if not isinstance(data.get("sources", {}), dict):
+        raise DeviceError(f"{origin}: sources must be a table, begun by [sources]")
     if name is None:
         return data
     if not isinstance(name, str):
@@ -72,8 +74,9 @@ def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tu
         found = f"{name.removesuffix('-sim')}.toml"
         text = shipped_text(name.removesuffix("-sim")) or ""
         if not text:
-            known = ", ".join(shipped_stems())
-            raise DeviceError(f"{origin}: base = {name!r} is no shipped device", hint=f"known: {known}")
+            near = did_you_mean(name, shipped_stems())
+            hint = f'{near} `flashsched devices` lists them. A file is named by its path: base = "./other.toml"'
+            raise DeviceError(f"{origin}: base = {name!r} is no shipped device", hint=hint)
     return _merged(based(parse(text, found), found, parse, (*seen, name)), data)
 
 

@@ -7,6 +7,7 @@ clock, is in ``spec_base.py``.
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ _UNITS: dict[str, type[AsicUnit | CpuUnit | GpuUnit | SystolicUnit]] = {
     "gpu": GpuUnit, "cpu": CpuUnit, "systolic": SystolicUnit, "asic": AsicUnit,
 }  # fmt: skip
 
+_START = 'start from a device that ships: base = "a100" and what differs, or `flashsched devices a100 --toml`'
+
 
 def read_spec(path: Path) -> DeviceSpec:
     """The device in the TOML file at *path*.
@@ -36,24 +39,33 @@ def read_spec(path: Path) -> DeviceSpec:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
-        raise DeviceError(f"cannot read device file {path}: {reason}") from problem
+        hint = "a shipped device goes by its name, e.g. a100-sim; `flashsched devices` lists them"
+        raise DeviceError(f"cannot read device file {path}: {reason}", hint=hint) from problem
     return parse_spec(text, str(path))
 
 
 def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
     """The device that *text* describes; *origin* names it in errors, which are those of ``read_spec``."""
-    data = based(_tables(text, origin), origin, _tables)
+    own = _tables(text, origin)
+    data = based(own, origin, _tables)
     kind = data.get("kind")
+    if kind is None:
+        raise DeviceError(f"{origin} does not say what the device is", hint=f'{_START}, or kind = "gpu"')
     if not isinstance(kind, str) or kind not in KINDS:
-        hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else f"known: {', '.join(sorted(KINDS))}"
-        raise DeviceError(f'{origin}: kind is {kind!r}; state what the device is, e.g. kind = "gpu"', hint=hint)
+        hint = did_you_mean(str(kind), KINDS)
+        raise DeviceError(f'{origin}: kind is {kind!r}; it must be text in quotes, e.g. kind = "gpu"', hint=hint)
     made: dict[str, Any] = dict(data)
     for table, unit in _UNITS.items():
         if table in data:
+            if table != KINDS[kind]:
+                hint = f"a device of kind '{kind}' is described by [{KINDS[kind]}]"
+                raise DeviceError(f"{origin}: the table [{table}] does not belong to kind '{kind}'", hint=hint)
             made[table] = _record(unit, data[table], origin, table)
     memory = data.get("memory", [])
     if not isinstance(memory, list) or not all(isinstance(level, dict) for level in memory):
         raise DeviceError(f"{origin}: memory must be a list of tables, each begun by [[memory]]")
+    if not all("name" in level for level in memory):
+        raise DeviceError(f"{origin}: a [[memory]] has no name", hint='e.g. name = "l2"')
     clock = data.get("clock_hz")
     clock = float(clock) if isinstance(clock, int | float) and clock > 0 else 1.0  # a wrong one is refused below
     made["memory"] = tuple(
@@ -61,15 +73,21 @@ def parse_spec(text: str, origin: str = "the TOML text") -> DeviceSpec:
             MemoryLevel,
             per_second(level, clock, origin),
             origin,
-            f"memory.{level.get('name', index)}",
+            f"memory.{level['name']}",
+            f"a level of the base is changed by its name: {', '.join(str(o['name']) for o in memory if o is not level)}"
+            if "base" in own
+            else _START,
         )
-        for index, level in enumerate(memory)
+        for level in memory
     )
     made["sources"] = _sources(data.get("sources", {}), origin)
     calibration = data.get("calibration")
     if isinstance(calibration, str):
         made["calibration"] = str(Path(origin).absolute().parent / Path(calibration).expanduser())
-    return typing.cast(DeviceSpec, _record(DeviceSpec, made, origin, ""))
+    hint = 'e.g. name = "my-board-sim"' if "base" in own else _START
+    spec = typing.cast(DeviceSpec, _record(DeviceSpec, made, origin, "", hint))
+    _check_sources(spec, own.get("sources", {}), origin)
+    return spec
 
 
 def _tables(text: str, origin: str) -> dict[str, Any]:
@@ -78,7 +96,10 @@ def _tables(text: str, origin: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise DeviceError(f"{origin} is not valid TOML: {problem}") from problem
+        line = re.search(r"line (\d+)", str(problem))
+        shown = text.splitlines()[int(line[1]) - 1] if line else None
+        hint = 'text stands in quotes, numbers do not: name = "my-board-sim", power_w = 250'
+        raise DeviceError(f"{origin} is not valid TOML: {problem}", shown=shown, hint=hint) from problem
 
 
 def _sources(given: object, origin: str) -> dict[str, Source]:
@@ -96,10 +117,25 @@ def _sources(given: object, origin: str) -> dict[str, Source]:
     return sources
 
 
-def _record(cls: type, given: object, origin: str, where: str) -> Any:
-    """*cls* made of the table *given*, whose fields must be known, complete and of the right type."""
+def _check_sources(spec: DeviceSpec, own: Mapping[str, object], origin: str) -> None:
+    """Refuse a source of the file itself that belongs to no figure: a slip there would leave the figure without one."""
+    known = {f.name for f in dataclasses.fields(spec)}
+    for table in ("peaks", "accumulate"):
+        known |= {f"{table}.{dtype}" for dtype in getattr(spec, table)}
+    for level in spec.memory:
+        known |= {f"memory.{level.name}", *(f"memory.{level.name}.{f.name}" for f in dataclasses.fields(level))}
+    unit = getattr(spec, KINDS[spec.kind])
+    known |= {f"{KINDS[spec.kind]}.{f.name}" for f in dataclasses.fields(unit)}
+    for key in own:
+        if key not in known:
+            raise DeviceError(f"{origin}: sources.{key} belongs to no figure of it", hint=did_you_mean(key, known))
+
+
+def _record(cls: type, given: object, origin: str, where: str, hint: str | None = None) -> Any:
+    """*cls* made of the table *given*, whose fields must be known, complete (*hint* says what to do) and of the right
+    type."""
     if not isinstance(given, dict):
-        raise DeviceError(f"{origin}: {where} must be a table")
+        raise DeviceError(f"{origin}: {where} must be a table, begun by [{where}]")
     prefix = f"{where}." if where else ""
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
@@ -112,7 +148,7 @@ def _record(cls: type, given: object, origin: str, where: str) -> Any:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in given
     ]
     if missing:
-        raise DeviceError(f"{origin}: missing {', '.join(prefix + name for name in missing)}")
+        raise DeviceError(f"{origin}: missing {', '.join(prefix + name for name in missing)}", hint=hint)
     return cls(**{key: _value(hints[key], value, f"{origin}: {prefix}{key}") for key, value in given.items()})
 
 
@@ -139,10 +175,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         right, fits = "a list of whole numbers", isinstance(value, list) and all(isinstance(n, int) for n in value)
         value = tuple(value) if fits else value
     elif hint == Mapping[str, str]:
-        right, fits = "a table of texts", isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+        right, fits = "a table", isinstance(value, dict)
+        value = {key: _value(str, item, f"{where}.{key}") for key, item in value.items()} if fits else value
     elif hint == Mapping[str, float]:
-        right, fits = "a table of numbers", isinstance(value, dict) and all(map(_is_number, value.values()))
-        value = {key: float(item) for key, item in value.items()} if fits else value
+        right, fits = "a table", isinstance(value, dict)
+        value = {key: _value(float, item, f"{where}.{key}") for key, item in value.items()} if fits else value
     else:  # a table that is a record already
         return value
     if not fits:

@@ -6,6 +6,7 @@ A dtype is a plain string, spelled as NumPy spells it; this table is the one pla
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -47,6 +48,8 @@ _BITS: Final[dict[str, int]] = {
 }
 DTYPES: Final = tuple(_BITS)
 _ALIASES: Final = {"float": "float32", "int": "int32", "double": "float64", "half": "float16", "handle": "int64"}
+_LONG: Final = {"f": "float", "fp": "float", "bf": "bfloat", "i": "int", "s": "int", "u": "uint"}
+_SHORT: Final = re.compile(r"^(f|fp|bf|i|s|u)(\d+)$")  # as data sheets have them, for hints
 
 
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {name: np.dtype(name) for name in _BITS if name != "bfloat16"}
@@ -66,7 +69,8 @@ def check_dtype(dtype: Any) -> str:
             name = str(dtype)
     name = str(name)
     if name not in _BITS:
-        raise DtypeError(f"no dtype {name!r}", hint=did_you_mean(name, _BITS))
+        spelled = _SHORT.sub(lambda found: f"{_LONG[found[1]]}{found[2]}", name.lower())
+        raise DtypeError(f"no dtype {name!r}", hint=did_you_mean(spelled, _BITS))
     return name
 
 

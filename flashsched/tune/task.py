@@ -70,8 +70,10 @@ class Task:
         self.operator = op if isinstance(op, Operator) else find_operator(op)
         self.op = self.operator.name
         self.dtype = dtypes.check_dtype(dtype)
-        if shape is not None and not isinstance(shape, Sequence):
-            raise TuneError(f"shape must be a sequence of integers, got {shape!r}")
+        given: Any = shape
+        if given is not None and (isinstance(given, str) or not isinstance(given, Sequence)):
+            hint = f"for example {self.operator.shape}" if self.operator.shape else None
+            raise TuneError(f"shape must be a sequence of integers, got {shape!r}", hint=hint)
         self.shape = self.operator.shape if shape is None else tuple(shape)
         args = self.operator.args(self.shape, self.dtype, options)
         defaults = self.operator.options

@@ -124,3 +124,21 @@ def test_a_file_is_called_as_its_device() -> None:
         assert f'name = "{stem}-sim"' in (shipped_text(stem) or "")
     assert len(shipped_stems()) >= 40
     assert shipped_text("z80") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('base = "a101"', r"base = 'a101' is no shipped device[^$]*did you mean a10 or a100\?"),
+        ('base = "a100"\nsources = "none"', r"sources must be a table, begun by \[sources\]"),
+        ('base = "a100"\nname = "my-sim"\n[cpu]\nvector_bits = 512', r"\[cpu\] does not belong to kind 'gpu'"),
+        (
+            'base = "a100"\nname = "my-sim"\n[[memory]]\nname = "hbm"',
+            r"missing memory.hbm.size_bytes[^$]*shared, l2, dram",
+        ),
+        ("", 'does not say what the device is[^$]*base = "a100"'),
+    ],
+)
+def test_what_a_first_file_gets_wrong_is_told_with_the_next_move(text: str, says: str) -> None:
+    with pytest.raises(DeviceError, match=says):
+        parse_spec(text)

@@ -89,6 +89,9 @@ def test_spellings(given: object, name: str) -> None:
     ("given", "says"),
     [
         ("float31", r"no dtype 'float31'\n.*\n  hint: did you mean float32"),
+        ("fp16", r"no dtype 'fp16'[^?]* did you mean float16"),
+        ("bf16", r"no dtype 'bf16'[^?]* did you mean bfloat16"),
+        ("i8", r"no dtype 'i8'[^?]* did you mean int8"),
         ("", r"no dtype ''.*\n.*\n  hint: known: bfloat16"),
         (None, "no dtype 'None'"),
         (np.complex64, "no dtype 'complex64'"),

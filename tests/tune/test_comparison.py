@@ -168,6 +168,27 @@ def test_prices_make_costs():
         compare_devices(RELU, THREE, prices={"h100-sim": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: fs.simulate("matmul", "a100-sim"), r"a tuning result is needed, got 'matmul'[^$]*fs\.Task\("),
+        (lambda: compare_devices(["relu"], THREE), "a tuning result is needed, got 'relu'"),
+        (lambda: compare_devices(None, THREE), "a tuning result is needed, got a NoneType"),
+        (lambda: compare_devices({RELU: 0}, THREE), r"relu \S+ float32 is said to run 0 times"),
+        (lambda: compare_devices(RELU, THREE, prices={THREE[0]: -1.0}), "cost -1.0; a price is a number from 0 up"),
+        (lambda: compare_devices(RELU, THREE, prices={"a1000": 1.0}), "not compared[^$]*compared are " + THREE[0]),
+        (lambda: plot_comparison(None), "a table of compare_devices or compare_log is drawn, got a NoneType"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(call, says):
+    with pytest.raises(TuneError, match=says):
+        call()
+
+
+def test_one_device_is_a_row():
+    assert list(compare_devices(RELU, "a100-sim").device) == ["a100-sim"]
+
+
 def test_nothing_to_compare():
     with pytest.raises(TuneError, match="nothing to compare"):
         compare_devices([], THREE)
@@ -285,6 +306,12 @@ def test_a_drawing_is_no_bitmap(tmp_path):
     with pytest.raises(TuneError, match=r"written as \.svg or as \.html, and .*a\.png.* asks for \.png"):
         picture.save(tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_drawing_tells_why_a_device_has_no_time():
+    df = compare_devices(fs.Task("matmul", (8, 8, 8), "float64"), ["a100-sim", "edge-tpu-sim"])
+    assert ">edge-tpu-sim</text>" in plot_comparison(df).svg
+    assert ">has no peak for float64<" in plot_comparison(df).svg
 
 
 def test_nothing_to_draw():

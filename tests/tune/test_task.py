@@ -166,10 +166,11 @@ def test_to_json_is_what_a_record_needs():
     ("make", "says"),
     [
         (lambda: Task("matmull"), r"no operator named 'matmull'(.|\n)*matmul"),
+        (lambda: Task("matmul", "4,5,6"), r"a sequence of integers, got '4,5,6'[^$]*example \(512, 512, 512\)"),
         (lambda: Task("matmul", (4, 5)), r"takes a shape of 3 numbers \(M,N,K\), and got 2: 4,5"),
         (lambda: Task("matmul", 512), "shape must be a sequence of integers, got 512"),
         (lambda: Task("matmul", (4, 5, -1)), "K must be an integer from 0 up, got -1"),
-        (lambda: Task("matmul", "abc"), "M must be an integer from 0 up, got 'a'"),
+        (lambda: Task("matmul", ("a", 1, 1)), "M must be an integer from 0 up, got 'a'"),
         (lambda: Task("matmul", (4, 5, 6), "int64"), "does not take 'int64'"),
         (lambda: Task("matmul", (4, 5, 6), biass=True), r"no option 'biass'(.|\n)*bias"),
         (lambda: Task("matmul", (4, 5, 6), activatoin=None), "no option 'activatoin'"),

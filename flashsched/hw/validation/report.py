@@ -104,8 +104,9 @@ def to_page(outcome: Validation, title: str = "Device models against measurement
         series = {tier: np.concatenate([times[i] for i in at]) for tier, times in outcome.tables.items()}
         figures.append(f"<h2>{html.escape(name)}</h2>\n{scatter(measured, series)}")
     return (
-        f"<!doctype html>\n<meta charset='utf-8'>\n<title>{html.escape(title)}</title>\n"
-        "<style>body{font:15px system-ui,sans-serif;margin:2em;max-width:70em}"
+        f"<!doctype html>\n<html lang='en'>\n<meta charset='utf-8'>\n<title>{html.escape(title)}</title>\n"
+        "<style>body{font:15px system-ui,sans-serif;margin:2em;max-width:70em;background:#fff;color:#222}"
+        "svg{max-width:100%;height:auto}"
         "pre{font-size:12px;overflow-x:auto}</style>\n"
         f"<h1>{html.escape(title)}</h1>\n{''.join(figures)}\n<pre>{html.escape(to_text(outcome))}</pre>\n"
     )

@@ -140,7 +140,8 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
     asked = asked_of(table, rows, op)
     model = OPERATORS.get((asked.model, spec.kind)) if asked is not None else None
     if asked is None or model is None:
-        notes.skip(f"there is no model of '{op}' on a {spec.kind}", count)
+        article = "an" if spec.kind.startswith("a") else "a"
+        notes.skip(f"there is no model of '{op}' on {article} {spec.kind}", count)
     elif dtype is None:
         notes.skip(f"dtype '{dtype_name}' is not known", count)
     elif asked.missing:

@@ -25,7 +25,7 @@ def scatter(measured: Floats, series: Mapping[str, Floats]) -> str:
     """Predicted over measured time against the measured time, both axes logarithmic, as SVG.
 
     *series* holds predictions in the order of *measured*, NaN where there is none; what is off by more than five or six
-    times lies on the upper or the lower edge.
+    times lies on the upper or the lower edge, which then says so.
     """
     low, high = (float(end) for end in (measured.min(), measured.max()))
     room = max((high / low) ** 0.04, 1.25)
@@ -43,6 +43,10 @@ def scatter(measured: Floats, series: Mapping[str, Floats]) -> str:
         shade = "#888" if ratio == 1.0 else "#ddd"
         parts.append(f'<path d="M{_LEFT} {y(ratio):.1f}H{_WIDTH - _RIGHT}" stroke="{shade}"/>')
         parts.append(f'<text class="left" x="{_LEFT - 8}" y="{y(ratio) + 4:.1f}">×{ratio:g}</text>')
+    ratios = np.concatenate([times / measured for times in series.values()])
+    for ratio, off, sign in ((2**-_EDGE, ratios < 2**-_EDGE, "&lt;"), (2**_EDGE, ratios > 2**_EDGE, "&gt;")):
+        if off.any():
+            parts.append(f'<text class="left" x="{_LEFT - 8}" y="{y(ratio) + 4:.1f}">{sign} ×{ratio:.2g}</text>')
     bottom = _HEIGHT - _BOTTOM
     for tick in round_ticks(low, high):
         parts.append(f'<path d="M{x(tick):.1f} {_TOP}V{bottom}" stroke="#eee"/>')

@@ -11,6 +11,7 @@ from flashsched.hw import devices as known
 from flashsched.schedule import Schedule
 from flashsched.te import dtypes
 from flashsched.tune.comparison.estimates import Estimate, columns_of, estimate_schedule, estimates, total
+from flashsched.tune.comparison.simulate import check_workload
 from flashsched.tune.result import Result
 from flashsched.tune.task import Task
 
@@ -30,7 +31,7 @@ COLUMNS = (
 
 def compare_devices(
     what: Workload | Sequence[Workload] | Mapping[Workload, int],
-    devices: Iterable[str],
+    devices: str | Iterable[str],
     *,
     prices: Mapping[str, float] | None = None,
     each: bool = False,
@@ -42,23 +43,19 @@ def compare_devices(
 
     Args:
         what: a task, a schedule or a result; several, run one after another; or several with how often each is run.
-        devices: names of devices, simulated ones; ``"cpu"`` is a model of this machine.
+        devices: names of devices (or one name), simulated ones; ``"cpu"`` is a model of this machine.
         prices: what an hour of a device costs, by the name that stands in *devices*; fills the column ``cost``.
         each: one row for each workload and device, with a column ``workload``, instead of their sum.
 
     Raises:
         DeviceError: there is no such device.
-        TuneError: there is nothing to compare.
+        TuneError: there is nothing to compare, or a workload, a count or a price is none.
     """
     from flashsched.tune.logs.report import table
 
     given = list(what.items()) if isinstance(what, Mapping) else [(one, 1) for one in _several(what)]
-    names = list(dict.fromkeys(devices))
-    if not given or not names:
-        raise TuneError("there is nothing to compare: a workload and a device are needed at least")
-    unknown = sorted(set(prices or {}) - set(names))
-    if unknown:
-        raise TuneError(f"a price is given for {', '.join(unknown)}, which is not compared")
+    names = [devices] if isinstance(devices, str) else list(dict.fromkeys(devices))
+    _check(given, names, prices or {})
     rows: list[dict[str, Any]] = []
     for name in names:
         spec = known["cpu"] if name == "cpu" else known.for_simulation(name)
@@ -94,8 +91,30 @@ def pareto(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ("time_s", "
     return [not math.isinf(point[0]) and not beaten(point) if point else False for point in points]
 
 
-def _several(what: Workload | Sequence[Workload]) -> list[Workload]:
-    return [what] if isinstance(what, Task | Schedule | Result) else list(what)
+def _check(given: Sequence[tuple[Workload, int]], names: Sequence[str], prices: Mapping[str, float]) -> None:
+    if not given or not names:
+        raise TuneError(
+            "there is nothing to compare: a workload and a device are needed at least",
+            hint="devices such as a100-sim, h100-sim and t4-sim; `flashsched devices` lists them",
+        )
+    for workload, count in given:
+        check_workload(workload)
+        if not count > 0:
+            raise TuneError(f"{_name(workload)} is said to run {count} times; a count is above 0")
+    unknown = sorted(set(prices) - set(names))
+    if unknown:
+        raise TuneError(
+            f"a price is given for {', '.join(unknown)}, which is not compared",
+            hint=f"compared are {', '.join(names)}",
+        )
+    for name, price in prices.items():
+        if not 0 <= price < math.inf:
+            raise TuneError(f"an hour of {name} is said to cost {price}; a price is a number from 0 up")
+
+
+def _several(what: Any) -> list[Workload]:
+    one = isinstance(what, Task | Schedule | Result | str) or not isinstance(what, Iterable)
+    return [what] if one else list(what)
 
 
 def _estimated(what: Sequence[Workload], spec: Any) -> list[Estimate]:

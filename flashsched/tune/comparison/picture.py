@@ -51,18 +51,24 @@ def plot_comparison(df: pd.DataFrame) -> Picture:
     """The table of `compare_devices`, or of `compare_log`, as points on a logarithmic axis, the fastest on top.
 
     A point is the predicted time, the line through it the error band, the mark to its left the roofline. A star is on
-    the Pareto front of time, energy and cost.
+    the Pareto front of time, energy and cost. What has no time stands below, with the reason.
 
     Raises:
-        TuneError: no row has a time.
+        TuneError: *df* is no such table, or no row of it has a time.
     """
+    if not {"device", "kind"} <= set(getattr(df, "columns", ())):
+        raise TuneError(
+            f"a table of compare_devices or compare_log is drawn, got a {type(df).__name__} without its columns",
+            hint="fs.plot_comparison(fs.compare_devices(task, ['a100-sim', 'h100-sim']))",
+        )
     rows = _rows(df)
     if not rows:
         raise TuneError("there is nothing to draw: no device has a time")
     low = min(row["roofline_s"] for row in rows)
     high = max(row["time_s"] * (1 + row["error_pct"] / 100) for row in rows)
     low, high = _room(low, high)
-    left = _GAP + _LETTER * max(len(_name(row)) for row in rows) + _GAP
+    without = _without_time(df)
+    left = _GAP + _LETTER * max(len(name) for name in [*map(_name, rows), *(name for name, _ in without)]) + _GAP
     width = left + _PLOT + _GAP + _LETTER * max(len(_told(row)) for row in rows) + _GAP
 
     def x(seconds: float) -> float:
@@ -74,7 +80,12 @@ def plot_comparison(df: pd.DataFrame) -> Picture:
              for tick in round_ticks(low, high)]  # fmt: skip
     parts.append(f'<text class="name" x="{left:.0f}" y="18">Predicted time, logarithmic</text>')
     parts += [_row(row, _TOP + _ROW * number, x, left) for number, row in enumerate(rows)]
-    parts.append(_legend(list(dict.fromkeys(row["kind"] for row in rows)), left, bottom + 28))
+    for number, (name, reason) in enumerate(without):
+        y = bottom + 4 + _ROW * number + _ROW / 2 + 4
+        parts.append(f'<text x="{left - _GAP:.0f}" y="{y}" text-anchor="end">{escape(name)}</text>')
+        parts.append(f'<text x="{left:.0f}" y="{y}" font-style="italic">{escape(reason)}</text>')
+    bottom += _ROW * len(without)
+    parts.append(_legend(rows, left, bottom + 28))
     height = bottom + _BOTTOM
     frame = (
         f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}" '
@@ -111,18 +122,23 @@ def _band(low: float, high: float, middle: float) -> str:
     return f'<path d="M{low:.1f} {middle}H{high:.1f}{ends}" stroke="#222" stroke-width="1"/>'
 
 
-def _legend(kinds: Sequence[str], left: float, y: float) -> str:
-    """What points and marks mean, in a line."""
+def _legend(rows: Sequence[Mapping[str, Any]], left: float, y: float) -> str:
+    """What those points and marks mean that are drawn, in a line."""
     parts, at = [], left
-    for kind in kinds:
+    for kind in dict.fromkeys(row["kind"] for row in rows):
         parts.append(f'<circle cx="{at + 5:.1f}" cy="{y - 4}" r="5" fill="{_colour(kind)}"/>')
         parts.append(f'<text x="{at + 16:.1f}" y="{y}">{escape(kind)}</text>')
         at += 16 + _LETTER * len(kind) + 16
     parts.append(_mark(at + 2, y - 4) + f'<text x="{at + 10:.1f}" y="{y}">roofline</text>')
     at += 10 + _LETTER * 8 + 16
-    parts.append(_band(at, at + 18, y - 4) + f'<text x="{at + 26:.1f}" y="{y}">error band</text>')
-    at += 26 + _LETTER * 10 + 16
-    return "".join(parts) + f'<text x="{at:.1f}" y="{y}">★ Pareto front</text>'
+    banded = [row["error_pct"] > 0 for row in rows]
+    if any(banded):
+        said = "error band" if all(banded) else "error band (none: error unknown)"
+        parts.append(_band(at, at + 18, y - 4) + f'<text x="{at + 26:.1f}" y="{y}">{said}</text>')
+        at += 26 + _LETTER * len(said) + 16
+    if any(row["pareto"] for row in rows):
+        parts.append(f'<text x="{at:.1f}" y="{y}">★ Pareto front</text>')
+    return "".join(parts)
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -139,6 +155,21 @@ def _room(low: float, high: float) -> tuple[float, float]:
     return low / room, high * room
 
 
+def _place(row: Mapping[Any, Any]) -> str:
+    return f"{row['workload']} on {row['device']}" if "workload" in row else str(row["device"])
+
+
+def _without_time(df: pd.DataFrame) -> list[tuple[str, str]]:
+    """The rows that have no time, with the reason, as far as a line has room for it."""
+    rows = [row for row in df.to_dict("records") if not row.get("time_s", row.get("best_s", math.nan)) > 0]
+    reasons = [str(row.get("note") or "no time is known").removeprefix(f"device '{row['device']}' ") for row in rows]
+    room = int(_PLOT / _LETTER)
+    return [
+        (_place(row), reason if len(reason) <= room else reason[: room - 1] + "…")
+        for row, reason in zip(rows, reasons, strict=True)
+    ]
+
+
 def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for row in df.to_dict("records"):
@@ -147,10 +178,9 @@ def _rows(df: pd.DataFrame) -> list[dict[str, Any]]:
             continue
         error = row.get("error_pct", math.nan)
         roofline = row.get("roofline_s", time_s)
-        name = f"{row['workload']} on {row['device']}" if "workload" in row else row["device"]
         rows.append(
             {
-                "device": name,
+                "device": _place(row),
                 "kind": row["kind"],
                 "bound": row["bound"],
                 "time_s": time_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from flashsched.errors import DeviceError
+from flashsched.errors import DeviceError, TuneError
 from flashsched.hw import DeviceSpec, Prediction
 from flashsched.hw import devices as known
 from flashsched.schedule import Schedule
@@ -14,7 +14,7 @@ from flashsched.tune.result import Result
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import tune
 
-__all__ = ["TRIALS", "library_prediction", "searched", "simulate"]
+__all__ = ["TRIALS", "check_workload", "library_prediction", "searched", "simulate"]
 
 TRIALS = 64
 """Schedules that are tried where no operator's model answers, unless another number is asked for."""
@@ -34,10 +34,11 @@ def simulate(what: Schedule | Task | Result, device: str, trials: int | None = N
     Raises:
         DeviceError: there is no such device, no model of its kind, or it lacks the task's dtype.
         Infeasible: the device cannot run the schedule at all, e.g. its tiles do not fit in shared memory.
-        TuneError: a search found no schedule that the device can run.
+        TuneError: *what* is none of these, or a search found no schedule that the device can run.
     """
     from flashsched.codegen.analysis import simulate as run
 
+    check_workload(what)
     spec = known.for_simulation(device)
     if isinstance(what, Schedule):
         return run(what, spec)
@@ -48,6 +49,20 @@ def simulate(what: Schedule | Task | Result, device: str, trials: int | None = N
         result = tune(what, device, TRIALS if trials is None else trials)
         found = searched(run(result.schedule().schedule, spec), result)
     return found
+
+
+def check_workload(what: object) -> None:
+    """Refuse what can neither be simulated nor compared.
+
+    Raises:
+        TuneError: *what* is no task, no schedule and no result of tuning.
+    """
+    if not isinstance(what, Task | Schedule | Result):
+        got = repr(what) if isinstance(what, str) else f"a {type(what).__name__}"
+        raise TuneError(
+            f"a task, a schedule or a tuning result is needed, got {got}",
+            hint='for example fs.Task("matmul", (512, 512, 512))',
+        )
 
 
 def searched(found: Prediction, result: Result) -> Prediction:
