@@ -92,15 +92,19 @@ def _merged(base: Table, own: Table) -> Table:
     for key, value in made.items():
         if isinstance(value, dict):
             made[key] = {name: figure for name, figure in value.items() if figure is not False}
-    told = {key: _from(base.get("name"), text) for key, text in base.get("sources", {}).items()}
+    other = made.get("architecture") != base.get("architecture")
+    told = {key: _from(base.get("name"), text, other) for key, text in base.get("sources", {}).items()}
     made["sources"] = _sources(told, own)
     return made
 
 
-def _from(name: object, text: object) -> object:
+def _from(name: object, text: object, other_architecture: bool) -> object:
     """A source with the device that it was stated for, which "the same" in it refers to. What was measured there is an
-    estimate here."""
-    told = str(text).replace("measured:", "estimated: measured,", 1) if str(text).startswith("measured:") else text
+    estimate here, and so is what was verified for another architecture."""
+    told = text
+    for word in ("measured", "verified") if other_architecture else ("measured",):
+        if str(told).startswith(f"{word}:"):
+            told = str(told).replace(f"{word}:", f"estimated: {word},", 1)
     return told if str(told).endswith("]") else f"{told} [{name}]"
 
 

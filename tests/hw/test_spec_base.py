@@ -56,6 +56,13 @@ def test_what_was_measured_on_the_base_is_an_estimate() -> None:
     assert parse_spec(LESS).source_of("launch_s").status == "estimated"
 
 
+def test_what_was_verified_for_another_architecture_is_an_estimate() -> None:
+    other = parse_spec('architecture = "Ampere Next"\n' + LESS)
+    assert other.source_of("gpu.warp_size").text.startswith("verified, ")
+    assert other.source_of("gpu.warp_size").status == "estimated"
+    assert parse_spec(LESS).source_of("gpu.warp_size").status == "verified"
+
+
 def test_rates_per_clock_follow_the_clock() -> None:
     slow = parse_spec('base = "a100"\nname = "slow-sim"\nclock_hz = 0.705e9\n[peaks]\nfloat32 = 9e12\ntf32 = 78e12\n'
                       "float64 = 4e12\nfloat16 = 156e12\nbfloat16 = 156e12\nint8 = 312e12\nint32 = 9e12")  # fmt: skip
