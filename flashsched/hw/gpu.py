@@ -39,6 +39,10 @@ BARRIER_CYCLES = 30.0
 """Cycles from the last warp's arrival at a block-wide barrier to the first instruction after it, skew left out.
 Estimated: micro-benchmarks of Volta to Ampere report 20 to 40 for blocks of 128 to 256 threads."""
 
+GUARD_CYCLES = 40.0
+"""From one operation behind a condition of its own to the next: test, branch, operation, and lanes that meet again. Of
+20 products of prime sizes on an H100 (``benchmarks/results/h100-sxm5.jsonl.gz``); most lie between 30 and 50."""
+
 LOOP_INSTRUCTIONS = 3.0
 """Counter, comparison and branch of a loop that is not unrolled, for each trip of one instruction per accumulator."""
 
@@ -234,7 +238,7 @@ def _within_a_unit(
     # loads are under way at a time. A round waits for its slowest line, and blocks in step wait for the same line on
     # its way from DRAM, so L2 shortens no round.
     load = spec.dram.latency_s * (moved.l2 > 0) / most(works.stages - 1.0, 1.0)
-    wait = works.steps * load + works.barriers * (BARRIER_CYCLES / clock)
+    wait = works.steps * load + (works.barriers * BARRIER_CYCLES + works.guarded * GUARD_CYCLES) / clock
     ahead = works.stages > 1.0
     chain = most(alone, wait) + (1.0 - ahead) * least(alone, wait) + constants["block_us"] * 1e-6
 

@@ -47,6 +47,7 @@ class Work:
             reduction loop; for an unstaged loop its trips divided by how far it is unrolled; 1 for an elementwise
             kernel.
         barriers: block-wide barriers executed.
+        guarded: operations that a thread does one after another, each behind a condition of its own.
         stages: buffers of a staged tile: 1 waits for each load, 2 or more loads ahead.
     GPU, per thread:
         registers_per_thread: 32-bit registers.
@@ -96,6 +97,7 @@ class Work:
     shared_store_bytes: float = 0.0
     steps: float = 1.0
     barriers: float = 0.0
+    guarded: float = 0.0
     stages: int = 1
     registers_per_thread: int = 32
     bytes_in_flight: float = 16.0

@@ -43,6 +43,7 @@ class Works:
     shared_store_bytes: Numbers = 0.0
     steps: Numbers = 1.0
     barriers: Numbers = 0.0
+    guarded: Numbers = 0.0
     stages: Numbers = 1.0
     registers_per_thread: Numbers = 32.0
     bytes_in_flight: Numbers = 16.0

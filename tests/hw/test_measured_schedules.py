@@ -30,6 +30,7 @@ def rows() -> list[dict[str, Any]]:
     [
         ("matmul", (512, 512, 512), None, 0.5),
         ("matmul", (4096, 4096, 4096), "bfloat16", 0.9),
+        ("matmul", (1009, 1013, 1019), None, 0.7),  # each sum of a thread behind a condition
         ("softmax", (4096, 1024), None, 0.9),
     ],
     ids=str,

@@ -162,6 +162,7 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         steps=steps,
         stages=min((memory.versions for memory in nest.memories if memory.buffer.scope == "shared"), default=1),
         barriers=_barriers(nest, threads.warp),
+        guarded=_guarded(main),
         registers_per_thread=wanted,
         bytes_in_flight=in_flight,
         bank_conflict=max(1.0, wavefronts / shared_moved) if shared_moved else 1.0,
@@ -307,6 +308,14 @@ def _sequence(chains: Sequence[tuple[For, ...]]) -> float:
             groups.setdefault(id(chain[0]), []).append(chain)
     inner = sum(turns(group[0][0]) * _sequence([chain[1:] for chain in group]) for group in groups.values())
     return inner + float(any(not chain for chain in chains))
+
+
+def _guarded(main: Site | None) -> float:
+    """Operations that a thread does one by one, for each copy of the straight code tests its own condition."""
+    if main is None or not main.reduces or main.lanes > 1:
+        return 0.0
+    tested = main.copies(frozenset[Var]().union(*(loops for loops, _ in main.guards)))
+    return tested * prod(turns(loop) for loop in main.rolled) if tested > 1 else 0.0
 
 
 def _barriers(nest: Nest, warp: int) -> float:
