@@ -29,6 +29,7 @@ from flashsched.codegen.passes.specialize_sizes import specialize_sizes, where_s
 from flashsched.codegen.passes.tidy import tidy
 from flashsched.codegen.passes.unroll_loops import unroll_loops
 from flashsched.codegen.passes.virtual_threads import virtual_threads
+from flashsched.codegen.passes.whole_vectors import whole_vectors
 from flashsched.errors import KernelError, ShapeError
 from flashsched.schedule.ir import Buffer, Stmt
 from flashsched.schedule.program import Program
@@ -78,6 +79,7 @@ GPU_PASSES: tuple[Pass, ...] = (
     *PASSES[:_PLACE],
     ("hold_in_lanes", lambda body, given: hold_in_lanes(body)),
     ("place_barriers", lambda body, given: place_barriers(body)),
+    ("whole_vectors", lambda body, given: whole_vectors(body)),
     *PASSES[_PLACE:],
 )
 """The same for a GPU that code is made for, whose threads wait for each other where they must."""

@@ -15,7 +15,7 @@ from flashsched.codegen.emit_code import Code, Import, Module, Value, clean_name
 from flashsched.codegen.emit_parallel import function_text
 from flashsched.codegen.emit_state import Slot, State
 from flashsched.codegen.emit_storage import buffer_notes
-from flashsched.codegen.gpu.copies import Copies, with_late_copies
+from flashsched.codegen.gpu.copies import Copies, moved, with_late_copies
 from flashsched.codegen.gpu.dialect import Dialect
 from flashsched.codegen.gpu.places import STATIC_SHARED, Place, Places, places_of
 from flashsched.codegen.gpu.plan import Launch, Plan
@@ -23,7 +23,7 @@ from flashsched.codegen.gpu.target import GpuArch
 from flashsched.codegen.link import linked
 from flashsched.errors import LoweringError
 from flashsched.schedule.barrier import Barrier, Begun, LateStore
-from flashsched.schedule.ir import Alloc, Buffer, For, Load, LoopKind, Prefetch, Stmt, Store, walk_stmt
+from flashsched.schedule.ir import Alloc, Buffer, For, LoopKind, Prefetch, Stmt, Store, walk_stmt
 from flashsched.schedule.llvm_texts import llvm_text
 from flashsched.te import dtypes
 
@@ -142,7 +142,9 @@ class _Kernel(Statements):
     def _width(self, loop: For) -> int:
         """How many turns run at once; what is only moved needs no wider type on its way."""
         stores = [stmt for stmt in walk_stmt(loop.body) if isinstance(stmt, Store)]
-        if stores and all(isinstance(s.value, Load) and s.value.dtype == s.buffer.dtype for s in stores):
+        loads = [moved(stmt.value)[0] for stmt in stores]
+        pairs = zip(loads, stores, strict=True)
+        if stores and all(load is not None and load.dtype == stmt.buffer.dtype for load, stmt in pairs):
             return self.code.module.target.vector_bits // max(8, *(dtypes.bits(s.buffer.dtype) for s in stores))
         return super()._width(loop)
 

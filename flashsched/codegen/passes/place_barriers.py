@@ -6,9 +6,9 @@ itself. Here it is decided which units must not begin before others have ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count, permutations
 
 from flashsched.codegen.passes.thread_units import Access, Inner, Item, Unit, cut, threads_of
 from flashsched.errors import LoweringError
@@ -16,8 +16,9 @@ from flashsched.schedule.barrier import Barrier
 from flashsched.schedule.facts import buffers_in
 from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, LoopKind, Seq, Stmt, seq, walk_stmt
 from flashsched.te import dtypes
+from flashsched.te.bounds import rejoined
 from flashsched.te.expr import Binary, Const, Expr, Var, compare, logical_and
-from flashsched.te.simplify import linear
+from flashsched.te.simplify import Linear, linear
 from flashsched.te.visit import loop_vars, substitute, uses
 
 __all__ = ["each_kernel", "place_barriers"]
@@ -225,7 +226,36 @@ def _meet(old: _Pending, new: _Pending) -> bool:
     a, b = old.access, new.access
     if a.buffer is not b.buffer or not (a.write or b.write) or old.key == new.key:
         return False
-    return not any(_differ(x, y, old, new) for x, y in zip(a.indices, b.indices, strict=True))
+    pairs = list(zip(a.indices, b.indices, strict=True))
+    return not any(_differ(x, y, old, new) for x, y in chain(pairs, _put_together(pairs)))
+
+
+def _put_together(pairs: list[tuple[Expr, Expr]]) -> Iterator[tuple[Expr, Expr]]:
+    """What is equal if all *pairs* are: numbers that a layout has cut, ``x // 8`` and ``x % 8``, whole again."""
+    parts = list(pairs)
+    while len(parts) > 1:
+        wholes = ((high, low, _whole(high, low)) for high, low in permutations(parts, 2))
+        high, low, whole = next((found for found in wholes if found[2]), (None, None, None))
+        if whole is None:
+            return
+        yield whole
+        parts = [*(part for part in parts if part is not high and part is not low), whole]
+
+
+def _whole(high: tuple[Expr, Expr], low: tuple[Expr, Expr]) -> tuple[Expr, Expr] | None:
+    """The number that *high* and *low* are quotient and rest of, for both of each pair; None if there is none."""
+    by = {int(x.b.value) for x in low if isinstance(x, Binary) and x.op == "%" and isinstance(x.b, Const)}
+    if len(by) != 1 or not all(isinstance(x, Binary) and x.op == "%" for x in low):
+        return None
+    forms = [linear(x).times(*by) + linear(y) for x, y in zip(high, low, strict=True)]
+    wholes = [rejoined(form) for form in forms]
+    if any(_rests(whole) >= _rests(form) for whole, form in zip(wholes, forms, strict=True)):
+        return None
+    return wholes[0].expr(), wholes[1].expr()
+
+
+def _rests(form: Linear) -> int:
+    return sum(isinstance(atom, Binary) and atom.op == "%" for atom, _ in form.terms.values())
 
 
 def _differ(x: Expr, y: Expr, old: _Pending, new: _Pending) -> bool:
@@ -235,7 +265,7 @@ def _differ(x: Expr, y: Expr, old: _Pending, new: _Pending) -> bool:
     ranges = dict(new.access.ranges)
     ranges |= {name: old.access.ranges[var] for var, name in other.items() if isinstance(name, Var)}
     x = substitute(x, other)
-    form = linear(x, ranges) - linear(y, ranges)
+    form = rejoined(linear(x, ranges)) - rejoined(linear(y, ranges))
     for var, before in old.earlier:  # two turns of a loop are at least one apart
         factor = form.coefficient(var)
         if factor and form.coefficient(before) == -factor:

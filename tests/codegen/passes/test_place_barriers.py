@@ -108,12 +108,17 @@ def test_a_doubled_buffer_saves_a_barrier_in_each_turn(doubled: bool, inside: in
         np.testing.assert_array_equal(run_on_threads(plan_of(program, "k"), [a], seed)[0], a.sum(0)[::-1])
 
 
-def test_several_rounds_of_one_copy_need_no_barrier_between() -> None:
+@pytest.mark.parametrize(
+    "layout", ["i -> i", "i -> i // 8 % 2, i // 16, i % 8", "i -> i // 4 % 2, i % 4, i // 8 % 2, i // 16"]
+)
+def test_several_rounds_of_one_copy_need_no_barrier_between(layout: str) -> None:
+    """Of the second layout no one index tells rounds apart, but two together do."""
     A = te.placeholder((32,), name="A")
     B = te.compute((32,), lambda i: A[i] + 1, name="B")
     C = te.compute((8,), lambda i: B[31 - i] + B[i * 4], name="C")
     s = te.create_schedule(C)
     s[B].set_scope("shared")
+    s[B].transform_layout(layout)
     _, thread = s[B].split("i", factor=8)
     s[B].bind(thread, "threadIdx.x")
     s[C].bind("i", "threadIdx.x")
