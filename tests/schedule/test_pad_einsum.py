@@ -45,6 +45,41 @@ def test_integers_of_several_dtypes_and_other_factors() -> None:
     check_round_trip(s)
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    size=st.integers(1, 7), window=st.integers(1, 3), stride=st.integers(1, 2), padding=PADDING, inline=st.booleans()
+)
+def test_windows_are_read_from_a_copy_that_reaches_far_enough(
+    size: int, window: int, stride: int, padding: list[int], inline: bool
+) -> None:
+    X = te.placeholder((3, (size - 1) * stride + window), name="X")
+    W = te.placeholder((4, 3, window), name="W")
+    c, r = te.reduce_axis((0, 3), name="c"), te.reduce_axis((0, window), name="r")
+    Y = te.compute((4, size), lambda o, x: te.sum(X[c, x * stride + r] * W[o, c, r], axis=[c, r]), name="Y")
+    s = te.create_schedule(Y)
+    made = s.pad_einsum(Y, [*padding, 1])
+    product, *copies = made if isinstance(made, tuple) else (made,)
+    oo, xo, oi, xi = s[product].tile(*s[product].op.axis, padding[0], padding[1])
+    co, ci = s[product].split(s[product].op.reduce_axis[0], padding[2])
+    s[product].reorder(oo, xo, co, oi, ci, xi)
+    assert "where" not in str(s)
+    for copy in copies:
+        s[copy].compute_inline() if inline else s[copy].compute_at(s[product], co)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
+def test_factors_that_are_rounded() -> None:
+    A, B = te.placeholder((3, 5), name="A"), te.placeholder((5, 6), name="B")
+    k = te.reduce_axis((0, 5), name="k")
+    C = te.compute((3, 6), lambda i, j: te.sum(te.tf32(A[i, k]) * te.tf32(B[k, j]), axis=k), name="C")
+    s = te.create_schedule(C)
+    s.pad_einsum(C, [4, 4, 4])
+    assert "C.pad[i, j] + tf32(A.pad[i, k]) * tf32(B.pad[k, j])" in str(s)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
 def test_nothing_to_pad() -> None:
     *_, C = matmul(4, 6, 8)
     s = te.create_schedule(C)
@@ -75,6 +110,7 @@ def test_pad_einsum_refuses() -> None:
 
 def test_a_zero_must_not_meet_infinity_nor_be_missing() -> None:
     A, v = te.placeholder((3, 5), name="A"), te.placeholder((3,), name="v")
+    S = te.placeholder((3, 3), name="S")
     k = te.reduce_axis((0, 5), name="k")
     C = te.compute((3,), lambda i: te.sum(A[i, k] * v[i], axis=k), name="C")
     s = te.create_schedule(C)
@@ -89,9 +125,15 @@ def test_a_zero_must_not_meet_infinity_nor_be_missing() -> None:
     E = te.compute((3,), lambda i: te.sum(A[i, k] + 1, axis=k), name="E")
     with pytest.raises(StructureError, match="which is no product of elements"):
         te.create_schedule(E).pad_einsum(E, [2, 2])
-    F = te.compute((2,), lambda i: te.sum(A[i + 1, k], axis=k), name="F")
-    with pytest.raises(StructureError, match="its indices are not all axes"):
+    F = te.compute((3,), lambda i: te.sum(A[i, 4 - k] * A[i, 4 - k], axis=k), name="F")
+    with pytest.raises(StructureError, match=r"(?s)where 'k' is longer that is another element, and not 0.*padding 1"):
         te.create_schedule(F).pad_einsum(F, [2, 2])
+    back = te.compute((3,), lambda i: te.sum(A[2 - i, k], axis=k), name="back")
+    with pytest.raises(StructureError, match=r"how far 2 - i goes where 'i' is longer is not known"):
+        te.create_schedule(back).pad_einsum(back, [2, 2])
+    twice = te.compute((3,), lambda i: te.sum(S[i, i], axis=k), name="twice")
+    with pytest.raises(StructureError, match=r"reads S\[i, i\], at one axis twice"):
+        te.create_schedule(twice).pad_einsum(twice, [2, 1])
     G = te.compute((2,), lambda i: te.sum(A[i, k], axis=k), name="G")
     with pytest.raises(StructureError, match="'G' reads just a part of 'A'"):
         te.create_schedule(G).pad_einsum(G, [2, 2])

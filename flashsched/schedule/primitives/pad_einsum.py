@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 
 from flashsched.errors import ArgumentError, DependenceError, StructureError
 from flashsched.schedule.ir import Buffer, Load
@@ -13,10 +14,11 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.primitives.widened import widened
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te import dtypes
-from flashsched.te.expr import Binary, Cast, Expr, const
+from flashsched.te.expr import Binary, Call, Cast, Expr, Var, const
+from flashsched.te.simplify import bounds, structural_key
 from flashsched.te.sizes import Size, alike, rounded_up
 from flashsched.te.tensor import Axis
-from flashsched.te.visit import uses
+from flashsched.te.visit import uses, walk
 
 __all__ = ["pad_einsum"]
 
@@ -32,7 +34,9 @@ def pad_einsum(state: State, stage: str, padding: list[int]) -> Result:
         C.pad[i, j] += A.pad[i, k] * B.pad[k, j]               # 8 x 8, k < 8: full tiles everywhere
         C[i, j] = C.pad[i, j]                                  # 6 x 5
 
-    The copies and the product are stages like all others: compute the copies at tiles, or inline them.
+    A tensor may be read at sums of axes, as a window is, if none of those is a reduce axis that gets longer: its copy
+    has zeros as far as they reach then. The copies and the product are stages like all others: compute the copies at
+    tiles, or inline them.
 
     >>> from flashsched import te
     >>> A, k = te.placeholder((3, 5), name="A"), te.reduce_axis((0, 5), name="k")
@@ -56,7 +60,7 @@ def pad_einsum(state: State, stage: str, padding: list[int]) -> Result:
 
     Args:
         state: the schedule's state.
-        stage: a sum of a product of tensors, each read at axes of the stage.
+        stage: a sum of a product of tensors, each read at axes of the stage, or at expressions of them.
         padding: for each axis, those of the output first, what its length becomes a multiple of; 1 leaves it.
 
     Returns:
@@ -79,11 +83,9 @@ def pad_einsum(state: State, stage: str, padding: list[int]) -> Result:
     extents = {axis: rounded_up(axis.extent, number) for axis, number in zip(axes, padding, strict=True)}
     sources = _factors(state, known, extents)
     state, (name,) = taken_over(state, stage, "pad_einsum", "global", f"{stage}.pad")
-    longer = {axis.name: extents[axis] for axis in axes}
     made = [name]
-    for buffer, indices in sources.items():
-        wide = [longer[axis.name] for axis in indices]
-        if not alike(wide, [axis.extent for axis in indices]):
+    for buffer, wide in sources.items():
+        if not alike(wide, buffer.shape):
             state, (copy,) = copied(state, buffer.name, "global", [name], f"{buffer.name}.pad")
             state = _begun(widened(state, copy, wide, const(0, buffer.dtype)), copy)
             made.append(copy)
@@ -96,8 +98,8 @@ def _begun(state: State, stage: str) -> State:
     return state.with_stage(replace(known, op=known.now, remade=None))
 
 
-def _factors(state: State, known: Stage, extents: Mapping[Axis, Size]) -> dict[Buffer, tuple[Axis, ...]]:
-    """The tensors that are multiplied, each with the axes that it is read at."""
+def _factors(state: State, known: Stage, extents: Mapping[Axis, Size]) -> dict[Buffer, list[Size]]:
+    """The tensors that are multiplied, each with the shape that is read of it where the axes have *extents*."""
 
     def no(reason: str, hint: str = "pad it by te.compute stages of your own") -> None:
         refuse(state, reason, error=StructureError, block=known.name, hint=hint)
@@ -113,20 +115,65 @@ def _factors(state: State, known: Stage, extents: Mapping[Axis, Size]) -> dict[B
     loads = _multiplied(value.b)
     if loads is None:
         no(f"{known.name!r} adds up {value.b}, which is no product of elements")
-    found: dict[Buffer, tuple[Axis, ...]] = {}
+    found: dict[Buffer, Load] = {}
+    shapes: dict[Buffer, list[Size]] = {}
     for load in loads or ():
-        indices = tuple(index for index in load.indices if isinstance(index, Axis))
-        if len(indices) < len(load.indices) or len(set(indices)) < len(indices) or not set(indices) <= extents.keys():
-            no(f"{known.name!r} reads {load}, and its indices are not all axes, each once")
-        if found.setdefault(load.buffer, indices) != indices:
+        if structural_key(found.setdefault(load.buffer, load)) != structural_key(load):
             no(f"{known.name!r} reads {load.buffer.name!r} in two ways", "give it two copies: cache_read")
-        if any(axis.begin for axis in indices) or not alike([axis.extent for axis in indices], load.buffer.shape):
+        axes = [index for index in load.indices if isinstance(index, Axis)]
+        if len(set(axes)) < len(axes):
+            no(f"{known.name!r} reads {load}, at one axis twice")
+        if any(a.begin or not alike([a.extent], [n]) for a, n in zip(load.indices, load.buffer.shape, strict=True)
+               if isinstance(a, Axis)):  # fmt: skip
             no(f"{known.name!r} reads just a part of {load.buffer.name!r}", "give the axes the length of the tensor")
         _require_zeros(state, known, load, extents)
+        shapes[load.buffer] = [
+            extents[index] if isinstance(index, Axis) else _reach(state, known, load, place, extents)
+            for place, index in enumerate(load.indices)
+        ]
     for axis in known.reduced:
-        if not alike([extents[axis]], [axis.extent]) and not any(axis in indices for indices in found.values()):
+        if _longer(axis, extents) and not any(index is axis for load in found.values() for index in load.indices):
             no(f"{known.name!r} adds up the same for each {axis.name!r}", f"leave {axis.name!r} as it is: padding 1")
-    return found
+    return shapes
+
+
+def _longer(axis: Axis, extents: Mapping[Axis, Size]) -> bool:
+    return not alike([extents[axis]], [axis.extent])
+
+
+def _reach(state: State, known: Stage, load: Load, place: int, extents: Mapping[Axis, Size]) -> Size:
+    """How many elements there must be along a dimension that *load* reads at an expression of axes."""
+    index, size = load.indices[place], load.buffer.shape[place]
+    longer = [axis for axis in extents if uses(index, axis) and _longer(axis, extents)]
+    if not longer:
+        return size
+    reduced = next((axis for axis in longer if axis in known.reduced), None)
+    if reduced is not None:
+        refuse(
+            state,
+            f"{known.name!r} reads {load}, and where {reduced.name!r} is longer that is another element, and not 0",
+            error=StructureError,
+            block=known.name,
+            hint=f"leave {reduced.name!r} as it is: padding 1",
+        )
+    low, high = -inf, inf
+    ranges: dict[Var, tuple[float, float]] = {}
+    for axis in extents:
+        extent = extents[axis]
+        if uses(index, axis) and isinstance(extent, int):
+            ranges[axis] = axis.begin, axis.begin + extent - 1
+    if isinstance(size, int) and not any(isinstance(node, Load) for node in walk(index)):
+        low, high = bounds(index, ranges)
+    if low < 0 or high == inf:
+        refuse(
+            state,
+            f"{known.name!r} reads {load}, and how far {index} goes where {longer[0].name!r} is longer is not known",
+            error=StructureError,
+            block=known.name,
+            hint=f"leave {longer[0].name!r} as it is: padding 1",
+        )
+    assert isinstance(size, int)
+    return max(size, int(high) + 1)
 
 
 def _require_zeros(state: State, known: Stage, load: Load, extents: Mapping[Axis, Size]) -> None:
@@ -150,6 +197,8 @@ def _multiplied(value: Expr) -> list[Load] | None:
         return [value]
     if isinstance(value, Cast):
         return _multiplied(value.value)
+    if isinstance(value, Call) and value.func == "tf32":  # it rounds, and 0 to 0
+        return _multiplied(value.args[0])
     if isinstance(value, Binary) and value.op == "*":
         a, b = _multiplied(value.a), _multiplied(value.b)
         return None if a is None or b is None else a + b
