@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flashsched.codegen.gpu.copies import LATE_COPIES_SINCE
 from flashsched.codegen.gpu.target import arch_of
-from flashsched.errors import DeviceError, Infeasible
+from flashsched.errors import DeviceError, Infeasible, StructureError
 from flashsched.hw import DeviceSpec
 from flashsched.hw.spec import GpuUnit
 from flashsched.ops.operator import KnobsLike
@@ -12,21 +14,32 @@ from flashsched.schedule import Schedule, StageView
 from flashsched.schedule.ir import Buffer, block_loads
 from flashsched.te import dtypes
 from flashsched.te.tensor import Tensor
+from flashsched.te.visit import uses
 
 __all__ = [
+    "MOST_BATCHES",
     "VECTOR_BITS",
+    "bind_batches",
     "copies_late",
+    "copy_rows_together",
     "copy_together",
     "gpu_unit",
+    "in_shared",
     "inline_elementwise",
     "operands",
+    "product_sides",
     "require_block",
     "sums_in_registers",
+    "sums_of_whole_tiles",
+    "the_reduction",
     "widest",
 ]
 
 VECTOR_BITS = 128
 """The widest load and store of one thread (PTX ``ld.global.v4.f32``; PTX ISA manual)."""
+
+MOST_BATCHES = 65535
+"""Blocks of a grid along z (CUDA C++ programming guide, technical specifications)."""
 
 
 def gpu_unit(spec: DeviceSpec) -> GpuUnit:
@@ -56,8 +69,8 @@ def inline_elementwise(s: Schedule) -> None:
             stage.compute_inline()
 
 
-def sums_in_registers(s: Schedule, out: Tensor) -> StageView:
-    """The stage that reduces on the way to *out*, writing a thread's registers; *out* itself only finishes or copies.
+def the_reduction(s: Schedule, out: Tensor) -> StageView:
+    """The stage that reduces on the way to *out*.
 
     Raises:
         Infeasible: nothing is reduced, or by more than one stage.
@@ -65,10 +78,53 @@ def sums_in_registers(s: Schedule, out: Tensor) -> StageView:
     found = [stage for stage in s.stages if stage.op.reduction is not None]
     if len(found) != 1:
         raise Infeasible(f"{out.name} needs one reduction, and {len(found)} are in its graph")
-    if found[0].name == s[out].name:
-        return s[s.cache_write(out, "local")]
-    found[0].set_scope("local")
     return found[0]
+
+
+def sums_in_registers(s: Schedule, out: Tensor) -> StageView:
+    """The stage that reduces on the way to *out*, writing a thread's registers; *out* itself only finishes or copies.
+
+    Raises:
+        Infeasible: nothing is reduced, or by more than one stage.
+    """
+    found = the_reduction(s, out)
+    if found.name == s[out].name:
+        return s[s.cache_write(out, "local")]
+    found.set_scope("local")
+    return found
+
+
+def sums_of_whole_tiles(s: Schedule, out: Tensor, tile: Sequence[int]) -> StageView:
+    """`sums_in_registers` whose axes are multiples of *tile*, so that no sum and no step of it has a condition.
+
+    What a product of tensors reads beyond their ends comes from copies that hold 0 there; put them where they belong
+    by `in_shared`. Only *out*, which finishes, asks whether there is something to write. A sum of anything else than a
+    product has conditions: what would be 0 in it is not known.
+
+    Raises:
+        Infeasible: nothing is reduced, or by more than one stage.
+    """
+    found = the_reduction(s, out)
+    axes = (*found.op.axis, *found.op.reduce_axis)
+    if all(axis.count % side == 0 for axis, side in zip(axes, tile, strict=True)):
+        return sums_in_registers(s, out)
+    try:
+        made = s.pad_einsum(found.op.output(0), list(tile))
+    except StructureError:
+        return sums_in_registers(s, out)
+    made = made if isinstance(made, Tensor) else made[0]
+    if found.name != s[out].name:
+        found.compute_inline()
+    s[made].set_scope("local")
+    return s[made]
+
+
+def in_shared(s: Schedule, buffer: Buffer, sums: StageView) -> StageView:
+    """The stage that brings what *sums* reads of *buffer* into shared memory: the one that computes it, or a copy."""
+    if buffer.name in s.state.stages:
+        s[buffer.name].set_scope("shared")
+        return s[buffer.name]
+    return s[s.cache_read(buffer.name, "shared", [sums.name])]
 
 
 def operands(s: Schedule, stage: StageView) -> list[Buffer]:
@@ -79,6 +135,42 @@ def operands(s: Schedule, stage: StageView) -> list[Buffer]:
         if load.buffer not in known.buffers:
             found.setdefault(load.buffer)
     return list(found)
+
+
+def product_sides(s: Schedule, sums: StageView) -> tuple[tuple[Buffer, int], tuple[Buffer, int]]:
+    """The operand that has the output's rows and the one that has its columns.
+
+    Each with which of its last two dimensions is reduced, 0 or 1; those before are the batches of both.
+
+    Raises:
+        Infeasible: *sums* is no product of two matrices, or of pairs of them.
+    """
+    if len(sums.op.reduce_axis) == 1 and len(sums.op.axis) >= 2:
+        *batches, i, j = sums.op.axis
+        (k,) = sums.op.reduce_axis
+        read = {load.buffer: load.indices for load in block_loads(s.state.stage(sums.name).block)}
+        found = {}
+        for buffer in operands(s, sums):
+            at = [[n for n, index in enumerate(read[buffer]) if uses(index, axis)] for axis in (*batches, k, i, j)]
+            *outer, along, row, column = at
+            if outer == [[n] for n in range(len(batches))] and len(buffer.shape) == len(batches) + 2:
+                match along, row, column:
+                    case [n], [_], []:
+                        found["left"] = buffer, n - len(batches)
+                    case [n], [], [_]:
+                        found["right"] = buffer, n - len(batches)
+                    case _:
+                        pass
+        if len(operands(s, sums)) == len(found) == 2:
+            return found["left"], found["right"]
+    raise Infeasible(f"{sums.name} is no product of two matrices")
+
+
+def bind_batches(stage: StageView) -> None:
+    """Give each batch of *stage*, all of its axes but the last two, blocks of its own."""
+    batches = stage.op.axis[:-2]
+    if batches:
+        stage.bind(stage.fuse(*batches) if len(batches) > 1 else batches[0], "blockIdx.z")
 
 
 def widest(dtype: str, *sizes: int) -> int:
@@ -104,6 +196,21 @@ def copy_together(stage: StageView, threads: tuple[int, int], vector: int) -> No
     stage.bind(thread_x, "threadIdx.x")
     if vector > 1:
         stage.vectorize(lanes)
+
+
+def copy_rows_together(stage: StageView, threads: tuple[int, int], outside: int) -> None:
+    """The same for a tile whose size has no such factors: threads along y share its *outside* first axes, and those
+    along x the others.
+
+    From turn to turn a thread goes on by a number of elements that is known, so that its places are cheap to find.
+    """
+    axes, bound = stage.op.axis, []
+    for part, count in ((axes[:outside], threads[0]), (axes[outside:], threads[1])):
+        rounds, thread = stage.split(stage.fuse(*part) if len(part) > 1 else part[0], factor=count)
+        stage.unroll(rounds)
+        bound.append(thread)
+    for thread, axis in zip(bound, ("threadIdx.y", "threadIdx.x"), strict=True):
+        stage.bind(thread, axis)
 
 
 def require_block(knobs: KnobsLike, spec: DeviceSpec, threads: int, shared_bytes: int, points: int) -> None:

@@ -193,5 +193,6 @@ packed_matmul: Operator = register(Operator("packed_matmul", _define_packed, (51
 packed_matmul.template("cpu")(matmul_cpu)
 batch_matmul: Operator = register(Operator("batch_matmul", _define_batch, (64, 64, 64, 64), _DTYPES, _reference))
 batch_matmul.template("cpu")(matmul_cpu)
+batch_matmul.template("gpu")(matmul_gpu)
 matmul.template("cpu")(matmul_cpu)
 matmul.template("gpu")(matmul_gpu)

@@ -5,31 +5,37 @@ The ladder that it climbs is told by S. Boehm, "How to Optimize a CUDA Matmul Ke
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from flashsched.errors import Infeasible
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gpu_tiles import (
+    MOST_BATCHES,
     VECTOR_BITS,
+    bind_batches,
     copies_late,
     copy_together,
     gpu_unit,
+    in_shared,
     inline_elementwise,
-    operands,
+    product_sides,
     require_block,
-    sums_in_registers,
+    sums_of_whole_tiles,
+    the_reduction,
     widest,
 )
-from flashsched.ops.matmul_mma import matmul_mma, multiplied, tensor_cores_for
+from flashsched.ops.matmul_mma import matmul_mma, tensor_core_dtype
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
-from flashsched.schedule.ir import Buffer, block_loads
 from flashsched.te import dtypes
+from flashsched.te.sizes import numbers
 from flashsched.te.tensor import Tensor
-from flashsched.te.visit import uses
 
 __all__ = ["matmul_gpu"]
 
 FIRST_TILES = ((128, 128, 8), (128, 64, 8), (64, 64, 8), (32, 32, 4))
-"""Rows and columns of a block and sides of a thread's tile to begin with: the first that keeps all units busy twice."""
+"""Rows and columns of a block, sides of a thread's tile to begin with: the first with one and a half for each unit."""
 
 
 def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
@@ -41,29 +47,33 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     that the threads of a warp read different banks. What follows the product (bias, activation) is done on the
     registers.
 
-    *args* are the inputs, then the output; the graph has one reduction, over one axis, of two matrices.
+    Tiles are whole: what they have beyond the ends of the matrices is 0 in shared memory, and not written in the end.
+
+    *args* are the inputs, then the output; the graph has one reduction, over one axis, of two matrices, or of as many
+    pairs of matrices as there are batches.
 
     Raises:
         Infeasible: the graph has another form, or the knobs ask for a block that *spec* cannot hold.
     """
     gpu_unit(spec)
     out = args[-1]
-    if len(out.shape) != 2:
+    if len(out.shape) < 2:
         raise Infeasible(f"{out.name} has {len(out.shape)} dimensions, and this template is for matrices")
-    rows, columns = out.known_shape
+    *batches, rows, columns = out.known_shape
     inline_elementwise(s)
-    sums = sums_in_registers(s, out)
+    sums = the_reduction(s, out)
     depth = sums.op.reduce_axis[0].count
-    if not rows * columns * depth:
+    if not math.prod(out.known_shape) * depth:
         return  # nothing to compute, or only zeros: the plain nest will do
-    sides = _sides(s, sums)
-    kind = multiplied(s, sums, sides[0][0].dtype)
-    if tensor_cores_for(spec, kind, rows, columns, depth) and knobs.choice("tensor_cores", (False, True), default=True):
-        matmul_mma(s, out, sums, sides, kind, knobs, spec)
+    knobs.require(math.prod(batches) <= MOST_BATCHES, f"{math.prod(batches)} batches, and a grid has {MOST_BATCHES}")
+    sides = product_sides(s, sums)
+    kind = tensor_core_dtype(s, sums, spec)
+    if kind is not None and knobs.choice("tensor_cores", (False, True), default=True):
+        matmul_mma(s, out, kind, knobs, spec)
         return
     (left, along_left), (right, along_right) = sides
 
-    busy = [tile for tile in FIRST_TILES if _blocks(rows, columns, tile) >= 2 * spec.units]
+    busy = [tile for tile in FIRST_TILES if 2 * _blocks(out.known_shape, tile) >= 3 * spec.units]
     first = (busy or FIRST_TILES[-1:])[0]
     block_m, thread_m = _tile(knobs, "m", rows, first[0], first[2])
     block_n, thread_n = _tile(knobs, "n", columns, first[1], first[2])
@@ -83,16 +93,18 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
         uneven = block * step % sharing and sharing % (block * step)
         knobs.require(not uneven, f"{sharing} threads cannot share {block} x {step} elements evenly")
 
-    copies = [s[s.cache_read(side.name, "shared", [sums.name])] for side in (left, right)]
+    sums = sums_of_whole_tiles(s, out, [*(1 for _ in batches), block_m, block_n, step])
+    copies = [in_shared(s, buffer, sums) for buffer, _ in product_sides(s, sums)]
     fragments = [s[s.cache_read(copy.op.output(0), "local", [sums.name])] for copy in copies]
 
     stage = s[out]
-    i, j = stage.op.axis
+    *batch, i, j = stage.op.axis
     block_i, part_i = stage.split(i, factor=block_m)
     block_j, part_j = stage.split(j, factor=block_n)
     thread_i, inner_i = stage.split(part_i, factor=thread_m)
     thread_j, inner_j = stage.split(part_j, factor=thread_n)
-    stage.reorder(block_i, block_j, thread_i, thread_j, inner_i, inner_j)
+    stage.reorder(*batch, block_i, block_j, thread_i, thread_j, inner_i, inner_j)
+    bind_batches(stage)
     stage.bind(block_i, "blockIdx.y")
     stage.bind(block_j, "blockIdx.x")
     stage.bind(thread_i, "threadIdx.y")
@@ -112,29 +124,30 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     tiles = ((left.dtype, along_left, thread_m, block_m), (right.dtype, along_right, thread_n, block_n))
     for (dtype, along, thread, _), fragment in zip(tiles, fragments, strict=True):
         fragment.compute_at(sums, inner_k)
-        axes = fragment.op.axis
+        axes = fragment.op.axis[-2:]
         vectors, lanes = fragment.split(axes[1 - along], factor=widest(dtype, thread))
         fragment.reorder(axes[along], vectors, lanes)
         fragment.unroll(axes[along])
         fragment.unroll(vectors)
         fragment.vectorize(lanes)
-    for (dtype, along, thread, block), copy in zip(tiles, copies, strict=True):
+    for (dtype, along, thread, block), (buffer, _), copy in zip(tiles, sides, copies, strict=True):
         copy.compute_at(sums, round_k)
         turned = swizzle and along == 1
         if swizzle:
             _swizzle(copy, along, thread, widest(dtype, thread))
         if turned:  # neighbours along the reduction are written to different banks
-            copy.storage_align(0, factor=32 * 32 // dtypes.bits(dtype), offset=widest(dtype))
+            copy.storage_align(len(batches), factor=32 * 32 // dtypes.bits(dtype), offset=widest(dtype))
         share = max(1, block * step // sharing)
-        vector = widest(dtype, step if along == 1 else block, share)
+        vector = widest(dtype, step if along == 1 else block, share, *numbers(buffer.shape[-1:], buffer.name))
         copy_together(copy, threads, 1 if turned and late and stages > 1 else vector)
     if stages > 1:
         sums.software_pipeline(round_k, stages=[0, 0, stages - 1])
 
 
-def _blocks(rows: int, columns: int, tile: tuple[int, int, int]) -> int:
-    """Blocks that cover the output with a tile of `FIRST_TILES`."""
-    return -(-rows // tile[0]) * -(-columns // tile[1])
+def _blocks(shape: Sequence[int], tile: tuple[int, int, int]) -> int:
+    """Blocks that cover an output of *shape* with a tile of `FIRST_TILES`."""
+    *batches, rows, columns = shape
+    return math.prod(batches) * -(-rows // tile[0]) * -(-columns // tile[1])
 
 
 def _tile(knobs: KnobsLike, name: str, size: int, first_block: int, first_thread: int) -> tuple[int, int]:
@@ -147,29 +160,12 @@ def _tile(knobs: KnobsLike, name: str, size: int, first_block: int, first_thread
     return block, thread
 
 
-def _sides(s: Schedule, sums: StageView) -> tuple[tuple[Buffer, int], tuple[Buffer, int]]:
-    """The operand that has the output's rows and the one that has its columns, each with the dimension it reduces."""
-    if len(sums.op.reduce_axis) == 1 and len(sums.op.axis) == 2:
-        k, i, j = sums.op.reduce_axis[0], *sums.op.axis
-        read = {load.buffer: load.indices for load in block_loads(s.state.stage(sums.name).block)}
-        found = {}
-        for buffer in operands(s, sums):
-            uses_axis = [[n for n, index in enumerate(read[buffer]) if uses(index, axis)] for axis in (k, i, j)]
-            match uses_axis:
-                case [[along], [_], []] if len(buffer.shape) == 2:
-                    found["left"] = (buffer, along)
-                case [[along], [], [_]] if len(buffer.shape) == 2:
-                    found["right"] = (buffer, along)
-        if len(operands(s, sums)) == len(found) == 2:
-            return found["left"], found["right"]
-    raise Infeasible(f"{sums.name} is no product of two matrices")
-
-
 def _swizzle(copy: StageView, reduced: int, thread: int, vector: int) -> None:
     """Lay a tile out so that a thread's vectors stand next to those of its neighbours, step after step.
 
     A thread reads ``thread`` elements in vectors; what is the n-th vector of all threads is put side by side.
     """
-    names = ("k", "x") if reduced == 0 else ("x", "k")
+    batches = [f"b{number}" for number in range(len(copy.op.axis) - 2)]
+    names = [*batches, *(("k", "x") if reduced == 0 else ("x", "k"))]
     parts = f"k, x // {vector} % {thread // vector}, x // {thread}, x % {vector}" if thread > vector else "k, x"
-    copy.transform_layout(f"{', '.join(names)} -> {parts}")
+    copy.transform_layout(f"{', '.join(names)} -> {', '.join([*batches, parts])}")
