@@ -160,6 +160,8 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
             return
         for flag in ("launched", "warm", "rowwise"):
             sizes[flag] = np.full(total, getattr(timing, flag), dtype=np.int64)
+        if model.NAME in timing.drifts:
+            sizes["place"] = np.arange(total, dtype=np.int64) * 1000 // total
         where = np.flatnonzero(rows)[asked.kept]
         found = Rows(table.file, name, op, dtype_name, source, spec, model, dtype, sizes, table.measured_s[where],
                      table.lines[where])  # fmt: skip

@@ -2,7 +2,9 @@
 
 ``launched``: 0 the device's own time of the kernel; 1 events around kernels that a framework launches one by one;
 2 a host clock around many calls; 3 a host clock around each call, with a synchronisation. ``warm``: the rows repeat on
-the same data without clearing the caches. ``rowwise``: see ``operators/times.py``.
+the same data without clearing the caches. ``rowwise``: see ``operators/times.py``. ``drifts``: operations whose rows take
+longer the later they stand in their table, by as much for short kernels as for long ones (the sources do not say why).
+Each row of them bears its ``place`` in the run, in thousandths.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ class Timing(NamedTuple):
     warm: int
     rowwise: int = 0
     why: str = ""
+    drifts: tuple[str, ...] = ()
 
 
 SOURCES: dict[str, Timing] = {
     "aiconfigurator": Timing(0, 0, why="CUDA graph replay, weights rotated so that L2 does not hold them"),
-    "neusight": Timing(1, 1, why="CUDA events, mean of the best 5 of 25, warm cache"),
+    "neusight": Timing(1, 1, why="CUDA events, mean of the best 5 of 25, warm cache", drifts=("conv2d",)),
     "vidur": Timing(0, 1, 1, why="kernel time from the profiler, in whole microseconds"),
     "deepbench": Timing(2, 1, why="host clock over repeated calls"),
     "llmcompass": Timing(3, 1, why="host clock with a synchronisation"),
