@@ -13,6 +13,7 @@ import pytest
 import flashsched as fs
 from flashsched.hw import devices
 from flashsched.hw.operators import elementwise
+from flashsched.hw.validation import validate_models
 
 Cli = Callable[..., object]
 
@@ -157,3 +158,30 @@ def test_the_dataframe_has_a_row_for_each_tier_and_says_what_was_left_out(data: 
     df = fs.validate(data)
     assert {"calibrated", "roofline"} <= set(df["tier"])
     assert df.attrs["notes"] == ["1 rows left out: no device is called 'Voodoo2'"]
+
+
+def test_what_was_kept_of_held_out_rows_is_what_was_found(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+    first = validate_models(data).predicted_s["calibrated"]
+    (kept,) = (tmp_path / "cache").rglob("*.times")
+    assert np.array_equal(np.concatenate(first), np.frombuffer(kept.read_bytes()))
+    again = validate_models(data).predicted_s["calibrated"]
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    kept.write_bytes(b"damaged")
+    repaired = validate_models(data).predicted_s["calibrated"]
+    assert np.array_equal(np.concatenate(repaired), np.concatenate(first))
+    write(data / "add.csv", made(slower=2.0))
+    assert np.median(np.concatenate(validate_models(data).predicted_s["calibrated"]) / np.concatenate(first)) > 1.5
+
+
+def test_many_rows_on_several_processes_are_predicted_as_by_one(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(data / "other.csv", made(device="V100-PCIE-32GB"))
+    monkeypatch.setattr("flashsched.hw.validation.run.kept_times", lambda *_: None)
+    monkeypatch.setattr("flashsched.hw.validation.fit.kept_fit", lambda *_: None)
+    alone = validate_models(data).predicted_s["calibrated"]
+    monkeypatch.setattr("flashsched.hw.validation.run._WORTH_PROCESSES", 1)
+    monkeypatch.setattr("flashsched.hw.validation.parallel._processors", lambda: 2)
+    apart = validate_models(data).predicted_s["calibrated"]
+    assert all(np.array_equal(one, other) for one, other in zip(alone, apart, strict=True))

@@ -1,4 +1,4 @@
-"""Fits that were made before: in the user's cache folder, by what they depend on.
+"""Fits that were made before, and what they said of held-out rows: in the user's cache folder, by what they depend on.
 
 That is the rows, what was known before, and the models themselves, so any change to a model or to the fit makes every
 fit anew. A damaged or unwritable cache costs time, never a result.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["fit_key", "keep_fit", "kept_fit"]
+__all__ = ["fit_key", "keep_fit", "keep_times", "kept_fit", "kept_times"]
+
+_CODE = ("boost.py", "fit.py", "operations.py", "rows.py", "run.py")  # that decides about a fit, beside the models
 
 
 def fit_key(name: str, constants: Mapping[str, Any], samples: Iterable[Any], known: Mapping[str, float]) -> str:
@@ -34,15 +38,16 @@ def fit_key(name: str, constants: Mapping[str, Any], samples: Iterable[Any], kno
 def _models_digest() -> bytes:
     digest = hashlib.sha256()
     here = Path(__file__).resolve().parent
-    for path in [*sorted(here.parent.glob("*.py")), *sorted(here.parent.glob("operators/*.py")), here / "fit.py"]:
+    models = [*sorted(here.parent.glob("*.py")), *sorted(here.parent.glob("operators/*.py"))]
+    for path in [*models, *(here / name for name in _CODE)]:
         digest.update(path.read_bytes())
     return digest.digest()
 
 
-def _path(key: str) -> Path:
+def _path(key: str, suffix: str = ".json") -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("flashsched", appauthor=False)) / "fits" / f"{key}.json"
+    return Path(platformdirs.user_cache_dir("flashsched", appauthor=False)) / "fits" / f"{key}{suffix}"
 
 
 def kept_fit(key: str) -> dict[str, float] | None:
@@ -56,11 +61,28 @@ def kept_fit(key: str) -> dict[str, float] | None:
 
 def keep_fit(key: str, values: Mapping[str, float]) -> None:
     """Keep *values* for the next time, if the folder can be written."""
-    path = _path(key)
+    _write(_path(key), json.dumps(dict(values)).encode())
+
+
+def kept_times(key: str, rows: int) -> NDArray[np.float64] | None:
+    """The seconds that were predicted before for the *rows* of *key*."""
+    try:
+        found = np.frombuffer(_path(key, ".times").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if len(found) == rows else None
+
+
+def keep_times(key: str, seconds: NDArray[np.float64]) -> None:
+    """Keep *seconds* for the next time, if the folder can be written."""
+    _write(_path(key, ".times"), seconds.tobytes())
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".part")
-        scratch.write_text(json.dumps(dict(values)), encoding="utf-8")
+        scratch = path.with_name(f"{path.name}.{os.getpid()}")
+        scratch.write_bytes(content)
         scratch.replace(path)
     except OSError:
         return

@@ -7,6 +7,7 @@ those fitted to other families (both ship with the package, see ``fitted/``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from flashsched.hw.constants import Tier, constants_for
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.boost import learned_residual
 from flashsched.hw.validation.fit import fitted_values, folds_of, predicted
+from flashsched.hw.validation.kept import fit_key, keep_times, kept_times
 from flashsched.hw.validation.operations import FOLD_BY
+from flashsched.hw.validation.parallel import mapped
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
 from flashsched.hw.validation.scores import SIZE_RANGES, Score, range_of, score
 from flashsched.hw.validation.tables import Notes
@@ -27,6 +30,7 @@ __all__ = ["TIERS", "Scored", "Validation", "collect", "held_out", "validate_mod
 
 TIERS: tuple[Tier, ...] = ("calibrated", "family", "specs")
 _FEWEST = 10  # rows of a device that a calibration needs
+_WORTH_PROCESSES = 2000  # rows
 _MOST = 400  # rows of a fold's fit: more change nothing and cost time
 
 
@@ -134,11 +138,18 @@ def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
     """The three tiers' predictions of *groups*."""
     outcome = Validation(groups, {tier: [] for tier in TIERS}, [], notes)
     calibrated: dict[int, NDArray[np.float64]] = {}
-    fits = dict.fromkeys((group.device, group.section) for group in groups)
-    for key in fits:
-        members = [i for i, group in enumerate(groups) if (group.device, group.section) == key]
-        for index, times in zip(members, held_out([groups[i] for i in members], folds), strict=True):
-            calibrated[index] = times
+    places: dict[tuple[str, str], list[int]] = {}
+    for index, group in enumerate(groups):
+        places.setdefault((group.device, group.section), []).append(index)
+    tasks = sorted(places.values(), key=lambda task: -sum(len(groups[index].measured_s) for index in task))
+
+    def predicted_of(task: list[int]) -> list[NDArray[np.float64]]:
+        return held_out([groups[index] for index in task], folds)
+
+    many = outcome.rows > _WORTH_PROCESSES
+    answers = mapped(predicted_of, tasks) if many else [predicted_of(task) for task in tasks]
+    for task, times_of in zip(tasks, answers, strict=True):
+        calibrated.update(zip(task, times_of, strict=True))
     for index, group in enumerate(groups):
         outcome.roofline_s.append(group.model.roofline(group.spec, group.dtype, group.sizes))
         outcome.predicted_s["calibrated"].append(calibrated[index])
@@ -152,11 +163,21 @@ def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
 
 def held_out(members: list[Rows], folds: int) -> list[NDArray[np.float64]]:
     """Each row's prediction by the fit that did not see its fold; NaN where there are too few rows for a fit."""
-    times = [np.full(len(group.measured_s), np.nan) for group in members]
-    if sum(len(group.measured_s) for group in members) < _FEWEST:
-        return times
+    counts = [len(group.measured_s) for group in members]
+    if sum(counts) < _FEWEST:
+        return [np.full(count, np.nan) for count in counts]
     first = members[0]
     known = constants_for(first.spec, first.section, first.model.CONSTANTS, tier="family").values
+    key = fit_key(f"{first.model.NAME} in {folds} folds", first.model.CONSTANTS, members, known)
+    times = kept_times(key, sum(counts))
+    if times is None:
+        times = np.concatenate(_by_folds(members, folds, known))
+        keep_times(key, times)
+    return np.split(times, np.cumsum(counts)[:-1])
+
+
+def _by_folds(members: list[Rows], folds: int, known: Mapping[str, float]) -> list[NDArray[np.float64]]:
+    first, times = members[0], [np.full(len(group.measured_s), np.nan) for group in members]
     sides = [folds_of(_fold_keys(group), folds) for group in members]
     for fold in range(folds):
         tested = [side == fold for side in sides]

@@ -2,9 +2,9 @@
 
 ``launched``: 0 the device's own time of the kernel; 1 events around kernels that a framework launches one by one;
 2 a host clock around many calls; 3 a host clock around each call, with a synchronisation. ``warm``: the rows repeat on
-the same data without clearing the caches. ``rowwise``: see ``operators/times.py``. ``drifts``: operations whose rows take
-longer the later they stand in their table, by as much for short kernels as for long ones (the sources do not say why).
-Each row of them bears its ``place`` in the run, in thousandths.
+the same data without clearing the caches. ``rowwise``: see ``operators/times.py``. ``drifts``: operations whose rows
+take longer the later they stand in their table, by as much for short kernels as for long ones, for a
+reason that no source states. Each row of them bears its ``place`` in the run, in thousandths.
 """
 
 from __future__ import annotations
