@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flashsched.cli.run import CommandError, say, tell, usage
+from flashsched.cli.shared_options import json_option, quiet_option
 from flashsched.cli.workload import Shape, find_task, option_words
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ _OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--page", type=_OLD, metavar="FILE",
               help="Write a document's tables anew from their files.")  # fmt: skip
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 @click.option("--list", "list_cases", is_flag=True, help="List the cases and the libraries, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 def bench(
     cases: tuple[str, ...],
     group: str,

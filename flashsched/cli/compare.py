@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flashsched.cli.run import USAGE, CommandError, say, tell, usage
+from flashsched.cli.shared_options import json_option
 from flashsched.cli.workload import Shape, find_task, option_words, task_title
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ __all__ = ["compare"]
 )
 @click.option("--workload", metavar="WORKLOAD", help="Of a LOG about several: which one, with --shape and so on.")
 @click.option("--price", "prices", multiple=True, metavar="DEVICE=X", help="What an hour of a device costs.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 @click.option("--csv", "as_csv", is_flag=True, help="One row a device, as CSV.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with a drawing.")
 def compare(

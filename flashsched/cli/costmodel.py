@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flashsched.cli.run import DONE, USAGE, CommandError, say, tell, usage
+from flashsched.cli.shared_options import json_option
 
 __all__ = ["costmodel"]
 
@@ -28,7 +29,7 @@ def costmodel() -> None:
 @click.argument("logs", nargs=-1, type=click.Path(path_type=Path), metavar="[LOG]...")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the folds.")
 @click.option("--operators", is_flag=True, help="Score the tasks of each operator by themselves, too.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 def evaluate(logs: tuple[Path, ...], seed: int, operators: bool, as_json: bool) -> int:
     """Score the cost model on tasks that it did not see.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flashsched.cli.run import tell, usage
+from flashsched.cli.shared_options import json_option
 
 if TYPE_CHECKING:
     from flashsched.hw import DeviceSpec
@@ -20,7 +21,7 @@ __all__ = ["devices"]
 @click.argument("name", required=False)
 @click.option("--check", type=click.Path(path_type=Path), metavar="FILE", help="Check a device file of your own.")
 @click.option("--toml", "as_toml", is_flag=True, help="Print the device as a file, to copy and change.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 def devices(name: str | None, check: Path | None, as_toml: bool, as_json: bool) -> None:
     """List the devices, or tell all about the one called NAME, with the source of each figure.
 

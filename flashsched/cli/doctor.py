@@ -18,6 +18,7 @@ import click
 
 from flashsched.cli.progress import ProgressLine
 from flashsched.cli.run import DONE, FAILED, error_text, tell
+from flashsched.cli.shared_options import json_option
 from flashsched.errors import FlashschedError
 from flashsched.tune.figures import seconds_text
 
@@ -40,7 +41,7 @@ _NOISY = 0.05  # a spread above which two schedules a few percent apart can't be
 
 @click.command(short_help="Look at this machine and this installation.")
 @click.option("--measure", is_flag=True, help="Time the machine again, whatever was measured before.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 def doctor(measure: bool, as_json: bool) -> int:
     """Look at this machine and this installation: versions, processor, caches, threads, measured peaks, noise.
 

@@ -11,6 +11,7 @@ import click
 
 from flashsched.cli.progress import ProgressLine
 from flashsched.cli.run import USAGE, CommandError, tell, usage
+from flashsched.cli.shared_options import jobs_option, json_option, quiet_option
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import Shape, find_task, option_words, task_title
 
@@ -36,9 +37,9 @@ __all__ = ["diff", "explain"]
     "--orders", type=click.IntRange(min=1), default=8, metavar="N", help="Orders of the groups to try for their shares."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of the orders and the inputs.")
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilations at once.  [default: one a core]")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@jobs_option
+@json_option
+@quiet_option
 def explain(
     log: Path,
     workload: str | None,
@@ -88,7 +89,7 @@ def explain(
 @click.command(short_help="Compare two records, or the best of two logs.")
 @click.argument("old", metavar="A")
 @click.argument("new", metavar="B")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 def diff(old: str, new: str, as_json: bool) -> None:
     """Compare the schedules and the times of two records, or of the best records of two logs.
 

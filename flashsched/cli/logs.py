@@ -14,6 +14,7 @@ from flashsched.cli.log_explain import diff, explain
 from flashsched.cli.progress import failures_text
 from flashsched.cli.report import log_paths
 from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, tell, usage
+from flashsched.cli.shared_options import json_option
 
 if TYPE_CHECKING:
     from flashsched.tune.logs.log import LogSummary
@@ -43,7 +44,7 @@ log.add_command(diff)
 
 @log.command(short_help="Check every line of logs.")
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=_LOG)
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 def verify(logs: tuple[Path, ...], as_json: bool) -> int:
     """Check every line of the logs; exit code 1 if one is damaged.
 

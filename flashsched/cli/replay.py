@@ -13,6 +13,7 @@ import click
 
 from flashsched.cli.progress import ProgressLine
 from flashsched.cli.run import USAGE, CommandError, say, tell, usage
+from flashsched.cli.shared_options import json_option, quiet_option
 
 if TYPE_CHECKING:
     from flashsched.tune.spaces.replay import Replays
@@ -36,10 +37,10 @@ __all__ = ["replay"]
 )
 @click.option("--list", "listed", is_flag=True, help="List the spaces that come with flashsched.")
 @click.option("--export", type=click.Path(path_type=Path), metavar="FILE", help="Write the one SPACE as T4 and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 @click.option("--csv", "as_csv", is_flag=True, help="One row for each space, sampler, seed and trial.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with the curves.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 def replay(
     spaces: Sequence[str],
     sampler: str,

@@ -12,6 +12,7 @@ import click
 
 from flashsched.cli.progress import ProgressLine, progress_text
 from flashsched.cli.run import NOTHING_FOUND, CommandError, say, tell, usage
+from flashsched.cli.shared_options import json_option, quiet_option
 from flashsched.cli.show import best_of_log
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
@@ -35,8 +36,8 @@ __all__ = ["simulate"]
 @click.option(
     "--log", type=click.Path(path_type=Path), metavar="FILE", help="Take the best schedule of this log instead."
 )
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@quiet_option
 def simulate(
     task: Task, device: str, trials: int | None, seed: int, log: Path | None, as_json: bool, quiet: bool
 ) -> None:

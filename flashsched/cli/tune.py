@@ -18,6 +18,7 @@ import click
 
 from flashsched.cli.progress import ProgressLine, duration_text, failures_text, progress_text
 from flashsched.cli.run import DONE, NOTHING_FOUND, USAGE, CommandError, Stopped, say, tell, usage
+from flashsched.cli.shared_options import jobs_option, json_option, quiet_option, resume_option, seed_option
 from flashsched.cli.workload import shape_of, task_title, workload_options
 from flashsched.errors import LogError
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
@@ -46,9 +47,9 @@ __all__ = ["canonical_device", "spec_of", "tune"]
     metavar="FILE",
     help="Append the trials to FILE.  [default: tuning_logs/DEVICE/OP.jsonl]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of everything random.")
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilations at once.  [default: one a core]")
-@click.option("--resume", is_flag=True, help="Go on from the log: its trials count, and none is repeated.")
+@seed_option
+@jobs_option
+@resume_option
 @click.option(
     "--sampler",
     type=click.Choice(["tpe", "random", "cmaes", "gp", "evolutionary"]),
@@ -76,8 +77,8 @@ __all__ = ["canonical_device", "spec_of", "tune"]
     "--observe", "observers", multiple=True, metavar="NAME", help="Watch perf, rapl or module:Class; may be repeated."
 )
 @click.option("--show", is_flag=True, help="Print the best schedule as Python, too.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@quiet_option
 @click.pass_context
 def tune(
     ctx: click.Context,

@@ -14,6 +14,7 @@ import click
 
 from flashsched.cli.progress import ProgressLine, duration_text, progress_text
 from flashsched.cli.run import DONE, NOTHING_FOUND, USAGE, CommandError, say, tell, usage
+from flashsched.cli.shared_options import jobs_option, json_option, quiet_option, resume_option, seed_option
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import Shape, find_task, task_title
 from flashsched.tune.figures import percent_text, seconds_text
@@ -32,11 +33,11 @@ __all__ = ["tune_many"]
 @click.option("--trials", type=click.IntRange(min=1), default=256, metavar="N", help="Of all workloads together.")
 @click.option("--time-budget", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Seconds for all.")
 @click.option("--log", type=click.Path(path_type=Path), metavar="FILE", help="[default: tuning_logs/many.jsonl]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of everything random.")
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Compilations at once.  [default: one a core]")
-@click.option("--resume", is_flag=True, help="Go on from the log: its trials count, and none is repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@seed_option
+@jobs_option
+@resume_option
+@json_option
+@quiet_option
 def tune_many(
     file: Path,
     device: str,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flashsched.cli.run import USAGE, CommandError, say, tell, usage
+from flashsched.cli.shared_options import json_option
 
 __all__ = ["validate"]
 
@@ -21,7 +22,7 @@ __all__ = ["validate"]
 @click.option("--by-size", is_flag=True, help="A line for each range of measured times.")
 @click.option("--rows", type=click.Path(path_type=Path), metavar="FILE.csv", help="Write every prediction as CSV.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.html", help="Draw predicted against measured.")
-@click.option("--json", "as_json", is_flag=True, help="Put one JSON document on standard output.")
+@json_option
 def validate(
     data: Path, device: str | None, folds: int, by_size: bool, rows: Path | None, plot: Path | None, as_json: bool
 ) -> None:
