@@ -161,8 +161,7 @@ class Search:
         if self.stopped:
             return False
         self._hear()
-        want = self.runner.batch if history.records else 1
-        batch = self.pool.next_batch(min(want, self.settings.trials - len(history.records)))
+        batch = self.pool.next_batch(min(self._want(len(history.records)), self.settings.trials - len(history.records)))
         if not batch:
             self.stopped = "nothing new is left to try"
             return False
@@ -200,10 +199,19 @@ class Search:
             tuple(self.notes), names, sorted(chosen, key=lambda record: record.median_s),
         )  # fmt: skip
 
+    def _want(self, done: int) -> int:
+        """Trials of the batch after so many. The first batches are small, as the ones after are chosen by them."""
+        whole = self.runner.batch
+        return 1 if not done else max(1, whole // 2) if done < 2 * whole else whole
+
     def _ahead(self, running: int) -> Iterator[object]:
-        """Proposals for the batch after that of so many *running* trials, for the time in which they are compiled."""
-        left = self.settings.trials - len(self.history.records) - running
-        if left <= 0 or self.runner.source != "measured":
+        """Proposals for the batch after that of so many *running* trials, for the time in which they are compiled.
+
+        They know nothing of those that are run, which costs little once much is known, and much at first.
+        """
+        done = len(self.history.records)
+        left = self.settings.trials - done - running
+        if left <= 0 or done < 2 * self.runner.batch or self.runner.source != "measured":
             return NOTHING
         return self.pool.ahead(min(self.runner.batch, left))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from collections import deque
@@ -30,7 +31,7 @@ __all__ = ["Pool"]
 
 _FIRST = 96  # candidates that the prior ranks before the first trial
 _FIRST_EACH = 16  # and no more of them for each trial that is asked for
-_FRESH = 24  # new candidates that the cost model ranks for each batch, beside those that wait
+_FRESH = 24  # new candidates that the cost model ranks for each batch, beside those that wait; a round of the screen
 _SCREENED = 2048  # draws that are screened for each trial of a batch
 _TURNS = 8  # of which the sampler has one, chance one, and the screen the others; before it knows enough, neighbours
 _ATTEMPTS = 2  # draws for each candidate that is wanted: a template is asked for each, which costs milliseconds
@@ -66,7 +67,7 @@ class Pool:
         from flashsched.tune.search.proposer import Proposer
 
         seed = settings.seed
-        self._first = min(_FIRST, _FIRST_EACH * settings.trials)
+        self._first, self._trials = min(_FIRST, _FIRST_EACH * settings.trials), settings.trials
         self._history, self._deadline, self._regret = history, deadline, regret
         self._maker = Maker(history.task, history.runner.spec)
         self._proposer = Proposer(seed, settings.sampler)
@@ -121,13 +122,20 @@ class Pool:
         return self._coming
 
     def _proposals(self, want: int, first: bool) -> Iterator[None]:
-        if not self._blindly:
-            made = self._screen.made
-            values = self._goal.values(made, self.model)[0] if made else None
-            self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH))
-            yield
+        """Make candidates, those for the first trial in rounds: each begins where the model likes those made so far."""
+        each = max(_FRESH, 2 * want)
         # a simulated trial costs as much as its prediction: there, all that is made is run
-        yield from self._fill(self._first if first else max(_FRESH, 2 * want) if self._measured else want)
+        fresh = self._first if first else each if self._measured else want
+        aim = len(self._waiting) + fresh
+        now = time.perf_counter()
+        enough = None if self._deadline is None else now + _THINKING * max(0.0, self._deadline - now)
+        for _ in range(math.ceil(fresh / each)):
+            if not self._blindly:
+                made = self._screen.made
+                values = self._goal.values(made, self.model)[0] if made else None
+                self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH))
+                yield
+            yield from self._fill(min(each, aim - len(self._waiting)), enough)
 
     def learn(self, item: Ranked, value: float | None) -> None:
         """Take in what *item* took; None where it failed."""
@@ -156,10 +164,11 @@ class Pool:
         """Which of the pool to run: most of what is predicted best, and what came from nearby tasks.
 
         Some slots go to what might be better than it looks, some to draws that no prediction chose: a prior that is
-        wrong about one decision would else never be told so.
+        wrong about one decision would else never be told so. The last batch of a run teaches nothing that is used.
         """
-        bold = max(1, want // 8) if want > 2 else 0
-        blind = max(1, want // (4 if len(self.model) > 2 * want else 2)) if want > 2 else 0
+        learns = want > 2 and len(self._history.records) + want < self._trials
+        bold = max(1, want // 8) if learns else 0
+        blind = max(1, want // (4 if len(self.model) > 2 * want else 2)) if learns else 0
         carried = [n for n in order if pool[n].key in self._seeded] if want > 2 else []
         best = [n for n in order if n not in set(carried)][: max(0, want - bold - blind - len(carried))]
         chosen = [*carried, *best][: want - bold - blind]
@@ -168,11 +177,9 @@ class Pool:
         rest = [n for n in left if n not in hopeful]
         return [*chosen, *hopeful, *self._rng.sample(rest, min(blind, len(rest)))]
 
-    def _fill(self, fresh: int) -> Iterator[None]:
-        """Make up to *fresh* new candidates, each with its features and the prior's prediction."""
+    def _fill(self, fresh: int, enough: float | None) -> Iterator[None]:
+        """Make up to *fresh* new candidates, each with its features and the prior's prediction; until *enough*."""
         aim = len(self._waiting) + fresh
-        now = time.perf_counter()
-        enough = None if self._deadline is None else now + _THINKING * max(0.0, self._deadline - now)
         fruitless = 0  # turns in a row that gave nothing new: the space may be small, and be used up
         for turn in range(_ATTEMPTS * fresh if self._screened else 6 * fresh):
             if len(self._waiting) >= aim or fruitless >= _FRUITLESS or self.exhausted:
@@ -213,7 +220,7 @@ class Pool:
         """What the screen thinks of most, else neighbours and crossings of the best; and by turns chance."""
         parents = self._goal.parents([entry.candidate.decisions for entry in self._history.best[:8]])
         voice = turn % _TURNS
-        if not self._history.records and turn == 0:
+        if not self._history.records and not self._waiting and turn == 0:
             return FirstKnobs()
         if self._seeds:
             return ValueKnobs(self._seeds.pop(0).values)

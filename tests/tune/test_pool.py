@@ -1,0 +1,69 @@
+"""What is run next, and what it is chosen from: on a table, so that each search is the same again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flashsched.tune.settings import Settings
+from flashsched.tune.spaces.runner import TableRunner, task_of
+from flashsched.tune.spaces.table import load_space
+from flashsched.tune.trial import NOTHING
+from flashsched.tune.tuner import Search
+
+SPACE = load_space("columns")
+TASK = task_of(SPACE)
+
+
+class Noting(TableRunner):
+    """Remembers how many it was given at a time, and whether there was anything to be done meanwhile."""
+
+    def __init__(self, batch):
+        super().__init__(SPACE, batch)
+        self.sizes, self.busy = [], []
+
+    def run(self, task, candidates, best_s, beside=NOTHING):
+        self.sizes.append(len(candidates))
+        self.busy.append(beside is not NOTHING)
+        yield from super().run(task, candidates, best_s, beside)
+
+
+def search(trials, batch=4):
+    return Search(TASK, Noting(batch), Settings(trials=trials, warm_start=False, pretrained=False))
+
+
+def test_the_first_batches_are_small_and_nothing_is_proposed_ahead_of_them():
+    running = search(trials=14)
+    while running.step():
+        pass
+    assert running.runner.sizes == [1, 2, 2, 2, 2, 4, 1]
+    assert running.runner.busy == [False] * 5 + [True, False]  # and nothing for a batch that will not be
+
+
+def test_candidates_for_the_first_trial_come_from_where_the_model_likes_them():
+    running = search(trials=9)
+    running.pool.next_batch(1)
+    priors = [item.prior_s for item in running.pool._screen._made]
+    assert len(priors) > 48
+    assert np.median(priors[24:]) < np.median(priors[:24])
+
+
+@pytest.mark.parametrize(("trials", "last"), [(9, True), (10, False)])
+def test_the_last_batch_is_what_is_predicted_best_and_no_other_is(trials, last):
+    running = search(trials, batch=8)
+    for _ in range(2):
+        running.step()
+    assert len(running.history.records) == 5
+    seen = {}
+    values = running.pool._goal.values
+
+    def noting(items, model):
+        found = values(items, model)
+        seen.clear()  # what was asked about last is what is chosen from
+        seen.update(zip((item.key for item in items), found[0], strict=True))
+        return found
+
+    running.pool._goal.values = noting
+    chosen = [item.key for item in running.pool.next_batch(4)]
+    best = sorted(seen, key=seen.get)[:4]
+    assert (sorted(seen[key] for key in chosen) == [seen[key] for key in best]) is last
