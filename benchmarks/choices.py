@@ -2,49 +2,49 @@
 
     python benchmarks/choices.py --data DIR [--json]
 
-DIR holds tables of measurements; two kinds are read, each where it is there:
+DIR holds tables of measurements; three kinds are read, each where it is there:
 
 - ``*_moe_topconfigs.csv``: of a fused mixture-of-experts product in Triton, for each shape the configurations within
-  1 % of the measured best. The model picks one of all configurations of the searched space; a hit is a pick whose tile
-  (rows, columns, depth) is listed, a strict hit one whose warps and stages are listed with it. Beside them stand
-  chance, the share of the space that is listed, and hits of each side of the tile. *listed are worse* is the median,
-  over shapes, of what the model says that the best listed tile takes over its pick: near 0, the model sees a plateau
-  and its pick is one of many. What lies between 1 and 5 % of the best is not in the tables and not told.
+  1 % of the measured best (0.5 % for the RTX PRO 6000). The model (``hw/operators/fused_moe.py``, one set of constants
+  for all devices: ``fit_moe.py``) picks one of all that are listed for any shape of the device, for what was searched
+  is not told. *tile* and *configuration* are the shares of shapes whose pick is listed, by rows, columns and depth, or
+  with warps, stages and group too; *of 5*: one of the model's first five is. *chance* is the share that is listed, and
+  *one for all* the best single configuration for all shapes, seen in hindsight. *plateau*: the shapes half of whose
+  searched space is within 5 % of the best (``*_moe_space_improvement.csv``). *twins*: where all rows fit in one group,
+  configurations that differ in it alone are one program; how often one of them is listed where another is.
 - ``neusight_*_linear_fp32.csv``, ``*_bmm_fp32.csv``: the tile of the kernel that cuBLAS ran. Told: how often the model
-  of products chooses the same tile, or one no side of which is off by more than a factor of two.
+  of products chooses the same tile, or one no side of which is off by more than a factor of two; and how much slower
+  than its choice it takes the tile that ran to be, in the median: what is near 0 is a tie that nobody could call.
+- ``jaxdocs_tpuv5e_gemm.csv``: products on a TPU v5e in blocks that are given, and the model of scheduled nests.
+
 Rank correlation is Spearman's, of the time predicted for the best listed configuration against the measured, over the
-shapes of one device. How experts fill is not in the tables: tokens are taken to choose theirs at random.
+shapes of one device.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import itertools
+import functools
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from fit_moe import MoeTable
 
+import flashsched as fs
+from flashsched import te
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec
 from flashsched.hw.constants import constants_for
-from flashsched.hw.gpu import gpu_times
 from flashsched.hw.operators import gemm
+from flashsched.hw.operators.fused_moe import CONSTANTS, moe_seconds
 from flashsched.hw.validation.names import spec_named
 from flashsched.hw.validation.scores import score
-from flashsched.hw.works import Works
 
-ROWS, COLUMNS, DEPTHS = (16, 32, 64, 128, 256), (16, 32, 64, 128, 256), (32, 64, 128, 256)
-WARPS, STAGES = (4, 8), (2, 3, 4, 5)
-CONFIGS = np.array(list(itertools.product(ROWS, COLUMNS, DEPTHS, WARPS, STAGES)), dtype=float)
-BYTES = 2  # of an element, bfloat16
 MOST = 200  # rows of a file of tiles, evenly chosen
-EDGE = 16.0  # bytes that a load of a row's piece moves beyond it in the mean: half a sector of 32
-ROUND = 10.0  # barriers that a round of Triton's loop is worth: waits, masks, pointers; estimated, some 300 cycles
 
 
 def main() -> None:
@@ -57,8 +57,9 @@ def main() -> None:
         "tiles": [tiles(path) for path in sorted(given.data.glob("neusight_*_fp32.csv")) if _has_tiles(path)],
     }
     found["tiles"] = [row for row in found["tiles"] if row]
+    found["blocks on TPU v5e"] = [row for path in given.data.glob("jaxdocs_tpuv5e_gemm.csv") for row in pallas(path)]
     if given.as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found, indent=1, default=float))
         return
     for name, rows in found.items():
         if rows:
@@ -70,119 +71,85 @@ def main() -> None:
 
 def moe(path: Path) -> dict[str, object]:
     """How often the pick for a shape is among the configurations within 1 % of the best."""
-    shapes: dict[tuple[int, ...], list[dict[str, str]]] = defaultdict(list)
-    for row in csv.DictReader(path.open()):
-        shapes[tuple(int(row[name]) for name in ("m_tokens", "experts", "topk", "hidden", "inter"))].append(row)
-    spec = _spec(next(iter(shapes.values()))[0]["device"])
-    hits, strict, chance, predicted, measured, lost = 0, 0, [], [], [], []
-    sides = dict.fromkeys(("rows", "columns", "depth"), 0)
-    for shape, rows in shapes.items():
-        seconds = moe_seconds(spec, *shape)
-        pick = CONFIGS[int(seconds.argmin())].astype(int)
-        names = ("block_m", "block_n", "block_k", "num_warps", "num_stages")
-        listed = {tuple(int(row[name]) for name in names) for row in rows}
-        listed_tiles = {config[:3] for config in listed}
-        hits += tuple(pick[:3]) in listed_tiles
-        strict += tuple(pick) in listed
-        for at, name in enumerate(("rows", "columns", "depth")):
-            sides[name] += int(pick[at]) in {tile[at] for tile in listed_tiles}
-        fits = {tuple(config[:3]) for config, time in zip(CONFIGS.astype(int), seconds, strict=True) if time < math.inf}
-        chance.append(len(listed_tiles) / len(fits))
-        theirs = [n for n, config in enumerate(CONFIGS.astype(int)) if tuple(config[:3]) in listed_tiles]
-        predicted.append(float(seconds[theirs].min()))
-        lost.append(predicted[-1] / float(seconds.min()) - 1)
-        measured.append(min(float(row["measured_us"]) for row in rows) * 1e-6)
-    ranks = score(np.array(predicted), np.array(measured))
+    table = MoeTable.read(path)
+    values = {name: one.default for name, one in CONSTANTS.items()}
+    seconds = moe_seconds(table.spec, table.shapes, table.configs, values)
+    listed, (listed_tiles, _) = table.listed, table.tiles
+    tile, all_of_it = table.hits(seconds)
+    first = np.take_along_axis(listed, seconds.argsort(axis=1)[:, :5], axis=1)
+    best = np.nanargmin(table.measured, axis=1)[:, None]
+    predicted, measured = (np.take_along_axis(times, best, axis=1)[:, 0] for times in (seconds, table.measured))
+    ranks = score(predicted, measured)
     return {
-        "device": spec.name,
-        "shapes": len(shapes),
-        "tile within 1 %": hits / len(shapes),
-        "and warps, stages": strict / len(shapes),
-        "chance": float(np.mean(chance)),
-        **{name: count / len(shapes) for name, count in sides.items()},
-        "listed are worse, says the model": float(np.median(lost)),
-        "mean error %": ranks.mape,
-        "Spearman over shapes": ranks.spearman,
+        "device": table.spec.name.removesuffix("-sim"),
+        "shapes": len(table.shapes),
+        "tile": tile.mean(),
+        "chance": listed_tiles.mean(),
+        "configuration": all_of_it.mean(),
+        "of 5": first.any(axis=1).mean(),
+        "by chance": listed.mean(),
+        "one for all": listed.mean(axis=0).max(),
+        "plateau": _plateau(path.parent, path.name, table),
+        "twins": _twins(table),
+        "error %": ranks.mape,
+        "Spearman": ranks.spearman,
     }
 
 
-def moe_seconds(spec: DeviceSpec, tokens: int, experts: int, topk: int, hidden: int, inter: int) -> np.ndarray:
-    """Seconds of each of `CONFIGS`: tokens x hidden times hidden x (2 inter), rows sorted by expert."""
-    rows, columns, depth, warps, stages = CONFIGS.T
-    width = 2.0 * inter
-    filled, blocks_of_rows, full = _experts(tokens, experts, topk)
-    blocks = blocks_of_rows * np.ceil(width / columns)
-    steps = np.ceil(hidden / depth)
-    threads = 32.0 * warps
-    values = constants_for(spec, "gemm.tensor", gemm.CONSTANTS).values
-    lines = np.minimum(rows, np.maximum(full, 1.0))
-    read = blocks * (lines + np.minimum(columns, width)) * hidden * BYTES
-    cold = (filled * width * hidden + tokens * hidden) * BYTES
-    again = np.maximum(read / np.sqrt(np.maximum(np.minimum(blocks, spec.units), 1.0)) - cold, 0.0)
-    missed = np.clip(1.0 - spec.level("l2").size_bytes * values["kept"] / cold, 0.0, 1.0)
-    sums = rows * columns / threads
-    works = Works(
-        flops={"bfloat16": 2.0 * blocks * rows * columns * steps * depth},
-        useful_flops={"bfloat16": 2.0 * tokens * topk * width * hidden},
-        dram_read_bytes=0.0,
-        dram_write_bytes=0.0,
-        dram_bytes=(cold + again * missed) * (1.0 + EDGE / (depth * BYTES)),
-        coalescing=depth * BYTES / (depth * BYTES + EDGE),
-        blocks=blocks,
-        threads_per_block=threads,
-        barriers=steps * ROUND,
-        l2_read_bytes=read,
-        l2_write_bytes=blocks * lines * columns * BYTES,
-        global_lane_bytes=0.0,
-        shared_bytes_per_block=(rows + columns) * depth * BYTES * (stages - 1.0),
-        steps=steps,
-        stages=stages,
-        registers_per_thread=sums + 48.0,
-        bytes_in_flight=(lines + columns) * depth * BYTES / threads,
-        accumulators=np.maximum(sums / 4.0, 1.0),
-    )
-    seconds = np.broadcast_to(gpu_times(spec, works, values).seconds, rows.shape)
-    return np.where(sums + 48.0 > 255.0, math.inf, seconds)
+def _plateau(data: Path, name: str, table: MoeTable) -> float:
+    """The share of shapes half of whose searched space is within 5 % of the best."""
+    gains = [
+        float(row["best_vs_median_pct"]) / 100.0
+        for file in data.glob("*_moe_space_improvement.csv")
+        for row in csv.DictReader(file.open())
+        if _spec(row["device"]).name == table.spec.name
+    ]
+    return float(np.mean([1.0 / (1.0 - gain) <= 1.05 for gain in gains])) if gains else math.nan
 
 
-def _experts(tokens: int, experts: int, topk: int) -> tuple[float, np.ndarray, float]:
-    """Experts that get a token, blocks of rows over all of them by tile, and the rows of one that gets any."""
-    share = topk / experts
-    counts = np.arange(tokens + 1)
-    logs = np.cumsum(np.log(np.maximum(np.arange(1, tokens + 1), 1)))
-    factorial = np.concatenate([[0.0], logs])
-    if share >= 1.0:
-        chance = (counts == tokens).astype(float)
-    else:
-        log_chance = factorial[-1] - factorial - factorial[::-1] + counts * math.log(share)
-        chance = np.exp(log_chance + (tokens - counts) * math.log1p(-share))
-    filled = experts * (1.0 - float(chance[0]))
-    by_tile = {size: experts * float((chance * np.ceil(counts / size)).sum()) for size in ROWS}
-    return filled, np.array([by_tile[int(size)] for size in CONFIGS[:, 0]]), tokens * topk / max(filled, 1e-9)
+def _twins(table: MoeTable) -> float:
+    """Of configurations that differ in the group alone where one group holds all rows, the share listed beside one."""
+    listed = table.listed
+    same = np.unique(np.delete(table.configs, 3, axis=1), axis=0, return_inverse=True)[1]
+    others = others_listed = 0
+    for shape, row in zip(table.shapes, listed, strict=True):
+        one_group = table.configs[:, 3] >= shape[0] * shape[2]  # a row of a token at least in each block of rows
+        for kind in np.unique(same[one_group & row]):
+            twins = row[one_group & (same == kind)]
+            others += int(twins.sum()) * (len(twins) - 1)
+            others_listed += int(twins.sum()) * (int(twins.sum()) - 1)
+    return others_listed / others if others else math.nan
 
 
 # -- the tiles of a library ------------------------------------------------------------------------------------------
 
 
 def tiles(path: Path) -> dict[str, object]:
-    """How often the model of products chooses the tile of the kernel that ran."""
-    same = near = count = 0
-    spec = None
-    rows_of_file = list(_with_tiles(path))
-    for row in rows_of_file[:: max(1, len(rows_of_file) // MOST)]:
-        spec = spec or _spec(row["device"])
-        try:
-            values = constants_for(spec, "gemm.plain", gemm.CONSTANTS).values
-            sizes = (int(row[name]) for name in ("m", "n", "k", "batch"))
-            rows, columns = gemm.chosen(spec, values, "float32", *sizes).tile
-        except DeviceError:
-            return {}
-        theirs = sorted((int(row["kernel_tile_m"]), int(row["kernel_tile_n"])))
-        ours = sorted((rows, columns))
-        same += ours == theirs
-        near += all(0.5 <= a / b <= 2 for a, b in zip(ours, theirs, strict=True))
-        count += 1
-    return {"file": path.stem, "rows": count, "same tile": same / count, "within a factor of 2": near / count}
+    """How often the model of products chooses the tile of the kernel that ran, and what it says of that one."""
+    rows = list(_with_tiles(path))
+    rows = rows[:: max(1, len(rows) // MOST)]
+    spec = _spec(rows[0]["device"])
+    sizes = {name: np.array([int(row[name]) for row in rows]) for name in ("m", "n", "k", "batch")}
+    try:
+        values = constants_for(spec, "gemm.plain", gemm.CONSTANTS).values
+        traits = gemm.traits(spec, values, "float32", sizes)
+    except DeviceError:
+        return {}
+    menu = [name.removesuffix(" slower").split("x") for name in traits if "x" in name and name.endswith(" slower")]
+    of_tile = {(int(m), int(n)): traits[f"{m}x{n} slower"] for m, n in menu}
+    same = near = 0
+    slower: list[float] = []
+    for at, row in enumerate(rows):
+        theirs = (int(row["kernel_tile_m"]), int(row["kernel_tile_n"]))
+        ours = min(of_tile, key=lambda tile: of_tile[tile][at])
+        same += sorted(ours) == sorted(theirs)
+        near += all(0.5 <= a / b <= 2 for a, b in zip(sorted(ours), sorted(theirs), strict=True))
+        known = [of_tile[tile][at] for tile in (theirs, theirs[::-1]) if tile in of_tile]
+        slower += [2.0 ** min(known) - 1.0] if known else []
+    return {
+        "file": path.stem, "rows": len(rows), "same tile": same / len(rows), "within a factor of 2": near / len(rows),
+        "in the menu": len(slower) / len(rows), "theirs slower by": float(np.median(slower)) if slower else math.nan,
+    }  # fmt: skip
 
 
 def _with_tiles(path: Path) -> Iterator[Mapping[str, str]]:
@@ -195,6 +162,41 @@ def _has_tiles(path: Path) -> bool:
     return next(_with_tiles(path), None) is not None
 
 
+# -- blocks on a TPU ---------------------------------------------------------------------------------------------------
+
+
+def pallas(path: Path) -> Iterator[dict[str, object]]:
+    """Products in blocks of m, n and k: what a scheduled nest of these blocks is predicted to take."""
+    for row in csv.DictReader(path.open()):
+        words = row["schedule"].split()
+        if words[0] == "pallas":
+            blocks = {word[:2]: int(word[2:]) for word in words[1:4]}
+            size, measured = int(row["m"]), float(row["measured_us"])
+            said = fs.simulate(_in_blocks(size, blocks), device="tpu-v5e-sim").time_s * 1e6
+            yield {"product": f"{size}^3", "blocks": " ".join(words[1:]), "us": measured, "model us": said,
+                   "off %": (said / measured - 1.0) * 100.0}  # fmt: skip
+
+
+def _in_blocks(size: int, blocks: Mapping[str, int]) -> fs.Schedule:
+    A, B = (te.placeholder((size, size), "bfloat16", name=name) for name in "AB")
+    k = te.reduce_axis((0, size), name="k")
+    C = te.compute(
+        (size, size), lambda i, j: te.sum(A[i, k].astype("float32") * B[k, j].astype("float32"), axis=k), name="C"
+    )
+    s = te.create_schedule(C)
+    sums = s[s.cache_write(C, "shared")]
+    tiles = [s[s.cache_read(operand, "shared", [sums.name])] for operand in (A, B)]
+    _, jo, _, _ = s[C].tile(*s[C].op.axis, blocks["bm"], blocks["bn"])
+    sums.compute_at(s[C], jo)
+    ko, ki = sums.split(sums.op.reduce_axis[0], factor=blocks["bk"])
+    sums.reorder(ko, *sums.op.axis, ki)
+    for tile in tiles:
+        tile.compute_at(sums, ko)
+        tile.double_buffer()
+    return s
+
+
+@functools.cache
 def _spec(name: str) -> DeviceSpec:
     spec, why = spec_named(name)
     if spec is None:
