@@ -30,7 +30,7 @@ MAX_BYTES = 256 * 1024 * 1024
 """The folder is cut back to three quarters of this, the longest unused first, when it grows beyond."""
 
 _CHECKSUM_BYTES = 32
-_PUTS_BETWEEN_TRIMS = 64
+_PUTS_FOR_A_TRIM = 512  # on average, whoever puts: looking at every entry of a full folder takes tenths of a second
 
 
 def folder() -> Path | None:
@@ -102,30 +102,41 @@ def put(key: str, code: bytes) -> None:
         _warn_once(str(path.parent), str(error))
         return
     global _puts
-    if _puts % _PUTS_BETWEEN_TRIMS == 0:
-        trim(path.parent.parent)
     _puts += 1
+    if _puts % _PUTS_FOR_A_TRIM == 0:
+        trim(path.parent.parent)
 
 
-_puts = 0
+_puts = os.getpid() % _PUTS_FOR_A_TRIM
+"""Puts of this process, counted from some number: processes that put a few each trim as often as one that puts many."""
 
 
 def trim(objects: Path, max_bytes: int = MAX_BYTES) -> None:
     """Cut *objects* back to three quarters of *max_bytes* if it holds more, the longest unused first."""
     entries = []
-    for path in objects.glob("*/*"):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            entries.append((status.st_mtime_ns, status.st_size, path))
+    for shelf in _listed(objects):
+        for entry in _listed(shelf.path):
+            with contextlib.suppress(OSError):
+                status = entry.stat()
+                entries.append((status.st_mtime_ns, status.st_size, entry.path))
     size = sum(bytes for _, bytes, _ in entries)
     if size <= max_bytes:
         return
     for _, bytes, path in sorted(entries):
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
             size -= bytes
         if size <= max_bytes * 3 // 4:
             return
+
+
+def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What is in *folder*; nothing where it is no folder."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:
+        return []
 
 
 def _path(key: str) -> Path | None:

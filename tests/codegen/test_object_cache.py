@@ -89,6 +89,15 @@ def test_the_longest_unused_go_first(cache: Path) -> None:
     assert left == {names[0], names[1], names[9]}
 
 
+def test_the_folder_is_looked_through_once_in_many_puts(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr(object_cache, "trim", looked.append)
+    monkeypatch.setattr(object_cache, "_PUTS_FOR_A_TRIM", 20)
+    for n in range(2 * 20):
+        object_cache.put(f"{n:064x}", b"code")
+    assert looked == [cache / "objects"] * 2
+
+
 def test_many_writers_of_one_entry(cache: Path) -> None:
     code = os.urandom(200_000)
     with ThreadPoolExecutor(8) as pool:
