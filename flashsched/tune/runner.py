@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,14 +36,21 @@ class SimulatedRunner:
         self.batch = 16
         self._seed = seed
         self._jobs = jobs or 2
+        self._checkers: WorkerPool | None = None
 
     def __enter__(self) -> SimulatedRunner:
+        self._checkers = self._started()  # they are up by the time there are finalists
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        if self._checkers is not None:
+            self._checkers.close()
+            self._checkers = None
+
+    def _started(self) -> WorkerPool:
+        return WorkerPool(self._jobs, "flashsched.tune.measuring.jobs:warm_up", _MEMORY, at_once=True)
 
     def target(self) -> dict[str, Any]:
         """The device model's name and the fingerprint of its spec."""
@@ -82,8 +90,9 @@ class SimulatedRunner:
             for candidate in candidates
         ]
         trials = dict(self.run(task, candidates, None))
-        with WorkerPool(max(1, min(len(jobs), self._jobs)), "flashsched.tune.measuring.jobs:warm_up", _MEMORY) as pool:
-            for index, outcome in pool.run_all(jobs):
+        with contextlib.ExitStack() as ended:
+            checkers = self._checkers or ended.enter_context(self._started())
+            for index, outcome in checkers.run_all(jobs):
                 trials[index] = _checked(trials[index], outcome)
         return [trials[index] for index in range(len(candidates))]
 

@@ -133,3 +133,14 @@ def test_a_long_run_is_fitted_to_the_fastest_and_the_latest():
     assert {min(truths[:1200]), *truths[1200:]} <= set(model._measured)
     predicted, _ = model.predict(*drawn(2, 100)[:2])
     assert rank_correlation(predicted, drawn(2, 100)[2]) > 0.9
+
+
+def test_it_is_fitted_anew_when_an_eighth_is_new(monkeypatch):
+    fits = []
+    monkeypatch.setattr(cost_model, "forest", lambda rows, *_: fits.append(len(rows)) or (lambda asked: (0.0, 0.0)))
+    model = CostModel()
+    for row, prior, truth in zip(*drawn(1, 100), strict=True):
+        model.learn(row, prior, truth)
+        model.predict([row], [prior])
+    assert fits[:4] == [6, 7, 8, 9]
+    assert fits[-3:] == [72, 81, 91]

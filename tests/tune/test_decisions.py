@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flashsched.tune.search.decisions import ABSENT, DecisionTable
+from flashsched.tune.search.decisions import ABSENT, DecisionTable, distinct
 
 
 def table():
@@ -47,3 +47,10 @@ def test_nothing_to_draw_from():
     lone.note({"a": 1})
     row = lone.rows([{"a": 0}])
     assert lone.draw(rng, row, row, 7).tolist() == [[0]] * 7
+
+
+def test_distinct_rows_keep_their_order():
+    rows = np.array([[3, 1], [ABSENT, 2], [3, 1], [1, 3], [ABSENT, 2]], dtype=np.int16)
+    assert distinct(rows).tolist() == [[3, 1], [ABSENT, 2], [1, 3]]
+    many = np.random.default_rng(0).integers(-1, 7, size=(3000, 5)).astype(np.int16)
+    assert len(distinct(many)) == len({tuple(row) for row in many.tolist()})

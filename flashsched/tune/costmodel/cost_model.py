@@ -24,6 +24,7 @@ __all__ = ["CostModel"]
 _FEWEST = 6  # samples before anything is learned of the run
 _SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
 _KEPT = 600  # measurements that the run's forest is fitted to, half of them the fastest and half the latest
+_ANEW = 8  # the run's forest is fitted anew when the measurements have grown by one part in so many
 _UNSURE = 0.5  # of the prior's logarithm, before anything is known
 _TRUST, _HELD = 0.5, 4.0  # share of the table's correction that is believed at first, and samples that this counts like
 
@@ -47,6 +48,7 @@ class CostModel:
         self._names: list[str] = []
         self._predict: Predict | None = None
         self._fitted = 0
+        self._trusted = _TRUST  # when it was fitted
         self._level: float | None = None  # what is added to the table's figures, which say nothing of absolute times
 
     def __len__(self) -> int:
@@ -84,14 +86,13 @@ class CostModel:
         if not len(prior):
             return prior, prior
         base, unsure = self._base(features, prior)
-        trust = self._trust()
         if len(self._rows) < _FEWEST:
-            return prior * np.exp(trust * base), unsure
-        self._fit(trust)
+            return prior * np.exp(self._trust() * base), unsure
+        self._fit()
         assert self._predict is not None
         asked = [self._with_prior(f, p, b) for f, p, b in zip(features, priors_s, base, strict=True)]
         error, spread = self._predict(self._table(asked))
-        return prior * np.exp(trust * base + error), spread
+        return prior * np.exp(self._trusted * base + error), spread
 
     def _base(self, features: Sequence[Mapping[str, float]], prior: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """What measurements of other tasks say: the logarithm to add to the prior's, and its spread.
@@ -131,10 +132,11 @@ class CostModel:
         """*rows* as a matrix; a feature that a row lacks (a decision that was not asked) is -1."""
         return np.asarray([[float(row.get(name, -1.0)) for name in self._names] for row in rows])
 
-    def _fit(self, trust: float) -> None:
-        if self._fitted == self._learned:
+    def _fit(self) -> None:
+        if self._fitted and self._learned < self._fitted + max(1, self._fitted // _ANEW):
             return
-        left = np.asarray(self._errors) - trust * np.asarray(self._bases)
+        self._trusted = self._trust()
+        left = np.asarray(self._errors) - self._trusted * np.asarray(self._bases)
         self._names = sorted({name for row in self._rows for name in row})
         self._predict = forest(self._table(self._rows), left, self._seed)
         self._fitted = self._learned

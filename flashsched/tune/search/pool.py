@@ -70,7 +70,7 @@ class Pool:
         self._first, self._trials = min(_FIRST, _FIRST_EACH * settings.trials), settings.trials
         self._history, self._deadline, self._regret = history, deadline, regret
         self._maker = Maker(history.task, history.runner.spec)
-        self._proposer = Proposer(seed, settings.sampler)
+        self._proposer = Proposer(seed, settings.sampler, asks=1)  # TPE's second draw is mostly known, and costs 10 ms
         self.model = CostModel(seed, history.device if settings.pretrained else None)
         self._goal = Goal(settings.objectives, seed)
         self._blindly = settings.sampler == "random"

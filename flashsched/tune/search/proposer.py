@@ -83,17 +83,18 @@ class Proposer:
     Args:
         seed: of everything random.
         sampler: one of :data:`SAMPLERS`.
+        asks: draws from the sampler for one proposal, before neighbours of the best and random draws fill in.
 
     Raises:
         TuneError: unknown sampler.
     """
 
-    def __init__(self, seed: int = 0, sampler: str = "tpe") -> None:
+    def __init__(self, seed: int = 0, sampler: str = "tpe", asks: int = _ASKS) -> None:
         if sampler not in SAMPLERS:
             raise TuneError(f"unknown sampler {sampler!r}", hint=did_you_mean(sampler, SAMPLERS))
-        self._sampler = SAMPLERS[sampler](seed % 2**32)
+        self._sampler, self._asks = SAMPLERS[sampler](seed % 2**32), asks
         self._rng = random.Random(seed)
-        self._seen: set[tuple[tuple[str, int], ...]] = set()
+        self._seen: set[int] = set()  # hashes of decisions, which a long run has many of
         self._best: list[tuple[float, dict[str, int]]] = []
         self._unsized: list[tuple[dict[str, int], float | None]] = []
         self._walk: Iterator[tuple[Answers, Any]] | None = None
@@ -107,7 +108,7 @@ class Proposer:
             SpaceExhausted: there is none left, or none can be found; the message names the last constraint broken.
         """
         self._size_known(template)
-        for _ in range(_ASKS):
+        for _ in range(self._asks):
             knobs = self._sampler.draw()
             value = self._try(template, knobs)
             if value is not None:
@@ -160,7 +161,7 @@ class Proposer:
         return (value,) if self._new(knobs.decisions) else None
 
     def _new(self, decisions: Mapping[str, int]) -> bool:
-        key = tuple(sorted(decisions.items()))
+        key = hash(frozenset(decisions.items()))
         if key in self._seen:
             return False
         self._seen.add(key)

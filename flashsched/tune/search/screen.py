@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.tune.search.candidates import Ranked
-from flashsched.tune.search.decisions import ABSENT, DecisionTable, Rows
+from flashsched.tune.search.decisions import ABSENT, DecisionTable, Rows, distinct
 
 __all__ = ["Screen"]
 
@@ -24,6 +24,7 @@ _KEPT = 600  # candidates that the forest learns from: the latest
 _GOOD = 32  # of which that many have neighbours
 _SLOW = 1.0  # by how much the logarithm of an infeasible one's time exceeds the slowest's
 _TREES = 24
+_ANEW = 8  # the forest is fitted anew when what it learns from has grown by one part in so many
 _LOOKED_UP = 512  # of the most promising draws, whether they were made before; of the others it hardly matters
 
 
@@ -41,11 +42,15 @@ class Screen:
         self._made: list[Ranked] = []
         self._refused: list[dict[str, int]] = []
         self._known: set[int] = set()  # hashes of decisions
+        self._noted = 0
+        self._predict: Any = None
+        self._fitted = self._width = 0  # how many were noted, and how many knobs known, when the forest was fitted
         self.left_s: NDArray[Any] = np.empty(0)
 
     def note(self, item: Ranked) -> None:
         """A candidate was made."""
         self._table.note(item.sizes)
+        self._noted += 1
         self._made.append(item)
         self._known.add(_key(item.decisions))
         if len(self._made) >= 2 * _KEPT:
@@ -54,6 +59,7 @@ class Screen:
     def note_refused(self, decisions: Mapping[str, int], sizes: Mapping[str, int]) -> None:
         """These decisions are infeasible; the last ones may be missing."""
         self._table.note(sizes)
+        self._noted += 1
         self._refused.append(dict(decisions))
         self._known.add(_key(decisions))
         del self._refused[: -_KEPT // 2]
@@ -75,8 +81,10 @@ class Screen:
         rows = self._table.rows([item.decisions for item in made])
         logs = np.log(np.maximum(values, 1e-12))
         good = rows[np.argsort(logs, kind="stable")[:_GOOD]]
-        drawn = np.unique(self._table.draw(self._rng, good, rows, count), axis=0)
-        mean, spread = self._forest(rows, logs)(self._table.scaled(drawn))
+        drawn = distinct(self._table.draw(self._rng, good, rows, count))
+        if self._predict is None or self._noted >= self._fitted + self._fitted // _ANEW:
+            self._predict, self._fitted, self._width = self._forest(rows, logs), self._noted, rows.shape[1]
+        mean, spread = self._predict(self._table.scaled(drawn)[:, : self._width])
         found: list[dict[str, int]] = []
         new = np.ones(len(drawn), dtype=bool)
         for place, at in enumerate(np.argsort(mean - 0.5 * spread, kind="stable")):
