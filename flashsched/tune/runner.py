@@ -36,15 +36,17 @@ class SimulatedRunner:
         self.batch = 16
         self._seed = seed
         self._jobs = jobs or 2
+        self._entered, self._ran = False, 0
         self._checkers: WorkerPool | None = None
 
     def __enter__(self) -> SimulatedRunner:
-        self._checkers = self._started()  # they are up by the time there are finalists
+        self._entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._entered = False
         if self._checkers is not None:
             self._checkers.close()
             self._checkers = None
@@ -62,6 +64,9 @@ class SimulatedRunner:
         """The model's prediction for each candidate."""
         from flashsched.codegen.analysis import simulate
 
+        self._ran += len(candidates)
+        if self._entered and self._checkers is None and self._ran > 2 * self.batch:
+            self._checkers = self._started()  # the run is no short one: they are up by the time there are finalists
         for index, candidate in enumerate(candidates):
             try:
                 found = candidate.predicted or simulate(candidate.schedule, self.spec)

@@ -112,6 +112,12 @@ def test_no_schedule_is_run_twice(scripted):
     assert [record.trial for record in result.records] == list(range(40))
 
 
+def test_records_share_the_steps_that_they_have_alike(scripted):
+    scripted()
+    steps = [step for record in tune(trials=12).records for step in record.trace["steps"]]
+    assert len({id(step) for step in steps}) == len({repr(step) for step in steps}) < len(steps)
+
+
 def test_a_small_space_is_searched_to_its_end(scripted):
     def template(s, args, knobs, spec):
         i, j = args[-1].op.axis

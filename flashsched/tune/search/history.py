@@ -62,6 +62,7 @@ class History:
         self._task, self._target = task.to_json(), runner.target()  # one for all records
         self._log = None if log is None else TuningLog(log)
         self.records: list[Record] = []
+        self._shared: dict[str, dict[str, Any]] = {}  # steps and sizes of knobs, which many trials have alike
         self.seen: dict[str, float | None] = {}
         self.best: list[Entry] = []
         self.failed: dict[str, int] = {}
@@ -76,7 +77,8 @@ class History:
     def add(self, item: Ranked, trial: Trial) -> Record:
         """Remember what became of a candidate, and write it to the log."""
         beside = {"code": round(item.code)} if self.runner.source == "simulated" else {}
-        record = self.new_record(item.candidate, trial, len(self.records), {"sizes": item.sizes, **beside})
+        extra = {"sizes": self._one(item.sizes), **beside}
+        record = self.new_record(item.candidate, trial, len(self.records), extra)
         self.write(record)
         value = record.median_s if trial.status in VALID else None
         self.seen[item.key] = value
@@ -89,7 +91,7 @@ class History:
         """The record of *trial*; neither written nor counted."""
         return Record(
             task=self._task,
-            trace={**candidate.trace.to_json(), "decisions": dict(candidate.decisions)},
+            trace=self._trace(candidate),
             device=self.device,
             source=self.runner.source,
             status=trial.status,
@@ -102,6 +104,16 @@ class History:
             seed=self.seed,
             extra={"roofline_s": self.roofline_s, **self._wanted, **trial.extra, **extra},
         )
+
+    def _trace(self, candidate: Candidate) -> dict[str, Any]:
+        """The trace of *candidate* and its decisions, as a record keeps them."""
+        found = candidate.trace.to_json()
+        steps = [self._one(step) for step in found["steps"]]
+        return {**found, "steps": steps, "decisions": dict(candidate.decisions)}
+
+    def _one(self, value: dict[str, Any]) -> dict[str, Any]:
+        """*value*, as the one of its like that all records share: a run of thousands keeps all its records."""
+        return self._shared.setdefault(repr(value), value)
 
     def measure_again(self) -> str:
         """Measure the machine's peaks again, since the best beats the roofline; what came of it, in words."""
