@@ -47,8 +47,7 @@ def rows_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec
 
     between = [stage for stage in s.stages if stage.op.reduction is None and stage.name != s[out].name]
     wide = [stage for stage in between if len(stage.op.axis) == 2]
-    # each row of threads has memory for the rows of its whole block, as shared memory is laid out for all threads
-    size = sum(columns * dtypes.bits(stage.op.output(0).dtype) // 8 for stage in wide) * each**2
+    size = sum(columns * dtypes.bits(stage.op.output(0).dtype) // 8 for stage in wide) * each
     fits = size + 8 * threads * each * len(sums) <= unit.shared_bytes_per_block
     keep = bool(wide) and knobs.choice("keep", (False, True), default=fits)
     knobs.require(fits or not keep, f"{each} rows of {columns} do not fit into shared memory")
@@ -66,7 +65,6 @@ def rows_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec
         _share(finish, finish.op.axis[1], threads, vector, columns)
     for stage in reversed([stage for stage in s.stages if stage.name != finish.name]):
         stage.compute_at(finish, row)
-        stage.set_scope("shared")
         _share(stage, (stage.op.reduce_axis or stage.op.axis[1:])[0], threads, vector, columns)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flashsched.codegen.analysis import nest_works
 from flashsched.codegen.gpu.build import build_gpu
 from flashsched.codegen.gpu.target import GpuArch
 from flashsched.errors import Infeasible
@@ -77,6 +78,19 @@ def test_every_candidate_has_room_in_shared_memory() -> None:
             continue
         build_gpu(candidate.schedule, candidate.args, ARCH, "softmax")
         done += 1
+
+
+def test_a_row_of_threads_computes_its_own_row_only() -> None:
+    candidate = Task("softmax", (4096, 128)).candidate(FirstKnobs(), SPEC)
+    (work,) = nest_works(candidate.schedule, SPEC)
+    assert work.flops == work.useful_flops
+    kernel = build_gpu(candidate.schedule, candidate.args, ARCH, "softmax")
+    (launch,) = kernel.launches
+    _, rows, _ = launch.block
+    assert rows > 1
+    row = 4 * (128 + 2)  # its elements, their greatest and their sum
+    assert work.shared_bytes_per_block == rows * row
+    assert rows * row <= kernel.shared_bytes(launch) <= rows * (row + 3 * 16)  # aligned
 
 
 def test_no_rows_are_no_work() -> None:

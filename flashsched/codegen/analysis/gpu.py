@@ -110,8 +110,8 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
     flops, useful, fused, special = _arithmetic(kernel)
     wanted, spilled = _registers(kernel, registers)
     in_memory = [(site, touch) for site in nest.sites for touch in site.touches if id(touch.memory) not in registers]
-    global_ = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "global"]
-    shared = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "shared"]
+    shared = [(s, t) for s, t in in_memory if t.memory.is_shared]
+    global_ = [(s, t) for s, t in in_memory if t.memory.buffer.scope == "global" and not t.memory.is_shared]
     own = [(s, t) for s, t in in_memory if t.memory.buffer.is_own]
 
     moved, fetched = {True: 0.0, False: 0.0}, 0.0  # by whether it is a store; bytes of sectors
@@ -156,11 +156,11 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         l2_read_bytes=moved[False],
         l2_write_bytes=moved[True],
         global_lane_bytes=lane_bytes,
-        shared_bytes_per_block=sum(m.size for m in nest.memories if m.buffer.scope == "shared"),
+        shared_bytes_per_block=sum(m.size * m.by_threads for m in nest.memories if m.is_shared),
         shared_load_bytes=banked[False],
         shared_store_bytes=banked[True],
         steps=steps,
-        stages=min((memory.versions for memory in nest.memories if memory.buffer.scope == "shared"), default=1),
+        stages=min((memory.versions for memory in nest.memories if memory.is_shared), default=1),
         barriers=_barriers(nest, threads.warp),
         guarded=_guarded(main),
         registers_per_thread=wanted,
@@ -226,7 +226,7 @@ def _ahead(nest: Nest) -> float:
         site.copies(touch.needs) * ceil(touch.memory.width / 4)
         for site in nest.sites
         for touch in site.touches
-        if touch.write and touch.memory.buffer.scope == "shared"
+        if touch.write and touch.memory.is_shared
     )
 
 
@@ -327,7 +327,7 @@ def _barriers(nest: Nest, warp: int) -> float:
     rounds: dict[tuple[Var, ...], float] = {}
     for site in nest.sites:
         for touch in site.touches:
-            if touch.write and touch.memory.buffer.scope == "shared":
+            if touch.write and touch.memory.is_shared:
                 serial = [loop for loop in touch.memory.around if loop in site.serial]
                 waits = 2.0 if touch.memory.versions == 1 else 1.0
                 rounds[tuple(loop.var for loop in serial)] = waits * prod(turns(loop) for loop in serial)

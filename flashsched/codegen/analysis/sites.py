@@ -43,6 +43,17 @@ class Memory:
     touches: list[Touch] = field(default_factory=list)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether a GPU has it in shared memory, since that is asked for or it is made inside of blocks."""
+        inside = not self.kept and any(loop.kind.is_block for loop in self.around)
+        return self.buffer.scope == "shared" or (self.buffer.scope == "global" and inside)
+
+    @property
+    def by_threads(self) -> int:
+        """How many of it a block has: rows of threads have their own of what is made inside of them."""
+        return prod(loop.turns or 1 for loop in self.around if loop.kind.is_thread)
+
+    @property
     def width(self) -> int:
         """Bytes of an element."""
         return max(1, dtypes.bits(self.buffer.dtype) // 8)
