@@ -34,7 +34,7 @@ from flashsched.tune.task import Task
 __all__ = ["Measured", "check_simulated", "compile_candidate", "measure_candidate", "retime", "warm_up"]
 
 _SETTLE_S = 0.2  # after a reference was computed: NumPy's BLAS threads spin for a while, on the cores that are timed
-_TIMING: dict[str, Any] = {"min_time_s": 0.05, "max_repeats": 50, "min_sample_s": 1e-3, "precision": 0.02}
+_TIMING: dict[str, Any] = {"min_time_s": 0.05, "max_repeats": 30, "min_sample_s": 5e-4, "precision": 0.02}
 _HOPELESS = 3.0  # times the best: one sample is enough
 _WORSE = 1.5  # times the best: three samples are enough
 _SECOND = 1.05  # times the best: six samples are, if the 95 % interval of the median lies above
