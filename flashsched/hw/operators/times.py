@@ -95,12 +95,15 @@ def as_timed(seconds: Floats, constants: Mapping[str, float], sizes: Mapping[str
     if not how.any():
         return seconds
     us = {name: constants[name] * 1e-6 * host_scale + 0.0 * seconds for name in ("host_us", "loop_us", "sync_us")}
-    shown = (
-        joined(16.0, us["host_us"], constants["gap_us"] * 1e-6 + seconds),
-        joined(16.0, us["loop_us"], seconds),
-        joined(16.0, us["sync_us"], 0.75 * us["sync_us"] + seconds),
-    )
-    return np.select([how == 1, how == 2, how == 3], shown, seconds)
+    shown = seconds
+    for kind, alone, together in (
+        (1, us["host_us"], constants["gap_us"] * 1e-6 + seconds),
+        (2, us["loop_us"], seconds),
+        (3, us["sync_us"], 0.75 * us["sync_us"] + seconds),
+    ):
+        if (how == kind).any():
+            shown = np.where(how == kind, joined(16.0, alone, together), shown)
+    return shown
 
 
 def least_seconds(spec: DeviceSpec, dtype: str, flops: Floats, moved: Floats, warm: Floats) -> Floats:

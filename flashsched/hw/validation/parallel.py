@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -36,11 +37,17 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads of a linear algebra library
-            pool = multiprocessing.get_context("fork").Pool(processes)
+            pool = multiprocessing.get_context("fork").Pool(processes, _as_worker)
         with pool:
             return pool.map(_one, range(len(items)), chunksize=1)
     finally:
         _work = None
+
+
+def _as_worker() -> None:
+    """What this process does when it is stopped is not for its copies to do: they just end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the pool's owner gets as well
 
 
 def _one(index: int) -> Any:
