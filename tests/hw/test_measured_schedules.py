@@ -29,7 +29,7 @@ def rows() -> list[dict[str, Any]]:
     ("op", "shape", "dtype", "order"),
     [
         ("matmul", (512, 512, 512), None, 0.5),
-        ("matmul", (4096, 4096, 4096), "bfloat16", 0.9),
+        ("matmul", (4096, 4096, 4096), "bfloat16", 0.93),  # 256 sums a thread spill in each step
         ("matmul", (1009, 1013, 1019), None, 0.7),  # each sum of a thread behind a condition
         ("softmax", (4096, 1024), None, 0.9),
     ],

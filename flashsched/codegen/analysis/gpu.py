@@ -193,7 +193,7 @@ def _arithmetic(kernel: _Kernel) -> tuple[dict[str, float], dict[str, float], fl
 
 
 def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
-    """Registers of a thread, and how often one that there was none for is stored and loaded again."""
+    """Registers of a thread, and how often one that there was none for is stored and loaded again: each step."""
     unit = kernel.spec.gpu
     assert unit is not None
     nest, main = kernel.nest, kernel.nest.main
@@ -217,7 +217,13 @@ def _registers(kernel: _Kernel, in_registers: set[int]) -> tuple[int, float]:
     asked = ceil(words / REGISTER_STEP) * REGISTER_STEP
     if asked <= most:
         return asked, 0.0
-    return max(most, 1), (words - most) * (main.repeated(frozenset(kernel.nest.extents)) if main else 1.0)
+    return max(most, 1), (words - most) * (_reduction_steps(main) if main else 1.0)
+
+
+def _reduction_steps(main: Site) -> float:
+    """Steps of a thread in each of which all of its sums are touched: rolled turns, and those that are written out."""
+    steps = prod(turns(loop) for loop in main.rolled)
+    return steps * prod(turns(p) for p in main.written_out if p.var in main.reduces and p not in main.together)
 
 
 def _ahead(nest: Nest) -> float:
