@@ -1,18 +1,22 @@
 """Fit the constants that ship (``flashsched/hw/fitted/*.toml``) to a folder of measurements.
 
-    python benchmarks/fit_constants.py MEASUREMENTS [SECTION …]
+    python benchmarks/fit_constants.py [--folds 5] MEASUREMENTS [SECTION …]
 
 With sections named (``softmax``, ``conv2d.tensor``), only those are fitted anew; others stay as they are. A section
-that no row asks for any more is dropped. The files are written whole: what is to be said in them stands in NOTE.
+that no row asks for any more is dropped. First come the constants that devices share, then each device's own, which
+begin at them; every fit is written when it is there, and one that was made before on the same rows by the same model
+is taken from the user's cache, so that a run can be broken off and gone on with, and sections be fitted side by side.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from flashsched.hw.constants import fitted_in, fitted_toml
-from flashsched.hw.validation.calibrate import fit_families, write_residuals
+from flashsched.hw.constants import Section, fitted_in, fitted_toml, shipped_residual
+from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residuals
 from flashsched.hw.validation.rows import read_rows
 
 FOLDER = Path(__file__).resolve().parents[1] / "flashsched" / "hw" / "fitted"
@@ -24,20 +28,48 @@ NOTE = """Constants of the operator models, fitted by benchmarks/fit_constants.p
 the devices (families) left out in turn. docs/guide/trust.md tells what the tiers mean."""
 
 
-def main(folder: str, *only: str) -> None:
-    groups, _ = read_rows(Path(folder))
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fit the constants that ship.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("sections", nargs="*")
+    parser.add_argument("--folds", type=int, default=5, help="parts that a device's rows are held out in (default 5)")
+    asked = parser.parse_args()
+    groups, _ = read_rows(asked.data)
+    only = asked.sections
     wanted = [group for group in groups if not only or group.section in only or group.model.NAME in only]
-    fresh = fit_families(wanted, progress=lambda text: print(text, flush=True))
+
+    def told(text: str) -> None:
+        print(text, flush=True)
+
+    for file, fresh in fit_families(wanted, told).items():
+        for name, section in fresh.items():
+            _change(file, name, lambda old, new=section: replace(new, devices=old.devices))
+    for file, name, device, fitted in fit_devices(wanted, asked.folds, told):
+        told(f"  {fitted.band}")
+        write_residuals({name: Section(devices={device: fitted})}, RESIDUALS)
+        _change(file, name, lambda old, new={device: fitted}: replace(old, devices={**old.devices, **new}))
+    _drop({group.section for group in groups})
+
+
+def _change(file: str, name: str, change: Callable[[Section], Section]) -> None:
+    """Write one section of a file anew; the others as they stand there by now."""
+    fitted_in.cache_clear()
+    shipped_residual.cache_clear()
+    sections = dict(fitted_in(file))
+    sections[name] = change(sections.get(name, Section()))
+    _write(file, sections)
+
+
+def _drop(measured: set[str]) -> None:
+    """Take the sections away that no row asks for."""
+    for path in FOLDER.glob("*.toml"):
+        _write(path.stem, {name: section for name, section in fitted_in(path.stem).items() if name in measured})
+
+
+def _write(file: str, sections: dict[str, Section]) -> None:
     RESIDUALS.mkdir(parents=True, exist_ok=True)
-    for sections in fresh.values():
-        write_residuals(sections, RESIDUALS)
-    measured = {group.section for group in groups}
-    for file in sorted({*(path.stem for path in FOLDER.glob("*.toml")), *fresh}):
-        fitted_in.cache_clear()  # another run may have written meanwhile
-        kept = {name: section for name, section in fitted_in(file).items() if name in measured}
-        sections = {**kept, **fresh.get(file, {})}
-        (FOLDER / f"{file}.toml").write_text(fitted_toml(sections, NOTE), encoding="utf-8")
+    (FOLDER / f"{file}.toml").write_text(fitted_toml(sections, NOTE), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -41,6 +41,7 @@ def validate(
     """
     from flashsched.hw import devices
     from flashsched.hw.validation import validate_models
+    from flashsched.hw.validation.ranking import ranked
     from flashsched.hw.validation.report import score_records, to_page, to_text, write_rows
 
     if plot is not None and plot.suffix.lower() not in (".html", ".htm"):
@@ -60,7 +61,8 @@ def validate(
         raise CommandError(f"error: cannot write {error.filename}: {error.strerror}", USAGE) from None
     if as_json:
         document = {"rows": outcome.rows, "folds": folds, "notes": outcome.notes.lines,
-                    "scores": [_plain(each) for each in score_records(outcome)]}  # fmt: skip
+                    "scores": [_plain(each) for each in score_records(outcome)],
+                    "ranking": [each._asdict() for each in ranked(outcome)]}  # fmt: skip
         tell(json.dumps(document, allow_nan=False, indent=1))
     else:
         tell(to_text(outcome, by_size=by_size))

@@ -33,7 +33,7 @@ from flashsched.hw.spec import DeviceSpec, GpuUnit
 from flashsched.hw.work import Prediction, Work
 from flashsched.hw.works import Works
 
-__all__ = ["GpuTimes", "gpu_times", "predict_gpu", "resident_blocks"]
+__all__ = ["GpuTimes", "computes_whole_tiles", "gpu_times", "predict_gpu", "resident_blocks"]
 
 BARRIER_CYCLES = 30.0
 """Cycles from the last warp's arrival at a block-wide barrier to the first instruction after it, skew left out.
@@ -132,7 +132,10 @@ def gpu_times(
     limits = _within_a_unit(spec, unit, works, constants, on_device, started)
     busy = [most(limits["fma"], limits["issue"]) * works.stretch]
     busy += [limits[name] for name in ("special", "shared", "load", "latency")]
-    store = limits["store"] * (constants["exposed"] + (1.0 - constants["exposed"]) / blocks)
+    exposed = constants["exposed"]
+    if computes_whole_tiles(unit) and _on_tensor_cores(spec, works.main_dtype):
+        exposed *= constants["ahead"]
+    store = limits["store"] * (exposed + (1.0 - exposed) / blocks)
     of_unit = norm_of(busy, constants["overlap"]) + store
 
     l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
@@ -149,6 +152,15 @@ def gpu_times(
         resident=resident,
         busiest=busiest,
     )
+
+
+def computes_whole_tiles(unit: GpuUnit) -> bool:
+    """Whether a matrix instruction takes a whole unit's tile from shared memory and leaves the warps free meanwhile.
+
+    So do Hopper's and Blackwell's (64 and 128 rows): with them come loads for several units at once (multicast), and
+    kernels that store one block's results while the next one computes.
+    """
+    return unit.matrix_shape is not None and unit.matrix_shape[0] >= 64
 
 
 def _spread(mean: Numbers, whole: Numbers, constants: Mapping[str, float]) -> Numbers:
@@ -278,10 +290,10 @@ def _from_memory(
 
 def _power_s(spec: DeviceSpec, works: Works, constants: Mapping[str, float], moved: _Traffic) -> Numbers:
     """Seconds in which the power limit lets all units do the arithmetic and fetch what it needs from L2."""
-    operations = _arithmetic_s(spec, works.flops)
-    if any(some(count) for count in works.flops.values()):
-        operations = operations + moved.l2 * constants["byte_ops"] / spec.peak(works.main_dtype)
-    sustained = operations * works.stretch / (spec.sustained_clock * constants["power"])
+    busy = _arithmetic_s(spec, works.flops)
+    if spec.power_w and any(some(count) for count in works.flops.values()):
+        busy = busy + moved.l2 * constants["byte_pj"] * 1e-12 / spec.power_w
+    sustained = busy * works.stretch / (spec.sustained_clock * constants["power"])
     return sustained * (1.0 - constants["burst"] / (1.0 + sustained / POWER_WINDOW_S))
 
 

@@ -18,7 +18,7 @@ GPU_CONSTANTS: dict[str, Constant] = {
     "arithmetic": Constant(1.0, 0.4, 1.0, "share", "of the peak that a unit's main loop reaches with data at hand"),
     "power": Constant(1.0, 0.3, 1.3, "share", "of the sustained peak that fits the power limit when all units compute"),
     "burst": Constant(0.01, 0.01, 0.9, "share", "of the power-limited time that a kernel much below 1 ms is spared"),
-    "byte_ops": Constant(0.01, 0.01, 100.0, "operations", "whose energy is that of moving one byte from L2 to a unit"),
+    "byte_pj": Constant(0.01, 0.01, 200.0, "pJ", "that moving one byte from L2 to a unit takes of the power limit"),
     "dram": Constant(
         1.0, 0.5, 1.2, "ratio", "of the main memory's rate that kernels reach to the spec's sustained one"
     ),
@@ -27,6 +27,7 @@ GPU_CONSTANTS: dict[str, Constant] = {
     "unit_in_flight": Constant(65536.0, 1e3, 1e6, "bytes", "from main memory that one unit has under way at a time"),
     "store": Constant(64.0, 0.5, 512.0, "bytes/clock", "that one unit stores when a block writes its results"),
     "exposed": Constant(0.3, 0.01, 1.0, "share", "of that store time which no other block's work hides"),
+    "ahead": Constant(1.0, 0.02, 1.0, "share", "of it left where warps are free while a whole tile is computed"),
     "start_us": Constant(0.05, 0.05, 60.0, "us", "that a kernel takes to start and to end, beyond an empty one"),
     "block_us": Constant(0.01, 0.01, 30.0, "us", "from a block's start to its first operands, not overlapped"),
     "wave": Constant(

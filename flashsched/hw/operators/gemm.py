@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.constants import Constant
-from flashsched.hw.gpu import GpuTimes, gpu_times
+from flashsched.hw.gpu import GpuTimes, computes_whole_tiles, gpu_times
 from flashsched.hw.gpu_constants import GPU_CONSTANTS
 from flashsched.hw.numbers import Numbers
+from flashsched.hw.occupancy import gpu_unit
 from flashsched.hw.operators.dtypes import arithmetic, scaling, storage_bytes
 from flashsched.hw.operators.gemm_menus import Menu, menu_of
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column
@@ -54,17 +55,17 @@ Floats = NDArray[np.float64]
 Sizes = Mapping[str, NDArray[np.int64]]
 
 TYPICAL = {
-    "arithmetic": 0.95, "power": 0.85, "byte_ops": 0.5, "unit_in_flight": 40000.0, "store": 15.0, "exposed": 0.6,
-    "start_us": 1.5, "block_us": 0.05, "wave": 0.7, "lone": 0.2, "overlap": 3.0, "overlap_memory": 3.0,
+    "arithmetic": 0.95, "power": 1.0, "byte_pj": 20.0, "unit_in_flight": 100000.0, "store": 15.0, "exposed": 0.6,
+    "ahead": 0.4, "start_us": 1.5, "block_us": 0.05, "wave": 0.6, "lone": 0.3, "overlap": 4.0, "overlap_memory": 2.5,
 }  # fmt: skip
 """Defaults of the GPU model's constants for a library's products, where a nest's are those of a perfect device."""
 
 CONSTANTS: dict[str, Constant] = {
     **{name: replace(one, default=TYPICAL.get(name, one.default)) for name, one in GPU_CONSTANTS.items()},
-    "stages": Constant(4.0, 1.5, 12.0, "buffers", "of a tile's loads: all but one are under way at a time"),
+    "stages": Constant(5.0, 1.5, 12.0, "buffers", "of a tile's loads: all but one are under way at a time"),
     "split_us": Constant(2.5, 0.05, 60.0, "us", "to add the slices of a split reduction up, their bytes apart"),
-    "kept": Constant(0.7, 0.01, 3.0, "share", "of L2 in which a product finds what it or the call before it touched"),
-    "turns": Constant(16.0, 1.0, 100.0, "layers", "of such weights that are used before the same come again"),
+    "kept": Constant(0.9, 0.01, 3.0, "share", "of L2 in which a product finds what it or the call before it touched"),
+    "turns": Constant(6.0, 1.0, 100.0, "layers", "of such weights that are used before the same come again"),
     "ragged": Constant(1.03, 1.0, 1.6, "ratio", "of arithmetic time where neither n nor k is a multiple of 32"),
     "far": Constant(0.02, 0.001, 2.0, "share", "of time that each doubling of a row beyond 32 KiB adds"),
     "alias": Constant(1.05, 1.0, 4.0, "ratio", "of time where rows are a multiple of 128 KiB, and fall into one set"),
@@ -78,6 +79,10 @@ FAR_BYTES = 32768.0
 
 ALIAS_BYTES = 131072
 """Row length whose multiples fall into the same channels and sets (MI210 halves its rate there, and only there)."""
+
+_FORGETS = 0.25
+"""How much more than a cache holds must be touched between two uses, for none of it to be there still, beginning half
+as much below. L40S and RTX PRO 6000 fall from 2.3 times main memory's rate to it between 0.85 and 1.1 of their L2."""
 
 _SCALINGS = {"": 0, "block": 1, "row": 2}
 
@@ -265,11 +270,13 @@ def _works(
     sums = rows * columns / threads
 
     a, b, c = _operand_bytes(m, n, k, batch, size)
-    read = blocks * (lines + across) * np.minimum(slice_k, k) * size
+    sides = lines + across
+    if tensor and computes_whole_tiles(gpu_unit(spec)):  # two neighbours' loads of what both need are one (multicast)
+        sides = sides - np.maximum(np.where(m > rows, across, 0.0), np.where(n > columns, lines, 0.0)) / 2.0
+    read = blocks * sides * np.minimum(slice_k, k) * size
     held = spec.level("l2").size_bytes * constants["kept"]
-    fresh = np.clip((a + c) / held, 0.0, 1.0)  # share of activations and results that L2 does not hold
-    weights = b * np.clip(b * constants["turns"] / held, 0.0, 1.0)
-    cold = np.where(warm > 0, (a + b + c) * np.clip((a + b + c) / held, 0.0, 1.0), weights + (a + c) * fresh)
+    weights = np.where(warm > 0, 1.0, constants["turns"]) * b
+    cold = b * _forgotten((a + weights + c) / held) + (a + c) * _forgotten((a + b + c) / held)
     together = np.minimum(blocks, spec.units * np.clip(np.floor(32768.0 / (rows * columns)), 1.0, 6.0)) / used
     again = np.maximum(read / np.sqrt(np.maximum(together, 1.0)) - a - b, 0.0)
     missed = np.clip(1.0 - held / (a + b + c), 0.0, 1.0)
@@ -299,6 +306,11 @@ def _works(
         stretch=stretch,
     )
     return works, np.where(used > 1, 8.0 * m * n * batch * used, 0.0)
+
+
+def _forgotten(touched: Floats) -> Floats:
+    """The share that a cache has lost of data, *touched* times what it holds having been touched since."""
+    return np.clip((touched - 1.0) / _FORGETS + 0.5, 0.0, 1.0)
 
 
 def _columns(sizes: Sizes) -> tuple[Floats, Floats, Floats, Floats, Floats]:

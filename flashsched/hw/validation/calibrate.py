@@ -1,13 +1,13 @@
 """Constants for a user's own device, and those that ship: fits to all rows there are, with the error of held-out rows.
 
-`calibrated` fits one device's constants to its measurements, as ``flashsched calibrate`` does. `fit_families` makes the
-files in ``hw/fitted`` from the measurements of many devices: for each its own constants, for each family those of all
-its devices and of all but one, and over everything the defaults, with and without each family.
+`calibrated` fits one device's constants to its measurements, as ``flashsched calibrate`` does. The files in
+``hw/fitted`` are made from the measurements of many devices: `fit_families` fits over everything the defaults, with and
+without each family, and for each family those of all its devices and of all but one; `fit_devices` each device's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from flashsched.hw.validation.fit import fitted_values, predicted
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
 from flashsched.hw.validation.run import held_out
 
-__all__ = ["calibrated", "fit_families", "write_calibration", "write_residuals"]
+__all__ = ["calibrated", "fit_devices", "fit_families", "write_calibration", "write_residuals"]
 
 _FEWEST = 10
-_ROWS_OF_A_FIT = 800
-_ROWS_OF_A_DEVICE = 150  # in a fit over several devices, so that none outweighs the others
+_ROWS_OF_A_FIT = 600
+_ROWS_OF_A_DEVICE = 60  # in a fit over several devices, so that none outweighs the others
 
 
 def calibrated(data: Path, device: str | DeviceSpec, folds: int = 5) -> tuple[dict[str, Section], list[str]]:
@@ -73,32 +73,56 @@ def write_residuals(sections: Mapping[str, Section], folder: Path) -> None:
 
 
 def fit_families(
-    groups: list[Rows], folds: int = 5, progress: Callable[[str], None] = lambda text: None
+    groups: list[Rows], progress: Callable[[str], None] = lambda text: None
 ) -> dict[str, dict[str, Section]]:
-    """Sections of fitted constants by file: one for each family, and ``defaults``."""
-    files: dict[str, dict[str, Section]] = {}
-    for section in sorted({group.section for group in groups}):
-        members = [group for group in groups if group.section == section and "[" not in group.spec.name]
+    """Sections of constants that devices share, by file: ``defaults``, and one for each family.
+
+    A family's values begin at those of all other families and are held to them weakly, so that one row of a sister
+    device moves them little.
+    """
+    files: dict[str, dict[str, Section]] = {"defaults": {}}
+    for section, members in _by_section(groups).items():
         families = sorted({family_of(group.spec) for group in members})
+        progress(f"{section}: {len(families)} families")
+        model = members[0].model
+        defaults = {name: one.default for name, one in model.CONSTANTS.items()}
+        general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults)
+        files["defaults"][section] = general
         for family in families:
             progress(f"{section}: {family}")
             own = [group for group in members if family_of(group.spec) == family]
-            files.setdefault(family, {})[section] = _of_family(own, folds)
-        progress(f"{section}: all")
-        without, errors, rows = _leaving_out(members, families, lambda group: family_of(group.spec), "specs")
-        files.setdefault("defaults", {})[section] = Section(_over(members, "specs", errors, rows), without=without)
+            names = sorted({group.spec.name for group in own})
+            others = general.without.get(family)
+            known = defaults if others is None else others.values
+            shared = _leaving_out(own, names, lambda group: group.spec.name, "family", known)
+            files.setdefault(family, {})[section] = shared
     return files
 
 
-def _of_family(members: list[Rows], folds: int) -> Section:
-    names = sorted({group.spec.name for group in members})
-    devices = {
-        name: _of_device(own, folds)
-        for name in names
-        if _count(own := [group for group in members if group.spec.name == name]) >= _FEWEST
-    }
-    without, errors, rows = _leaving_out(members, names, lambda group: group.spec.name, "family")
-    return Section(_over(members, "family", errors, rows), devices, without)
+def fit_devices(
+    groups: list[Rows], folds: int = 5, progress: Callable[[str], None] = lambda text: None
+) -> Iterator[tuple[str, str, str, Fitted]]:
+    """Family, section, device and the constants fitted to its own rows, beginning at those that its family ships with:
+    so run `fit_families` and write its files before."""
+    for section, members in _by_section(groups).items():
+        for name in sorted({group.spec.name for group in members}):
+            own = [group for group in members if group.spec.name == name]
+            progress(f"{section}: {name}")
+            yield family_of(own[0].spec), section, name, _of_device(own, folds)
+
+
+def _by_section(groups: list[Rows]) -> dict[str, list[Rows]]:
+    """The rows of devices as they are sold, by the set of constants that predicts them; a device of fewer than ten rows
+    teaches nothing, so that it is new to every fit."""
+    sold = [group for group in groups if "[" not in group.spec.name]
+    found = {}
+    for name in sorted({group.section for group in sold}):
+        members = [group for group in sold if group.section == name]
+        rows = {one: _count(g for g in members if g.spec.name == one) for one in {g.spec.name for g in members}}
+        known = [group for group in members if rows[group.spec.name] >= _FEWEST]
+        if known:
+            found[name] = known
+    return found
 
 
 def _of_device(members: list[Rows], folds: int) -> Fitted:
@@ -113,36 +137,35 @@ def _of_device(members: list[Rows], folds: int) -> Fitted:
 
 
 def _leaving_out(
-    members: list[Rows], names: list[str], name_of: Callable[[Rows], str], tier: Tier
-) -> tuple[dict[str, Fitted], list[float], int]:
-    """For each name, the fit to all other rows and its error on that name's; the errors times
-    the rows, and the rows."""
-    found: dict[str, Fitted] = {}
-    errors: list[float] = []
-    rows = 0
+    members: list[Rows], names: list[str], name_of: Callable[[Rows], str], tier: Tier, known: Mapping[str, float]
+) -> Section:
+    """The fit to all of *members*, and for each of *names* the one to all others with its error on that name's rows."""
+    without: dict[str, Fitted] = {}
     for name in names:
-        seen, tested = ([g for g in members if (name_of(g) == name) == own] for own in (False, True))
-        if not seen:
-            continue
-        fitted = _over(seen, tier, [], 0)
-        times = np.concatenate([predicted(group.model, group, fitted.values) for group in tested])
-        error = _mape(times, tested)
-        errors.append(error * _count(tested))
-        rows += _count(tested)
-        found[name] = replace(fitted, error_pct=error, rows=_count(tested))
-    return found, errors, rows
+        tested = [group for group in members if name_of(group) == name]
+        seen = _alike([group for group in members if name_of(group) != name], tested[0].spec.vendor, name_of)
+        if seen:
+            fitted = _over(seen, tier, known)
+            times = np.concatenate([predicted(group.model, group, fitted.values) for group in tested])
+            without[name] = replace(fitted, error_pct=_mape(times, tested), rows=_count(tested))
+    rows = sum(one.rows for one in without.values())
+    error = sum((one.error_pct or 0.0) * one.rows for one in without.values()) / rows if rows else None
+    return Section(replace(_over(members, tier, known), error_pct=error, rows=rows), without=without)
 
 
-def _over(members: list[Rows], tier: Tier, errors: list[float], rows: int) -> Fitted:
-    """One fit to the rows of several devices, each counting the same; *errors*, of the devices left out, are
-    added up over *rows*."""
+def _alike(members: list[Rows], vendor: str, name_of: Callable[[Rows], str]) -> list[Rows]:
+    """The vendor's own of *members* if they are of three names or more, or else all: a library is its vendor's, but one
+    or two other generations alone would be copied with all that is peculiar to them."""
+    own = [group for group in members if group.spec.vendor == vendor]
+    return own if len({name_of(group) for group in own}) >= 3 else members
+
+
+def _over(members: list[Rows], tier: Tier, known: Mapping[str, float]) -> Fitted:
+    """One fit to the rows of several devices, each counting the same."""
     kept = []
     for name in dict.fromkeys(group.spec.name for group in members):
         kept += thinned([group for group in members if group.spec.name == name], _ROWS_OF_A_DEVICE)
-    first = members[0]
-    defaults = {name: one.default for name, one in first.model.CONSTANTS.items()}
-    values = fitted_values(first.model, kept, defaults)
-    return Fitted(values, tier, sum(errors) / rows if rows else None, rows, _origin(members))
+    return Fitted(fitted_values(members[0].model, kept, known), tier, None, 0, _origin(members))
 
 
 def _count(members: Iterable[Rows]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flashsched.hw.validation.ranking import APART, ranked
 from flashsched.hw.validation.run import Scored, Validation
 from flashsched.hw.validation.scatter import scatter
 from flashsched.hw.validation.scores import Score
@@ -70,7 +71,18 @@ def to_text(outcome: Validation, *, by_size: bool = False) -> str:
         "predicted by constants fitted to other rows of its device; family, specs and roofline: MAPE of constants\n"
         "fitted to other devices of its family, to other families alone, and of no model; -: nothing to compare with"
     )
-    return "\n".join([*table, "", legend, "", *outcome.notes.lines]).rstrip()
+    return "\n".join([*table, "", legend, "", *_ranking(outcome), *outcome.notes.lines]).rstrip()
+
+
+def _ranking(outcome: Validation) -> list[str]:
+    """How often each tier tells the faster of two devices, where some source timed both on the same work."""
+    told: dict[str, list[str]] = {}
+    for each in ranked(outcome):
+        told.setdefault(each.operation, []).append(f"{each.tier} {each.right_pct:.1f} ({each.pairs:,})")
+    if not told:
+        return []
+    head = f"which of two devices is faster, where they differ by more than {APART:.0%}: percent told rightly (pairs)"
+    return [head, *(f"{name:<12}  {', '.join(tiers)}" for name, tiers in told.items()), ""]
 
 
 def _short(name: str) -> str:

@@ -135,7 +135,7 @@ def validate_models(data: Path, *, device: str | DeviceSpec | None = None, folds
 
 
 def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
-    """The three tiers' predictions of *groups*."""
+    """The three tiers' predictions of *groups*; without *folds*, which take a fit each, not the calibrated one's."""
     outcome = Validation(groups, {tier: [] for tier in TIERS}, [], notes)
     calibrated: dict[int, NDArray[np.float64]] = {}
     places: dict[tuple[str, str], list[int]] = {}
@@ -164,7 +164,7 @@ def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
 def held_out(members: list[Rows], folds: int) -> list[NDArray[np.float64]]:
     """Each row's prediction by the fit that did not see its fold; NaN where there are too few rows for a fit."""
     counts = [len(group.measured_s) for group in members]
-    if sum(counts) < _FEWEST:
+    if folds < 2 or sum(counts) < _FEWEST:
         return [np.full(count, np.nan) for count in counts]
     first = members[0]
     known = constants_for(first.spec, first.section, first.model.CONSTANTS, tier="family").values
