@@ -186,6 +186,23 @@ def test_a_stencil_with_borders_and_other_marks() -> None:
     check_round_trip(s)
 
 
+@pytest.mark.parametrize("factor", [2, 3, 9, 10])
+def test_a_loop_that_is_split_hands_on_what_its_new_turns_need(factor: int) -> None:
+    _, P, C = rows(9, 4)
+    s = te.create_schedule(C)
+    s[P].compute_at(s[C], "i")
+    t = s.copy()
+    s[P].rolling_buffer()
+    s[C].split("i", factor)
+    t[C].split("i", factor)
+    t[P].rolling_buffer()
+    assert str(s) == str(t)
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+    with pytest.raises(DependenceError, match=r"a turn of loop 'i\.i\.i' needs moves in 0 dimensions"):
+        s[C].split("i.i", 1)
+
+
 def test_it_stays_with_the_stage() -> None:
     _, P, C = rows(9, 4)
     s = te.create_schedule(C)

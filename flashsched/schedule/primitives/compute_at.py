@@ -16,7 +16,7 @@ from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_unscanned
 from flashsched.schedule.state import Stage, State, refuse
 
-__all__ = ["compute_at", "compute_root", "inside_of", "moved", "require_room"]
+__all__ = ["compute_at", "moved", "rolled_anew"]
 
 
 @primitive()
@@ -134,6 +134,15 @@ def moved(state: State, stage: str, attach: tuple[str, str] | None, *, follows: 
         if known.attach is not None and not known.follows and name not in changed and _reads(state, changed, known):
             state = derive(state, name)
             changed |= inside_of(state, name)
+    return state
+
+
+def rolled_anew(state: State, stage: str, loop: str) -> State:
+    """*state* in which the windows that turns of *loop* hand on are those of the turns that it has now."""
+    for name in reversed(list(state.stages)):  # readers before what they read
+        known = state.stages[name]
+        if known.rolling and known.attach == (stage, loop):
+            state = moved(state, name, known.attach)
     return state
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to_loop, replace_loop, simplified, substituted
+from flashsched.schedule.primitives.compute_at import rolled_anew
 from flashsched.schedule.primitives.loops import iterates, pragmas_of, renamed, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_ordered
@@ -107,4 +108,5 @@ def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> t
         return simplified(whole, around)
 
     state = state.with_body(replace_loop(state.body, outer.var, rewrite))
-    return renamed(state, stage, [first, second], {name: var}, step, name), name
+    state = renamed(state, stage, [first, second], {name: var}, step, name)
+    return rolled_anew(state, stage, name), name

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from flashsched.errors import ArgumentError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to_loop, replace_loop, simplified, substituted
+from flashsched.schedule.primitives.compute_at import rolled_anew
 from flashsched.schedule.primitives.loops import renamed, require_count, require_serial, require_unmarked
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.primitives.tails import require_tail, room_for_padding, tail_body, tail_index
@@ -110,7 +111,7 @@ def split(
     state = renamed(state, stage, [loop], {names[0]: outer, names[1]: inner}, step, names[1])
     if tail == "pad":
         state = room_for_padding(state, stage, (outer, inner), loop)
-    return state, names
+    return rolled_anew(state, stage, names[1]), names
 
 
 def _parts(turns: Expr, size: int) -> Expr:
