@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
@@ -114,7 +115,7 @@ class Maker:
     def stage(self) -> None:
         near = self.tensors[-1] if self.draw(st.booleans()) else self.one_of(*self.tensors)
         kinds = [self.pointwise, self.pointwise, self.several, self.reduction, self.reduction, self.stencil]
-        kind = self.one_of(*kinds, self.scan, self.product)
+        kind = self.one_of(*kinds, self.window, self.window, self.scan, self.product)
         made = kind(near, f"S{len(self.tensors)}")
         self.tensors += made if isinstance(made, tuple) else (made,)
 
@@ -159,6 +160,9 @@ class Maker:
                 forms += [offset // divisor] if divisor > 1 else []
             if last > 0 and (stride := (size - 1) // last) > 1:
                 forms.append(offset * stride)
+        for a, b in combinations(self.axes, 2):
+            if 0 < a.count + b.count - 1 <= size and a.count and b.count:
+                forms.append((a - a.begin if a.begin else a) + (b - b.begin if b.begin else b))
         chosen: Expr = self.one_of(*forms)
         return chosen
 
@@ -311,6 +315,34 @@ class Maker:
             return total
 
         return te.compute(near.shape, body, name)
+
+    def window(self, near: Tensor, name: str) -> Any:
+        """A window that slides along one dimension and stays inside: what turns next to each other share."""
+        wide = [(n, size) for n, size in enumerate(near.shape) if isinstance(size, int) and size > 1]
+        if not wide or 0 in near.shape or dtypes.is_bool(near.dtype):
+            return self.stencil(near, name)
+        if isinstance(near.op, PlaceholderOp):  # schedules differ in what they do with windows over what is computed
+            read = near
+            near = te.compute(read.shape, lambda *at: self.tame(read[at], True, read.dtype) + 1, f"{name}n")
+            self.tensors.append(near)
+        dimension, size = self.one_of(*wide)
+        width, step = self.draw(st.integers(2, min(4, size))), self.one_of(1, 1, 1, 2)
+        shape = tuple((size - width) // step + 1 if n == dimension else s for n, s in enumerate(near.shape))
+
+        def element(axes: Sequence[Expr], within: Expr) -> Expr:
+            return source[tuple(step * axis + within if n == dimension else axis for n, axis in enumerate(axes))]
+
+        source, within = near, te.reduce_axis((0, width), "k0")
+        reducer = self.one_of(te.max, te.min, te.sum)
+        if self.draw(st.booleans()):
+            return te.compute(
+                shape, lambda *at: reducer(self.tame(element(at, within), False, source.dtype), within), name
+            )
+        unfolded = te.compute((*shape, width), lambda *at: element(at[:-1], at[-1]), f"{name}u")
+        self.tensors.append(unfolded)
+        return te.compute(
+            shape, lambda *at: reducer(self.tame(unfolded[(*at, within)], False, source.dtype), within), name
+        )
 
     def reduction(self, near: Tensor, name: str) -> Any:
         dtype = self.dtype() if self.exact else str(self.one_of("float32", "float64"))

@@ -102,7 +102,7 @@ def _prefetch(draw: Draw, schedule: Schedule) -> Arguments:
 
 def _computed_at_a_loop(draw: Draw, schedule: Schedule) -> Arguments:
     """Mostly a stage that is computed at a loop, as what keeps more than one turn's part needs it."""
-    moved = [s for s in schedule.state.stages.values() if s.attach is not None and not s.inlined]
+    moved = [s for s in schedule.state.stages.values() if s.attach is not None and not s.inlined and not s.output]
     stage = draw(st.sampled_from(moved)) if moved and draw(st.integers(0, 5)) else a_stage(draw, schedule)
     return None if stage is None else (stage.name, {})
 

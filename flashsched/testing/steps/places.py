@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 from flashsched.schedule.ir import block_loads
 from flashsched.schedule.schedule import Schedule
 from flashsched.schedule.state import Stage
+from flashsched.te.visit import uses
 from flashsched.testing.steps.base import Arguments, Draw, Drawer, a_stage, a_stage_with_loops, readers
 
 __all__ = ["ARGUMENTS"]
 
 
 def _compute_at(draw: Draw, schedule: Schedule) -> Arguments:
-    """Mostly at a reader, or at a stage that a reader is computed in."""
+    """Mostly at a reader, or at a stage that a reader is computed in; often where a window slides over it."""
+    slid = _windows(schedule)
+    if slid and draw(st.booleans()):
+        found: Arguments = draw(st.sampled_from(slid))
+        return found
     stage = _an_inner_stage(draw, schedule)
     if stage is None:
         return None
@@ -24,6 +29,21 @@ def _compute_at(draw: Draw, schedule: Schedule) -> Arguments:
     if consumer is None:
         return None
     return stage.name, {"at": [consumer.name, draw(st.sampled_from(list(consumer.loops)))]}
+
+
+def _windows(schedule: Schedule) -> list[Arguments]:
+    """Inner stages of which a reader takes a window, each with the loop over which it slides."""
+    stages = [stage for stage in schedule.state.stages.values() if not stage.inlined]
+    made = {buffer: stage.name for stage in stages if not stage.output for buffer in stage.buffers}
+    return [
+        (made[load.buffer], {"at": [reader.name, axis.name]})
+        for reader in stages
+        for load in block_loads(reader.block)
+        if load.buffer in made
+        for index in load.indices
+        for axis in reader.spatial
+        if axis.name in reader.loops and uses(index, axis) and any(uses(index, other) for other in reader.reduced)
+    ]
 
 
 def _an_inner_stage(draw: Draw, schedule: Schedule) -> Stage | None:
@@ -68,6 +88,19 @@ def _reverse_compute_at(draw: Draw, schedule: Schedule) -> Arguments:
     return stage.name, {"at": [producer.name, draw(st.sampled_from(list(producer.loops)))]}
 
 
+def _reverse_compute_inline(draw: Draw, schedule: Schedule) -> Arguments:
+    """Mostly a stage that reads one other, neither of them a reduction."""
+    stages = [stage for stage in schedule.state.stages.values() if not stage.inlined]
+    made = {buffer: stage for stage in stages for buffer in stage.buffers}
+    plain = []
+    for stage in stages:
+        read = {made[load.buffer].name for load in block_loads(stage.block) if load.buffer in made}
+        if not stage.reduced and len(read) == 1 and not schedule.state.stages[read.pop()].reduced:
+            plain.append(stage)
+    chosen = draw(st.sampled_from(plain)) if plain and draw(st.integers(0, 5)) else a_stage(draw, schedule)
+    return None if chosen is None else (chosen.name, {})
+
+
 def _store_at(draw: Draw, schedule: Schedule) -> Arguments:
     """Mostly a stage that is computed at a loop, and a loop of the same stage."""
     moved = [s for s in schedule.state.stages.values() if s.attach is not None and not s.inlined]
@@ -104,7 +137,7 @@ ARGUMENTS: dict[str, Drawer] = {
     "compute_inline": _compute_inline,
     "decompose_reduction": _decompose_reduction,
     "reverse_compute_at": _reverse_compute_at,
-    "reverse_compute_inline": _no_arguments,
+    "reverse_compute_inline": _reverse_compute_inline,
     "rfactor": _rfactor,
     "stage_mem": _stage_mem,
     "store_at": _store_at,
