@@ -29,7 +29,8 @@ constants that did not see it. Family: constants fitted to other devices of the 
 architectures alone. The roofline is no model: peak arithmetic and bandwidth, and nothing else.
 
 Matrix products have more rows than all else together and take longest to fit: their figures are those of the fits that
-ship, all rows of a device together. [A note of their own](../design/0015-gpu-products.md) has them by table.
+ship, all rows of a device together; on tensor cores and of one-byte elements they were held out in two folds, which
+leaves a fit fewer rows than five do. [A note of their own](../design/0015-gpu-products.md) has them by table.
 """
 
 PRODUCTS = """
