@@ -228,12 +228,13 @@ def case_of(op: str, shape: Sequence[int], dtype: str = "float32", options: Mapp
     for key, value in options.items():
         if value not in _OPTIONS.get(op, {}).get(key, ()):
             raise TuneError(f"the other libraries are not asked for {op} with {key}={value}")
-    if any(size < 1 for size in shape):
-        raise TuneError(f"there is nothing to measure in a shape of {tuple(shape)}")
     words = [op, "x".join(map(str, shape)), *([] if dtype == "float32" else [dtype])]
     words += [key if value is True else str(value) if isinstance(value, str) else f"{key}{value}"
               for key, value in options.items()]  # fmt: skip
-    return Case("-".join(words), op, tuple(shape), dtype, options)
+    case = Case("-".join(words), op, tuple(shape), dtype, options)
+    if any(size < 1 for array in (*case.computation.inputs(case.shape, options), case.out_shape) for size in array):
+        raise TuneError(f"there is nothing to measure in a shape of {case.shape}")
+    return case
 
 
 _OPTIONS: dict[str, dict[str, Container[Any]]] = {
