@@ -65,6 +65,14 @@ def test_memory_holds_one_row_between_input_and_output():
     assert text.count("alloc(") == text.count("alloc(float32[1")
 
 
+def test_only_the_last_turn_of_a_ragged_row_asks_what_there_is():
+    for columns in (333, 64 * 5 + 1):  # whatever the vectors of this machine, some elements are left
+        found = Task("softmax", (4, columns)).candidate(FirstKnobs(), devices["cpu"])
+        text = str(lower(found.schedule, found.args))
+        assert f"< {columns}" not in text
+        assert "if j.i < " in text
+
+
 def test_threads_are_for_large_ones():
     small, large = (Task("softmax", shape).candidate(FirstKnobs(), devices["cpu"]) for shape in ((8, 64), (1000, 1000)))
     assert "# parallel" not in str(small.schedule)
