@@ -329,20 +329,16 @@ class Maker:
         width, step = self.draw(st.integers(2, min(4, size))), self.one_of(1, 1, 1, 2)
         shape = tuple((size - width) // step + 1 if n == dimension else s for n, s in enumerate(near.shape))
 
-        def element(axes: Sequence[Expr], within: Expr) -> Expr:
-            return source[tuple(step * axis + within if n == dimension else axis for n, axis in enumerate(axes))]
+        def slid(at: Sequence[Expr], within: Expr) -> Expr:
+            return source[tuple(step * axis + within if n == dimension else axis for n, axis in enumerate(at))]
 
-        source, within = near, te.reduce_axis((0, width), "k0")
+        source, within, element = near, te.reduce_axis((0, width), "k0"), slid
         reducer = self.one_of(te.max, te.min, te.sum)
-        if self.draw(st.booleans()):
-            return te.compute(
-                shape, lambda *at: reducer(self.tame(element(at, within), False, source.dtype), within), name
-            )
-        unfolded = te.compute((*shape, width), lambda *at: element(at[:-1], at[-1]), f"{name}u")
-        self.tensors.append(unfolded)
-        return te.compute(
-            shape, lambda *at: reducer(self.tame(unfolded[(*at, within)], False, source.dtype), within), name
-        )
+        if not self.draw(st.booleans()):
+            unfolded = te.compute((*shape, width), lambda *at: slid(at[:-1], at[-1]), f"{name}u")
+            self.tensors.append(unfolded)
+            element = lambda at, within: unfolded[(*at, within)]  # noqa: E731
+        return te.compute(shape, lambda *at: reducer(self.tame(element(at, within), False, source.dtype), within), name)
 
     def reduction(self, near: Tensor, name: str) -> Any:
         dtype = self.dtype() if self.exact else str(self.one_of("float32", "float64"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flashsched as fs
-from flashsched.hw import devices
+from flashsched.hw import devices, probe_host
 from flashsched.hw.operators import elementwise
 from flashsched.hw.validation import validate_models
 
@@ -182,6 +183,7 @@ def test_many_rows_on_several_processes_are_predicted_as_by_one(data: Path, monk
     monkeypatch.setattr("flashsched.hw.validation.fit.kept_fit", lambda *_: None)
     alone = validate_models(data).predicted_s["calibrated"]
     monkeypatch.setattr("flashsched.hw.validation.run._WORTH_PROCESSES", 1)
-    monkeypatch.setattr("flashsched.hw.validation.parallel._processors", lambda: 2)
+    two_cores = replace(probe_host(), cores=2)
+    monkeypatch.setattr("flashsched.hw.validation.parallel.probe_host", lambda: two_cores)
     apart = validate_models(data).predicted_s["calibrated"]
     assert all(np.array_equal(one, other) for one, other in zip(alone, apart, strict=True))

@@ -1,4 +1,4 @@
-"""One function of many items, on as many processes as there are processors.
+"""One function of many items, on as many processes as there are cores.
 
 The processes are forked, so that they have everything that this one has and only results travel. Where a fork is not
 safe (threads are running, or the system's libraries do not stand it), the items are worked off one by one.
@@ -7,13 +7,14 @@ safe (threads are running, or the system's libraries do not stand it), the items
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+
+from flashsched.hw.host_probe import probe_host
 
 __all__ = ["mapped"]
 
@@ -30,7 +31,7 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     [2, 1]
     """
     global _work
-    processes = min(len(items), _processors())
+    processes = min(len(items), probe_host().cores)
     if processes < 2 or not _can_fork():
         return [function(item) for item in items]
     _work = (function, items)
@@ -54,10 +55,6 @@ def _one(index: int) -> Any:
     assert _work is not None
     function, items = _work
     return function(items[index])
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _can_fork() -> bool:
