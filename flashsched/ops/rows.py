@@ -69,7 +69,6 @@ def combine_in_lanes(s: Schedule, sums: Tensor, at: tuple[StageView, Axis | Loop
     stage.compute_at(*at)
     stage.set_scope("local")
     (turns,) = stage.op.reduce_axis
-    columns = turns.count
     steps = [w for w in (width, lanes, _SERIAL) if w <= width]
     for before, wide in zip([None, *steps], sorted({*steps}, reverse=True), strict=False):
         if wide == before or wide == 1:
@@ -84,8 +83,6 @@ def combine_in_lanes(s: Schedule, sums: Tensor, at: tuple[StageView, Axis | Loop
             parts.unroll(axis)
         if before is not None:
             parts.unroll(rest)
-        elif columns % wide:  # only the last turn asks which elements there are
-            parts.peel(rest, back=1)
         parts.vectorize(parts.op.axis[-1])
         (turns,) = stage.op.reduce_axis
     for axis in stage.op.axis:

@@ -210,8 +210,9 @@ def root_nest(
         for op, limit in (guards or {}).get(axis, ()):
             where.append(compare(op, value, extent_expr(limit)))
         iters.append(replace(item, value=value))
-        headers.append((var, extent))
+        notes = MappingProxyType({"tail": stage.tails[axis]} if axis in stage.tails else {})
+        headers.append((var, extent, notes))
     body: Stmt = replace(stage.block, iters=tuple(iters), where=tuple(where))
-    for var, extent in reversed(headers):
-        body = For(var, extent_expr(extent), body)
+    for var, extent, notes in reversed(headers):
+        body = For(var, extent_expr(extent), body, notes=notes)
     return body, replace(stage, loops=MappingProxyType(loops), gone=MappingProxyType({}))

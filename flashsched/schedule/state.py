@@ -44,6 +44,7 @@ class Stage:
         follows: whether ``attach`` is a loop of a stage that it reads (`reverse_compute_at`), not of one that reads it.
         rolling: whether it keeps a window of what it computed in the turns before, and adds what is new in this one.
         remade: what became of *op* where a primitive gave the stage other axes.
+        tails: the notes on the tails of its axes, those that were the loops of a split (`rfactor`).
     """
 
     name: str
@@ -62,6 +63,7 @@ class Stage:
     follows: bool = False
     rolling: bool = False
     remade: ComputeOp | None = None
+    tails: Mapping[Axis, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def now(self) -> ComputeOp | ExternOp:

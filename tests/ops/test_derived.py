@@ -98,6 +98,14 @@ def test_rows_of_a_softmax_share_a_block():
     assert "E[i, j] = exp(" in nest  # an exponential is not
 
 
+@pytest.mark.parametrize("args", [Task("softmax", (1000, 333)).args(), programs.row_sum(1000, 0, 333)])
+def test_only_the_last_turn_of_a_ragged_row_asks_what_there_is(args):
+    schedule = create_schedule(args[-1])
+    derived_cpu(schedule, args, FirstKnobs(), CPU)
+    assert "< 333" in str(schedule)
+    assert "< 333" not in str(lower(schedule, args))
+
+
 def test_an_operand_that_lies_the_other_way_is_packed():
     nest = text_of(task_of("distances", small=False).args())
     assert "Y.local" in nest

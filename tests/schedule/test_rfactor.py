@@ -165,6 +165,25 @@ def test_steps_on_the_output_are_kept_and_those_on_the_parts_go_along() -> None:
     check_round_trip(s)
 
 
+@pytest.mark.parametrize("tail", ["guard", "cut", "mask"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_parts_keep_the_tail_of_the_split(tail: str, which: int) -> None:
+    """Where it is cut, full tiles do not compare: not in lanes that are the parts, nor in parts that lanes combine."""
+    args = row_sum(3, 0, 333)
+    s = te.create_schedule(args[-1])
+    loops = s["C"].split("k", 16, tail=tail)
+    part = s.rfactor("C", loops[which], -1)
+    s[part].compute_at(s["C"], "i")  # the nest is made anew, and its loops with it
+    assert str(s).count(f"tail={tail}") == (tail != "guard")
+    s[part].reorder("k.o", "i", "k.i")
+    full, *rest = str(lower(s, args)).split("else:")
+    assert len(rest) == (tail == "cut")
+    assert ("if k.o * 16 < 318:" in full) == (tail == "cut")
+    assert full.count("< 333") == (tail != "cut")
+    check_meaning(s, compiled=True)
+    check_round_trip(s)
+
+
 def test_a_reduction_that_is_computed_at_a_loop_takes_its_parts_along() -> None:
     *_, P = matmul(4, 6, 9)
     C = te.compute((4, 6), lambda i, j: P[i, j] + 1, name="R")

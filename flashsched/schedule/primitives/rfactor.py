@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.default import loop_names, new_stage
@@ -35,8 +36,8 @@ def rfactor(state: State, stage: str, loop: str, factor_axis: int = 0) -> Result
                                               for i: for k.o: C[i] += C.rf[k.o, i]
 
     In the new stage *loop* is an axis of the output, so it may be parallel or a vector. Its place among the dimensions
-    is *factor_axis*. Points that a ragged split leaves out combine nothing. The result is the same up to the rounding
-    of floats.
+    is *factor_axis*. Points that a ragged split leaves out combine nothing; the loops of the new stage keep the *tail*
+    of that split, so where it is cut full tiles do not compare. The result is the same up to the rounding of floats.
 
     Computed at the loop over the parts, the new stage keeps one part's sums: ``compute_at`` and ``set_scope("local")``
     make the tile of accumulators of a product that is blocked over k.
@@ -173,7 +174,9 @@ def _parts(state: State, known: Stage, node: For, names: Mapping[Var, str], othe
     whole = known.now
     assert isinstance(whole, ComputeOp), "an extern stage has no loops"
     op = _operation(whole, name, where, tuple(inner.values()), values, conditions)
-    return Stage(name, op, block, tuple(buffers.values()), False)
+    made = {part: node, **dict(zip(inner.values(), others, strict=True))}
+    tails = {axis: loop.notes["tail"] for axis, loop in made.items() if "tail" in loop.notes}
+    return Stage(name, op, block, tuple(buffers.values()), False, tails=MappingProxyType(tails))
 
 
 def _alone(known: Stage, value: Expr) -> Expr:
