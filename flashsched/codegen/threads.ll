@@ -4,18 +4,25 @@
 ; A job is "run task(context, begin, end) over all of 0..n, in pieces". One thread owns the pool at a time. It writes
 ; the job down, opens it, takes pieces itself, closes it, and waits for the workers that entered. A worker that comes
 ; late finds the job closed and is not waited for, so a job never takes longer for having workers asleep.
+;
+; 0..n is cut into a share for each thread. A thread takes pieces of its own share first, which is the same part of the
+; arrays from call to call, so that its caches have them; then what others have left.
+
+%share = type [16 x i64]
 
 ; generation << 32 | open << 31 | number of workers inside the job
 @state = internal global [16 x i64] zeroinitializer, align 128
-@next = internal global [16 x i64] zeroinitializer, align 128          ; first index that nobody has taken yet
+; the shares of the threads: the first index that nobody has taken yet, and the end
+@shares = internal global [@MAX_THREADS@ x %share] zeroinitializer, align 128
 @owned = internal global [32 x i32] zeroinitializer, align 128         ; 1 while a thread owns the pool
 @parked = internal global [32 x i32] zeroinitializer, align 128        ; workers that sleep, or are about to
 @wanted = internal global i32 1, align 128                             ; threads, the caller among them
 @workers = internal global i32 0                                       ; workers that have been started
-@limit = internal global i64 0                                         ; workers that may be inside this job at once
+@names = internal global i64 0                                         ; the last number that a worker has called itself
+@limit = internal global i64 0                                         ; workers that may enter this job
 @task = internal global ptr null
 @context = internal global ptr null
-@count = internal global i64 0
+@threads = internal global i64 0                                       ; shares that there are
 @chunk = internal global i64 0
 @core = internal global i32 -1                                         ; the core that the owner was on when it opened the job
 @mutex = internal global [256 x i8] zeroinitializer, align 64          ; more than any system's pthread_mutex_t
@@ -44,6 +51,7 @@ define void @fs_reset() {
   store atomic i64 0, ptr @state seq_cst, align 8
   store atomic i32 0, ptr @parked seq_cst, align 4
   store i32 0, ptr @workers
+  store atomic i64 0, ptr @names monotonic, align 8
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @awake, ptr null)
   store atomic i32 0, ptr @owned seq_cst, align 4
@@ -97,10 +105,27 @@ publish:                                  ; nobody is inside, so nobody reads th
   call void @say_core()
   store ptr %task, ptr @task
   store ptr %context, ptr @context
-  store i64 %n, ptr @count
+  store i64 %threads, ptr @threads
   store i64 %chunk, ptr @chunk
   store atomic i64 %workers, ptr @limit monotonic, align 8
-  store atomic i64 0, ptr @next monotonic, align 8
+  %each = udiv i64 %n, %threads
+  %more = urem i64 %n, %threads           ; so many shares have one index more
+  br label %share
+share:
+  %i = phi i64 [ 0, %publish ], [ %i.1, %share ]
+  %begin = phi i64 [ 0, %publish ], [ %end, %share ]
+  %longer = icmp ult i64 %i, %more
+  %one = zext i1 %longer to i64
+  %size = add i64 %each, %one
+  %end = add i64 %begin, %size
+  %next.at = getelementptr %share, ptr @shares, i64 %i
+  %end.at = getelementptr i64, ptr %next.at, i64 1
+  store atomic i64 %begin, ptr %next.at monotonic, align 8
+  store i64 %end, ptr %end.at
+  %i.1 = add i64 %i, 1
+  %shared = icmp eq i64 %i.1, %threads
+  br i1 %shared, label %open.up, label %share
+open.up:
   %old = load atomic i64, ptr @state monotonic, align 8
   %generation = and i64 %old, -4294967296
   %after = add i64 %generation, 4294967296
@@ -115,7 +140,7 @@ wake:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %work
 work:
-  call void @take_pieces()
+  call void @take_pieces(i64 0)
   %closed = atomicrmw and ptr @state, i64 -2147483649 acq_rel, align 8
   br label %wait
 wait:
@@ -141,23 +166,41 @@ done:
   ret void
 }
 
-; Run pieces of the job until all are taken.
-define internal void @take_pieces() {
+; Run pieces of the job until all are taken, those of share %self first.
+define internal void @take_pieces(i64 %self) {
 entry:
   %task = load ptr, ptr @task
   %context = load ptr, ptr @context
-  %n = load i64, ptr @count
+  %threads = load i64, ptr @threads
   %chunk = load i64, ptr @chunk
-  br label %take
+  br label %share
+share:
+  %turn = phi i64 [ 0, %entry ], [ %turn.1, %empty ]
+  %i = phi i64 [ %self, %entry ], [ %i.1, %empty ]
+  %next.at = getelementptr %share, ptr @shares, i64 %i
+  %end.at = getelementptr i64, ptr %next.at, i64 1
+  %end = load i64, ptr %end.at
+  br label %look
+look:                                     ; reading leaves the line to whoever takes pieces of it
+  %next = load atomic i64, ptr %next.at monotonic, align 8
+  %left = icmp slt i64 %next, %end
+  br i1 %left, label %take, label %empty
 take:
-  %begin = atomicrmw add ptr @next, i64 %chunk monotonic, align 8
-  %some = icmp slt i64 %begin, %n
-  br i1 %some, label %run, label %done
+  %begin = atomicrmw add ptr %next.at, i64 %chunk monotonic, align 8
+  %some = icmp slt i64 %begin, %end
+  br i1 %some, label %run, label %empty
 run:
   %full = add i64 %begin, %chunk
-  %end = call i64 @llvm.smin.i64(i64 %full, i64 %n)
-  call void %task(ptr %context, i64 %begin, i64 %end)
-  br label %take
+  %until = call i64 @llvm.smin.i64(i64 %full, i64 %end)
+  call void %task(ptr %context, i64 %begin, i64 %until)
+  br label %look
+empty:
+  %turn.1 = add i64 %turn, 1
+  %after = add i64 %i, 1
+  %last = icmp eq i64 %after, %threads
+  %i.1 = select i1 %last, i64 0, i64 %after
+  %all = icmp eq i64 %turn.1, %threads
+  br i1 %all, label %done, label %share
 done:
   ret void
 }
@@ -217,6 +260,8 @@ define internal ptr @worker(ptr %first) {
 entry:
   %clock = alloca { i64, i64 }, align 8
   %first.64 = ptrtoint ptr %first to i64
+  %name = atomicrmw add ptr @names, i64 1 monotonic, align 8
+  %self = add i64 %name, 1                ; the owner is 0
   br label %idle
 idle:
   %seen = phi i64 [ %first.64, %entry ], [ %generation, %refused ], [ %generation, %leave ]
@@ -262,10 +307,9 @@ enter:
   %generation = lshr i64 %state, 32
   %open = and i64 %state, 2147483648
   %closed = icmp eq i64 %open, 0
-  %inside = and i64 %state, 2147483647
   %limit = load atomic i64, ptr @limit monotonic, align 8
-  %full = icmp uge i64 %inside, %limit
-  %no = or i1 %closed, %full
+  %idle.now = icmp ugt i64 %self, %limit   ; it has no share: fewer threads are wanted than there were
+  %no = or i1 %closed, %idle.now
   br i1 %no, label %refused, label %claim
 refused:
   br label %idle
@@ -276,7 +320,7 @@ claim:
   br i1 %got, label %work, label %enter
 work:
   call void @avoid_core()
-  call void @take_pieces()
+  call void @take_pieces(i64 %self)
   br label %leave
 leave:
   %was = atomicrmw sub ptr @state, i64 1 acq_rel, align 8

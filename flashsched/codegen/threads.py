@@ -199,6 +199,7 @@ def runtime_text(target: Target) -> str:
         "@PAUSE@": f"{pause}({parameter and f'{parameter} 1'})",
         "@UNBLOCK@": "\n  ".join(f"call i32 @sigdelset(ptr %all, i32 {signal})" for signal in crashes),
         "@SIG_SETMASK@": "3" if apple else "2",
+        "@MAX_THREADS@": str(MAX_THREADS),
         "@CLOCK_MONOTONIC@": "6" if apple else "1",
         "@SPIN_NS@": str(SPIN_NS),
         "@CORES@": _CORES_LINUX if target.system == "linux" else _CORES_ELSEWHERE,

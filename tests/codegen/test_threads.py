@@ -151,6 +151,29 @@ def test_many_joins_in_a_row(module) -> None:
         assert fill(module, 7).sum() == 28
 
 
+def test_a_thread_takes_its_own_share_first() -> None:
+    threads.set_num_threads(2)
+    pieces = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    run = ctypes.CFUNCTYPE(None, pieces, ctypes.c_void_p, ctypes.c_int64)(threads._runtime().address)
+    worked = 0
+    for _ in range(10):
+        taken: dict[int, list[int]] = {}
+
+        @pieces
+        def task(_: int, begin: int, end: int, taken: dict[int, list[int]] = taken) -> None:
+            taken.setdefault(threading.get_native_id(), []).extend(range(begin, end))
+            time.sleep(0.001)
+
+        run(task, None, 16)
+        mine = taken.pop(threading.get_native_id())
+        assert mine[0] == 0
+        assert sorted([*mine, *(index for part in taken.values() for index in part)]) == list(range(16))
+        for others in taken.values():
+            worked += 1
+            assert others[0] >= 8, "the other half is its own, call after call"
+    assert worked, "no worker came in time, ten times"
+
+
 def test_a_parallel_loop_inside_a_parallel_loop(module) -> None:
     threads.set_num_threads(3)
     nest = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(module.address("nest"))
