@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -11,15 +10,13 @@ from typing import Any
 
 from flashsched.errors import Infeasible, ScheduleError, TuneError
 from flashsched.hw import DeviceSpec, devices
+from flashsched.tune.measuring.checkers import Checkers
 from flashsched.tune.measuring.cpu_runner import CpuRunner
-from flashsched.tune.measuring.workers import Job, Outcome, WorkerPool
+from flashsched.tune.measuring.workers import Outcome
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.trial import NOTHING, Beside, Outcomes, Runner, Trial, failed
 
 __all__ = ["CpuRunner", "Outcomes", "Runner", "SimulatedRunner", "Trial", "runner_for"]
-
-_MEMORY = 4 << 30  # bytes that a worker may grow by
-_CHECK_TIMEOUT_S = 60.0  # for a finalist of a simulated device, interpreted and compiled
 
 
 class SimulatedRunner:
@@ -37,7 +34,7 @@ class SimulatedRunner:
         self._seed = seed
         self._jobs = jobs or 2
         self._entered, self._ran = False, 0
-        self._checkers: WorkerPool | None = None
+        self._checkers: Checkers | None = None
 
     def __enter__(self) -> SimulatedRunner:
         self._entered = True
@@ -51,9 +48,6 @@ class SimulatedRunner:
             self._checkers.close()
             self._checkers = None
 
-    def _started(self) -> WorkerPool:
-        return WorkerPool(self._jobs, "flashsched.tune.measuring.jobs:warm_up", _MEMORY, at_once=True)
-
     def target(self) -> dict[str, Any]:
         """The device model's name and the fingerprint of its spec."""
         return {"device": self.spec.name, "spec": self.spec.fingerprint}
@@ -62,44 +56,42 @@ class SimulatedRunner:
         self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:
         """The model's prediction for each candidate."""
+        self._ran += len(candidates)
+        if self._entered and self._checkers is None and self._ran > 2 * self.batch:  # the run is no short one
+            self._checkers = Checkers(self._jobs, self._seed)
+        for index, candidate in enumerate(candidates):
+            trial = self._predicted(candidate)
+            if self._checkers is not None and trial.times_s:
+                self._checkers.note(task, candidate, trial.times_s[0])
+            yield index, trial
+        if self._checkers is not None:
+            self._checkers.go_on(task)
+
+    def _predicted(self, candidate: Candidate) -> Trial:
         from flashsched.codegen.analysis import simulate
 
-        self._ran += len(candidates)
-        if self._entered and self._checkers is None and self._ran > 2 * self.batch:
-            self._checkers = self._started()  # the run is no short one: they are up by the time there are finalists
-        for index, candidate in enumerate(candidates):
-            try:
-                found = candidate.predicted or simulate(candidate.schedule, self.spec)
-            except Infeasible as error:
-                yield index, Trial("constraints", [], error.reason)
-                continue
-            extra = {
-                "bound": found.bound,
-                "utilization": found.utilization,
-                "occupancy": found.occupancy,
-                "waves": found.waves,
-                "energy_j": found.energy_j,
-            }
-            kept = {key: value for key, value in extra.items() if value is not None}
-            yield index, Trial("unverified", [found.time_s], None, None, kept)
+        try:
+            found = candidate.predicted or simulate(candidate.schedule, self.spec)
+        except Infeasible as error:
+            return Trial("constraints", [], error.reason)
+        extra = {
+            "bound": found.bound,
+            "utilization": found.utilization,
+            "occupancy": found.occupancy,
+            "waves": found.waves,
+            "energy_j": found.energy_j,
+        }
+        kept = {key: value for key, value in extra.items() if value is not None}
+        return Trial("unverified", [found.time_s], None, None, kept)
 
     def finals(self, task: Task, candidates: Sequence[Candidate]) -> list[Trial]:
-        """Run each finalist's schedule on smaller shapes, in worker processes."""
-        blob = pickle.dumps(task)
-        jobs = [
-            Job(
-                "flashsched.tune.measuring.jobs:check_simulated",
-                {"task": blob, "trace": candidate.trace.to_json(), "seed": self._seed},
-                _CHECK_TIMEOUT_S,
-            )
-            for candidate in candidates
-        ]
-        trials = dict(self.run(task, candidates, None))
+        """Run each finalist's schedule on smaller shapes, in worker processes, as far as that was not done yet."""
         with contextlib.ExitStack() as ended:
-            checkers = self._checkers or ended.enter_context(self._started())
-            for index, outcome in checkers.run_all(jobs):
-                trials[index] = _checked(trials[index], outcome)
-        return [trials[index] for index in range(len(candidates))]
+            checkers = self._checkers
+            if checkers is None:
+                checkers = ended.enter_context(contextlib.closing(Checkers(self._jobs, self._seed)))
+            checks = checkers.outcomes(task, candidates)
+        return [_checked(self._predicted(one), check) for one, check in zip(candidates, checks, strict=True)]
 
 
 def _checked(trial: Trial, outcome: Outcome) -> Trial:

@@ -144,3 +144,15 @@ def test_it_is_fitted_anew_when_an_eighth_is_new(monkeypatch):
         model.predict([row], [prior])
     assert fits[:4] == [6, 7, 8, 9]
     assert fits[-3:] == [72, 81, 91]
+
+
+def test_errors_that_are_all_alike_are_learned_as_they_are(monkeypatch):
+    """As on a device that is its own model: nothing to split, and no forest is made."""
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    model = CostModel()
+    rows, priors, _ = drawn(1, 20)
+    for row, prior in zip(rows, priors, strict=True):
+        model.learn(row, prior, 2 * prior)
+    predicted, unsure = model.predict(*drawn(2, 5)[:2])
+    assert predicted == pytest.approx(2 * np.array(drawn(2, 5)[1]))
+    assert not unsure.any()

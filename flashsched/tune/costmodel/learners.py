@@ -5,6 +5,7 @@ A prediction is ``predict(rows) -> (values, spread)``: the spread is the standar
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -22,6 +23,8 @@ def forest(rows: Rows, values: Rows, seed: int, trees: int = 48, leaf: int = 2, 
 
     P. Geurts et al., "Extremely randomized trees", Machine Learning 63, 2006.
     """
+    if np.all(values == values[0]):  # no tree would split, as where a device is its own model
+        return functools.partial(_alike, float(values[0]))
     from sklearn.ensemble import ExtraTreesRegressor
 
     fitted = ExtraTreesRegressor(
@@ -36,6 +39,10 @@ def forest(rows: Rows, values: Rows, seed: int, trees: int = 48, leaf: int = 2, 
         return votes.mean(axis=0), votes.std(axis=0)
 
     return predict
+
+
+def _alike(value: float, asked: Rows) -> tuple[Rows, Rows]:
+    return np.full(len(asked), value), np.zeros(len(asked))
 
 
 def gaussian(rows: Rows, values: Rows, seed: int) -> Predict:

@@ -55,7 +55,7 @@ class WorkerPool:
         at_once: start the workers now, beside whatever else is done, and not when there is a job for them.
 
     Raises:
-        TuneError: (from :meth:`submit` and :meth:`run_all`) a worker cannot start, or the pool is closed.
+        TuneError: (from :meth:`begin`, :meth:`submit` and :meth:`run_all`) a worker cannot start, or it is closed.
     """
 
     def __init__(
@@ -104,6 +104,10 @@ class WorkerPool:
         except BaseException:
             task.stopped.set()
             raise
+
+    def begin(self, job: Job) -> Future[Outcome]:
+        """Run *job* as soon as a worker is free, and do not wait for it."""
+        return self._put(job).future
 
     def run_all(self, jobs: Iterable[Job], beside: Iterator[object] = _NOTHING) -> Iterator[tuple[int, Outcome]]:
         """Run *jobs*, ``n`` at once, and yield ``(index, outcome)`` as they end; *beside* is work for this thread
