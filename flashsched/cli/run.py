@@ -17,9 +17,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flashsched.errors import FlashschedError
+
+if TYPE_CHECKING:
+    import click
 
 __all__ = [
     "DONE",
@@ -110,11 +113,21 @@ def _command(arguments: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        see = f"\n  see: {error.ctx.command_path} --help" if error.ctx is not None else ""
-        raise CommandError(f"error: {error.format_message()}{see}", USAGE) from None
+        path = _command_path(app, arguments) if error.ctx is None else error.ctx.command_path
+        raise CommandError(f"error: {error.format_message()}\n  see: {path} --help", USAGE) from None
     except click.ClickException as error:
         raise CommandError(f"error: {error.format_message()}", error.exit_code) from None
     return code if isinstance(code, int) else DONE
+
+
+def _command_path(command: click.Command, arguments: list[str]) -> str:
+    """The command that *arguments* name, for an error that does not say where it arose."""
+    path = ["flashsched"]
+    for word in arguments:
+        if (inner := getattr(command, "commands", {}).get(word)) is not None:
+            path.append(word)
+            command = inner
+    return " ".join(path)
 
 
 def _verdict(problem: BaseException) -> tuple[int, str]:

@@ -25,7 +25,7 @@ from flashsched.errors import TuneError
 from flashsched.tune.garbage import seldom_collected
 from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import runner_for
-from flashsched.tune.settings import Settings
+from flashsched.tune.settings import Settings, require_path, require_seconds
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import Search
 
@@ -115,11 +115,13 @@ def tune_many(
         DeviceError, LogError: as `tune`.
     """
     given = merged(tasks)
+    settings = Settings(trials=trials, seed=seed, **options)
     if trials < len(given):
         raise TuneError(f"{len(given)} tasks need at least a trial each, got trials={trials}")
+    require_path("log", log)
+    require_seconds("time_budget", time_budget)
     if resume and log is None:
         raise TuneError("resume goes on from a log, and none was given", hint="name it: log='...jsonl'")
-    settings = Settings(trials=trials, seed=seed, **options)
     begun = time.perf_counter()
     deadline = None if time_budget is None else begun + (1 - _RESERVE) * time_budget
     with seldom_collected(), runner_for(device, seed, jobs) as runner:

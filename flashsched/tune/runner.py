@@ -13,6 +13,7 @@ from flashsched.hw import DeviceSpec, devices
 from flashsched.tune.measuring.checkers import Checkers
 from flashsched.tune.measuring.cpu_runner import CpuRunner
 from flashsched.tune.measuring.workers import Outcome
+from flashsched.tune.settings import require_whole
 from flashsched.tune.task import Candidate, Task
 from flashsched.tune.trial import NOTHING, Beside, Outcomes, Runner, Trial, failed
 
@@ -122,8 +123,10 @@ def runner_for(
 
     Raises:
         DeviceError: there is no such device, or no model of its kind.
-        TuneError: *fleet* cannot be reached, or the device is simulated and there is nothing to measure or observe.
+        TuneError: *fleet* cannot be reached, or the device is simulated and there is nothing to measure or observe; or
+            *jobs* is no whole number from 1 up.
     """
+    require_whole("jobs", jobs)
     if device != "cpu":
         if fleet is not None or observers:
             asked = "a fleet measures" if fleet is not None else "observers watch what is measured"

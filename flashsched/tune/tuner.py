@@ -26,7 +26,7 @@ from flashsched.tune.search.pareto import front
 from flashsched.tune.search.pool import Pool
 from flashsched.tune.search.stopping import Patience, Regret
 from flashsched.tune.search.transfer import seeds
-from flashsched.tune.settings import Settings
+from flashsched.tune.settings import Settings, require_path
 from flashsched.tune.task import Task
 from flashsched.tune.trial import NOTHING
 
@@ -90,6 +90,7 @@ def tune(
         trials=trials, seed=seed, time_budget=time_budget, sampler=sampler, patience=patience, regret=regret,
         warm_start=warm_start, pretrained=pretrained, objectives=tuple(objectives),
     )  # fmt: skip
+    require_path("log", log)
     if resume and log is None:
         raise TuneError("resume goes on from a log, and none was given", hint="name it: log='...jsonl'")
     how: dict[str, Any] = {"fleet": fleet, "observers": observers}

@@ -105,6 +105,8 @@ def mine(tmp_path: Path) -> Path:
         (["devices", "a100[units=many]"], "is no field=number"),
         (["devices", "--check", "mine.py"], "mine.py is not valid TOML"),
         (["devices", "a100", "--check", "x.toml"], "--check takes a file and nothing else"),
+        (["devices", "--check"], "Option '--check' requires an argument.\n  see: flashsched devices --help"),
+        (["log", "explain", "a", "--orders"], "requires an argument.\n  see: flashsched log explain --help"),
         (["devices", "--toml"], "--toml takes the name of one device"),
         (["simulate", "matmul"], "Missing option '--device'"),
         (["simulate", "matmul", "--device", "nope"], "unknown device 'nope'"),

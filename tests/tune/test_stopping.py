@@ -93,7 +93,16 @@ def test_regret_is_right_as_often_as_it_says_on_spaces_known_as_a_whole():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"patience": 0}, "patience must be at least 1 trial, got 0"),
+        ({"trials": "5"}, r"trials must be a whole number, got '5'(.|\n)*for example trials=8"),
+        ({"trials": 2.5}, "trials must be a whole number, got 2.5"),
+        ({"trials": True}, "trials must be a whole number, got True"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"time_budget": "3"}, r"time_budget must be a number of seconds, got '3'(.|\n)*for example time_budget=30"),
+        ({"time_budget": math.nan}, "time_budget must be a number of seconds from 0 up, got nan"),
+        ({"sampler": 3}, "sampler must be a sampler's name, got 3"),
+        ({"warm_start": 3}, "warm_start must be True, False or logs, got 3"),
+        ({"patience": 0}, "patience must be at least 1, got 0"),
+        ({"regret": "2 %"}, "regret must be a share, got '2 %'"),
         ({"regret": 0.0}, r"regret must be a share between 0 and 1, got 0.0(.|\n)*0.02 stops where 2 % is left"),
         ({"objectives": ("time", "enrgy")}, r"unknown objective 'enrgy'(.|\n)*energy"),
         ({"objectives": ("energy",)}, "with time among them"),

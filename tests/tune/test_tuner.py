@@ -318,6 +318,10 @@ def test_a_bug_in_the_template_ends_the_run():
     ("options", "error", "says"),
     [
         ({"trials": 0}, TuneError, "trials must be at least 1, got 0"),
+        ({"trials": "5"}, TuneError, "trials must be a whole number, got '5'"),
+        ({"jobs": "2"}, TuneError, "jobs must be a whole number, got '2'"),
+        ({"jobs": 0}, TuneError, "jobs must be at least 1, got 0"),
+        ({"log": 3}, TuneError, "log must be a path, got 3"),
         ({"resume": True}, TuneError, "resume goes on from a log, and none was given"),
         ({"sampler": "tpee"}, TuneError, r"unknown sampler 'tpee'(.|\n)*tpe"),
         ({"device": "a100-simm"}, DeviceError, "a100-simm"),
