@@ -65,6 +65,7 @@ __all__ = [
     "TuneError",
     "UnknownNameError",
     "WorkspaceError",
+    "counted",
     "did_you_mean",
     "user_line",
 ]
@@ -244,6 +245,15 @@ def user_line() -> str:
             shown = os.path.relpath(name) if os.path.isabs(name) and name.startswith(os.getcwd() + os.sep) else name
             return f"{shown}:{frame.f_lineno}"
         depth += 1
+
+
+def counted(number: object, what: str, many: str = "") -> str:
+    """How many there are of *what*, which takes an s for more than one, or becomes *many*.
+
+    >>> counted(1, "input"), counted(2, "input"), counted(0, "index", "indices")
+    ('1 input', '2 inputs', '0 indices')
+    """
+    return f"{number} {what if str(number) == '1' else many or what + 's'}"
 
 
 _MOST_TOLD = 40  # names at a time that anybody reads

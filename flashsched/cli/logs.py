@@ -15,6 +15,7 @@ from flashsched.cli.progress import failures_text
 from flashsched.cli.report import log_paths
 from flashsched.cli.run import DONE, FAILED, USAGE, CommandError, tell, usage
 from flashsched.cli.shared_options import json_option
+from flashsched.errors import counted
 
 if TYPE_CHECKING:
     from flashsched.tune.logs.log import LogSummary
@@ -109,18 +110,16 @@ def compact(log: Path, keep: int) -> None:
     if not log.exists():
         raise CommandError(f"error: there is no log at {log}", USAGE)
     dropped = cut_down(log, keep)
-    tell(f"{log}: {check(log).records} records kept, {dropped} dropped")
+    tell(f"{log}: {counted(check(log).records, 'record')} kept, {dropped} dropped")
 
 
 def _told(summary: LogSummary) -> str:
     """What a log holds, in a line, and its damaged lines below."""
-    parts = [f"{summary.records} record{'' if summary.records == 1 else 's'}"]
-    parts += [f"{summary.tasks} task{'' if summary.tasks == 1 else 's'}"] if summary.tasks else []
+    parts = [counted(summary.records, "record")]
+    parts += [counted(summary.tasks, "task")] if summary.tasks else []
     parts += [failures_text(summary.statuses)] if summary.statuses else []
     parts += [f"{summary.duplicates} twice"] if summary.duplicates else []
-    verdict = (
-        "whole" if summary.ok else f"{len(summary.damaged)} DAMAGED line{'' if len(summary.damaged) == 1 else 's'}"
-    )
+    verdict = "whole" if summary.ok else counted(len(summary.damaged), "DAMAGED line")
     lines = [f"{summary.path}: {verdict}; {', '.join(parts)}"]
     lines += [f"  line {item.line}: {item.reason}" for item in summary.damaged]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flashsched.cli.run import FAILED, USAGE, CommandError, say, tell, usage
+from flashsched.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def report(logs: tuple[Path, ...], as_json: bool, as_csv: bool, html: Path | Non
         except OSError as error:
             code = FAILED if error.errno == errno.ENOSPC else USAGE
             raise CommandError(f"error: cannot write {html}: {error.strerror}", code) from None
-        say(f"wrote {html}: {len(df)} trials of {len(paths)} log{'s' if len(paths) > 1 else ''}")
+        say(f"wrote {html}: {counted(len(df), 'trial')} of {counted(len(paths), 'log')}")
 
 
 def log_paths(given: tuple[Path, ...]) -> list[Path]:

@@ -16,6 +16,7 @@ from flashsched.cli.shared_options import json_option, quiet_option
 from flashsched.cli.show import best_of_log
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import task_title, workload_options
+from flashsched.errors import counted
 from flashsched.tune.explaining.explain_text import bytes_text
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
@@ -96,7 +97,7 @@ def _searched(task: Task, device: str, trials: int, seed: int, quiet: bool) -> R
     from flashsched.tune.tuner import tune
 
     if not quiet:
-        say(f"searching schedules of {task_title(task)} for {device}: at most {trials} trials")
+        say(f"searching schedules of {task_title(task)} for {device}: at most {counted(trials, 'trial')}")
     with ProgressLine(quiet) as line:
         result = tune(task, device, trials, seed=seed, progress=lambda now: line.show(progress_text(now, task.flops)))
     if result.best is None:

@@ -20,7 +20,7 @@ from flashsched.cli.progress import ProgressLine, duration_text, failures_text, 
 from flashsched.cli.run import DONE, NOTHING_FOUND, USAGE, CommandError, Stopped, say, tell, usage
 from flashsched.cli.shared_options import jobs_option, json_option, quiet_option, resume_option, seed_option
 from flashsched.cli.workload import shape_of, task_title, workload_options
-from flashsched.errors import LogError
+from flashsched.errors import LogError, counted
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def tune(
     path = log if log is not None else Path("tuning_logs", _file_name(spec.name), f"{_file_name(task.op)}.jsonl")
     _check_writable(path)
     if not quiet:
-        say(f"tuning {task_title(task)} on {device}: at most {trials} trials, log {path}")
+        say(f"tuning {task_title(task)} on {device}: at most {counted(trials, 'trial')}, log {path}")
     started = time.perf_counter()
     last: list[Progress] = []
     try:
@@ -152,7 +152,7 @@ def tune(
             tell("\n" + result.schedule().schedule.to_python().rstrip())
     if result.best is None:
         raise CommandError(
-            f"error: no valid schedule of {task_title(task)} for {device} in {len(result.records)} trials"
+            f"error: no valid schedule of {task_title(task)} for {device} in {counted(len(result.records), 'trial')}"
             f"\n  {result.why_nothing()}",
             NOTHING_FOUND,
         )
@@ -243,7 +243,7 @@ def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: f
     share = f"   {percent_text(figures['share_of_roofline'])} of the roofline" if figures["share_of_roofline"] else ""
     simulated = best.source == "simulated"
     which = f"trial {best.trial}{', simulated' if simulated else ''}"
-    trials = f"{len(result.records)} trial{'' if len(result.records) == 1 else 's'}"
+    trials = counted(len(result.records), "trial")
     lines = [
         f"{task_title(task)} on {device}: {trials} in {duration_text(elapsed_s)}{bad}",
         "",

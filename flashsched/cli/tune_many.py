@@ -17,6 +17,7 @@ from flashsched.cli.run import DONE, NOTHING_FOUND, USAGE, CommandError, say, te
 from flashsched.cli.shared_options import jobs_option, json_option, quiet_option, resume_option, seed_option
 from flashsched.cli.tune import canonical_device
 from flashsched.cli.workload import Shape, find_task, task_title
+from flashsched.errors import counted
 from flashsched.tune.figures import percent_text, seconds_text
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def tune_many(
         device = canonical_device(device)
     path = log if log is not None else Path("tuning_logs", "many.jsonl")
     if not quiet:
-        say(f"tuning {len(tasks)} workloads on {device}: at most {trials} trials, log {path}")
+        say(f"tuning {len(tasks)} workloads on {device}: at most {counted(trials, 'trial')}, log {path}")
     started = time.perf_counter()
     with ProgressLine(quiet) as shown, contextlib.redirect_stdout(sys.stderr), usage():
 
@@ -121,14 +122,14 @@ def _workload(file: Path, number: int, line: str) -> tuple[Task, float]:
 
 def _text(result: ManyResult, elapsed_s: float, path: Path) -> str:
     trials = sum(len(found.records) for found in result.results.values())
-    lines = [f"{len(result.results)} tasks, {trials} trials in {duration_text(elapsed_s)}", ""]
+    lines = [f"{counted(len(result.results), 'task')}, {counted(trials, 'trial')} in {duration_text(elapsed_s)}", ""]
     for name, found in result.results.items():
         count = result.counts[name]
         best = found.best.median_s if found.best is not None else float("nan")
         share = percent_text(count * best / result.total_s) if result.total_s > 0 else "?"
         lines.append(
             f"  {task_title(found.task):44} x{count:<5g} {seconds_text(best):>10}  {share:>7} of all  "
-            f"({len(found.records)} trials)"
+            f"({counted(len(found.records), 'trial')})"
         )
     lines += ["", f"  total     {seconds_text(result.total_s)}", f"  log       {path}"]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ import click
 
 from flashsched.cli.run import USAGE, CommandError, usage
 from flashsched.cli.user_file import file_and_name, named_in
-from flashsched.errors import TuneError
+from flashsched.errors import TuneError, counted
 
 if TYPE_CHECKING:
     from flashsched.ops import Operator
@@ -134,7 +134,7 @@ def _of_operator(op: Operator, shape: tuple[int, ...] | None, dtype: str | None,
 
     if shape is None and not op.shape and op.shape_names:
         raise TuneError(
-            f"{op.name} takes a shape of {len(op.shape_names)} numbers ({','.join(op.shape_names)})",
+            f"{op.name} takes a shape of {counted(len(op.shape_names), 'number')} ({','.join(op.shape_names)})",
             hint="give --shape",
         )
     default = "float32" if "float32" in op.dtypes else op.dtypes[0]

@@ -24,7 +24,7 @@ from flashsched.codegen.signature import (
     scalar_values,
     strides_of_arrays,
 )
-from flashsched.errors import ExpressionError, KernelError, WorkspaceError
+from flashsched.errors import ExpressionError, KernelError, WorkspaceError, counted
 from flashsched.te.dtypes import numpy_dtype
 from flashsched.te.expr import Expr, SizeVar, Var
 from flashsched.te.scalars import taken
@@ -270,8 +270,8 @@ class Caller:
     def _count_reason(self, got: int) -> str:
         inputs, outputs = self.told[: self.inputs], self.told[self.inputs :]
         return (
-            f"takes {len(inputs) + len(self.passed)} inputs ({self.inputs_text()}), then optionally its "
-            f"{len(outputs)} outputs ({', '.join(map(str, outputs))}); got {got} arguments"
+            f"takes {counted(len(inputs) + len(self.passed), 'input')} ({self.inputs_text()}), then optionally its "
+            f"{counted(len(outputs), 'output')} ({', '.join(map(str, outputs))}); got {counted(got, 'argument')}"
         )
 
     def refusal(self, reason: str, hint: str = "") -> KernelError:

@@ -16,7 +16,7 @@ from flashsched.codegen.bound import BoundKernel
 from flashsched.codegen.caller import Caller
 from flashsched.codegen.kernel import Kernel
 from flashsched.codegen.signature import Fit
-from flashsched.errors import KernelError
+from flashsched.errors import KernelError, counted
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -193,7 +193,7 @@ class _CheckedCaller(Caller):
             if index != _INSIDE:
                 raise KernelError(
                     f"an index read from memory is {index}, and dimension {site.dimension} of {site.tensor} has "
-                    f"{size_value(site.size, fit.sizes)} elements",
+                    f"{counted(size_value(site.size, fit.sizes), 'element')}",
                     step=f"{self.name}: {site.text}",
                     hint="correct the data, or hold the index inside: te.clip(index, 0, n - 1)",
                 )

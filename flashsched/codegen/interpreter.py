@@ -18,7 +18,7 @@ import numpy as np
 from flashsched.codegen.nest_buffers import touched
 from flashsched.codegen.nest_python import Leaf, Translation, translate
 from flashsched.codegen.passes.place_init import place_init
-from flashsched.errors import ExpressionError, LoweringError, ShapeError
+from flashsched.errors import ExpressionError, LoweringError, ShapeError, counted
 from flashsched.schedule.barrier import Barrier
 from flashsched.schedule.bound import Bound
 from flashsched.schedule.ir import (
@@ -67,7 +67,9 @@ def interpret(program: Program, inputs: Sequence[Array], *, check_races: bool = 
     params = [buffer for buffer in program.params if buffer not in outputs]
     if len(inputs) != len(params) + len(program.passed):
         names = ", ".join([b.name for b in params] + [size.name for _, size in program.passed]) or "nothing"
-        raise InterpreterError(f"{program.name} takes {len(params)} arrays ({names}), and {len(inputs)} are given")
+        raise InterpreterError(
+            f"{program.name} takes {counted(len(params), 'array')} ({names}), and {len(inputs)} are given"
+        )
     try:
         inputs, told = taken(params, program.passed, inputs)
     except ExpressionError as error:

@@ -146,8 +146,14 @@ def program_of(schedule: Schedule, args: Sequence[Tensor | Expr] | None = None, 
     """The scheduled nest with the buffers of its caller, before any pass.
 
     Raises:
-        KernelError: *args* leaves out an input or an output, or names something that is neither or one thing twice.
+        KernelError: *schedule* is none; *args* leaves out an input or an output, or names something that is neither or
+            one thing twice.
     """
+    if not isinstance(schedule, Schedule):
+        raise KernelError(
+            f"{schedule!r} is no schedule, and only a schedule says in which order to compute",
+            hint="s = te.create_schedule(C) makes one, and build(s, [A, B, C]) compiles it",
+        )
     state = schedule.state
     known = {id(tensor): buffer for tensor, buffer in zip(schedule.inputs, state.params, strict=True)}
     outputs = {

@@ -197,6 +197,8 @@ def attention(q: Any, k: Any, v: Any, causal: bool = False, out: Any = None) -> 
 
 
 def _axis(function: str, x: Array, axis: int) -> int:
+    if not isinstance(axis, int | np.integer):
+        raise KernelError(f"{function}: axis must be an integer, got {axis!r}")
     if not -x.ndim <= axis < x.ndim:
         raise KernelError(f"{function}: axis {axis} is none of an array of shape {x.shape}")
     return axis % x.ndim

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.errors import KernelError
+from flashsched.errors import KernelError, counted
 from flashsched.functions.kernels import as_arrays, kernel_for, on_clear
 from flashsched.functions.packing import Packed
 
@@ -107,7 +107,7 @@ def _bias(bias: Any, columns: int) -> Array | None:
     v: Array
     (v,) = as_arrays("matmul", bias=bias)
     if v.shape != (columns,):
-        raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {columns} columns")
+        raise KernelError(f"matmul: bias has shape {v.shape}, and the output has {counted(columns, 'column')}")
     return v
 
 

@@ -112,7 +112,8 @@ class Devices:
                 known = [*self, *_aliases()]
                 raise UnknownDeviceError(
                     f"unknown device {name!r}",
-                    hint=f"{did_you_mean(key, known)} `flashsched devices` lists them. Or give a TOML file.",
+                    hint=f"{did_you_mean(key, known)} (`flashsched devices` lists them, "
+                    "and the path of a TOML file is one)",
                 )
             spec = found
         return spec.replace(**_changes(name, changes)) if bracket else spec

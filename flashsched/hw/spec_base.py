@@ -75,7 +75,7 @@ def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tu
         text = shipped_text(name.removesuffix("-sim")) or ""
         if not text:
             near = did_you_mean(name, shipped_stems())
-            hint = f'{near} `flashsched devices` lists them. A file is named by its path: base = "./other.toml"'
+            hint = f'{near} (`flashsched devices` lists them; a file is named by its path: base = "./other.toml")'
             raise DeviceError(f"{origin}: base = {name!r} is no shipped device", hint=hint)
     return _merged(based(parse(text, found), found, parse, (*seen, name)), data)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from flashsched.errors import TuneError
+from flashsched.errors import TuneError, counted
 from flashsched.ops.operator import KnobsLike
 
 __all__ = ["choose_order", "choose_split"]
@@ -38,7 +38,7 @@ def choose_split(
     if extent < 1 or parts < 1:
         raise TuneError(f"a split is of 1 turn at least into 1 part at least, got {extent} into {parts}")
     if first and len(first) != parts:
-        raise TuneError(f"first has {len(first)} numbers, and the split {parts} parts")
+        raise TuneError(f"first has {counted(len(first), 'number')}, and the split {counted(parts, 'part')}")
     turns: list[int] = []
     left = extent
     for part in reversed(range(1, parts)):

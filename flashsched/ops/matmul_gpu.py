@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from flashsched.errors import Infeasible
+from flashsched.errors import Infeasible, counted
 from flashsched.hw import DeviceSpec
 from flashsched.ops.gpu_tiles import (
     MOST_BATCHES,
@@ -58,7 +58,7 @@ def matmul_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     gpu_unit(spec)
     out = args[-1]
     if len(out.shape) < 2:
-        raise Infeasible(f"{out.name} has {len(out.shape)} dimensions, and this template is for matrices")
+        raise Infeasible(f"{out.name} has {counted(len(out.shape), 'dimension')}, and this template is for matrices")
     *batches, rows, columns = out.known_shape
     inline_elementwise(s)
     sums = the_reduction(s, out)

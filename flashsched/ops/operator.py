@@ -23,9 +23,10 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from flashsched.errors import TuneError, did_you_mean
+from flashsched.errors import TuneError, counted, did_you_mean
 from flashsched.hw import DeviceSpec
 from flashsched.schedule import Schedule
+from flashsched.te import dtypes
 from flashsched.te.tensor import PlaceholderOp, Tensor
 
 __all__ = ["OPERATORS", "KnobsLike", "Operator", "Template", "find_operator", "operator", "register"]
@@ -116,7 +117,8 @@ class Operator:
         names = self.shape_names
         if len(sizes) != len(names) and names:
             raise TuneError(
-                f"{self.name} takes a shape of {len(names)} numbers ({','.join(names)}), and got {len(sizes)}: "
+                f"{self.name} takes a shape of {counted(len(names), 'number')} ({','.join(names)}), and "
+                f"got {len(sizes)}: "
                 f"{','.join(map(str, sizes))}",
                 hint=f"for example {','.join(map(str, self.shape))}",
             )
@@ -124,7 +126,11 @@ class Operator:
             if type(size) is not int or size < 0:
                 raise TuneError(f"{self.name}: {part} must be an integer from 0 up, got {size!r}")
         if dtype not in self.dtypes:
-            raise TuneError(f"{self.name} does not take {dtype!r}", hint=did_you_mean(dtype, self.dtypes))
+            cast = "float64" if dtypes.bits(dtype) > 32 and "float64" in self.dtypes else "float32"
+            raise TuneError(
+                f"{self.name} does not take {dtype!r}: it takes {', '.join(self.dtypes)}",
+                hint=f"cast to one of these: x.astype({cast!r})" if cast in self.dtypes else None,
+            )
         for key in options or {}:
             if key not in self.options:
                 raise TuneError(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flashsched.errors import ArgumentError, DtypeError
+from flashsched.errors import ArgumentError, DtypeError, counted
 from flashsched.schedule.calls import AccessPtr, CallExtern
 from flashsched.schedule.ir import Buffer, For, If, Let, Load, Seq, Stmt, Store, own_exprs, walk_stmt
 from flashsched.te import dtypes
@@ -77,7 +77,8 @@ def formal(
     given = buffer.element_strides if strides is None else strides
     if len(given) != tensor.ndim:
         raise ArgumentError(
-            f"{tensor.name} has {tensor.ndim} dimensions, and {len(given)} strides are given", hint="one a dimension"
+            f"{tensor.name} has {counted(tensor.ndim, 'dimension')}, and {len(given)} strides are given",
+            hint="one a dimension",
         )
     own: list[int | Var] = []
     for number, stride in enumerate(given):

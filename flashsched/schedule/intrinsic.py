@@ -14,7 +14,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TypeAlias
 
-from flashsched.errors import ArgumentError, UnknownNameError, did_you_mean
+from flashsched.errors import ArgumentError, UnknownNameError, counted, did_you_mean
 from flashsched.schedule.default import default_state
 from flashsched.schedule.formal import Formal, require_statement
 from flashsched.schedule.ir import Block, Buffer, For, Seq, Stmt, blocks
@@ -296,7 +296,9 @@ def intrinsic(
         if tensor not in known:
             raise ArgumentError(f"strides of {tensor!r}, which {op.name} has not", hint=did_you_mean(tensor, known))
         if len(needed) != known[tensor]:
-            raise ArgumentError(f"{tensor} has {known[tensor]} dimensions, and {len(needed)} strides are given")
+            raise ArgumentError(
+                f"{tensor} has {counted(known[tensor], 'dimension')}, and {len(needed)} strides are given"
+            )
     known_ids = {id(tensor) for tensor in (*tensors, output)}
     if any(id(item.tensor) not in known_ids for item in formals):
         raise ArgumentError(f"a formal buffer stands for a tensor that {op.name} does not have", hint=f"it has {known}")

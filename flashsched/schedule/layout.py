@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from flashsched.errors import ArgumentError, ExpressionError, LayoutError, ShapeError
+from flashsched.errors import ArgumentError, ExpressionError, LayoutError, ShapeError, counted
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, as_expr, binary
 from flashsched.te.limits import greatest
@@ -61,7 +61,7 @@ class IndexMap:
         except ShapeError:
             names = list(inspect.signature(function).parameters)
             raise ArgumentError(
-                f"the layout takes {len(names)} indices, and the tensor has rank {rank}",
+                f"the layout takes {counted(len(names), 'index', 'indices')}, and the tensor has rank {rank}",
                 hint="give the function one parameter for each dimension, or *indices",
             ) from None
         inputs = tuple(Var(name) for name in names)

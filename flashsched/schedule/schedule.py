@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
-from flashsched.errors import ArgumentError, OutputError, ScheduleError, UnknownNameError
+from flashsched.errors import ArgumentError, OutputError, ScheduleError, UnknownNameError, counted
 from flashsched.schedule.conditions import names_in
 from flashsched.schedule.default import default_state, stage_names
 from flashsched.schedule.group import Group, between
@@ -82,7 +82,7 @@ class Schedule:
         return nest_text(with_stores(self._state))
 
     def __repr__(self) -> str:
-        return f"<Schedule of {', '.join(t.name for t in self._outputs)}, {len(self._trace)} steps>"
+        return f"<Schedule of {', '.join(t.name for t in self._outputs)}, {counted(len(self._trace), 'step')}>"
 
     def __getitem__(self, key: Tensor | Operation | str) -> StageView:
         return StageView(self, self._stage_name(key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flashsched.errors import AxisError, DtypeError, ShapeError, user_line
+from flashsched.errors import AxisError, DtypeError, ExpressionError, ShapeError, user_line
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, SizeVar, as_expr
 from flashsched.te.parameters import axis_names
@@ -139,6 +139,12 @@ def compute(shape: Any, fcompute: Callable[..., Any], name: str = "compute") -> 
     """
     where = user_line()
     extents = checked_shape(shape)
+    if not callable(fcompute):
+        raise ExpressionError(
+            f"{name}: {fcompute!r} is no function, and it takes one to say what each element is",
+            where=where,
+            hint="te.compute(shape, lambda i, j: A[i, j] + 1)",
+        )
     names = axis_names(fcompute, len(extents))
     axes = tuple(Axis(n, dtypes.INDEX, extent) for n, extent in zip(names, extents, strict=True))
     result = fcompute(*axes)

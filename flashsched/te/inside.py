@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flashsched.errors import ShapeError
+from flashsched.errors import ShapeError, counted
 from flashsched.te.bounds import linear
 from flashsched.te.expr import Binary, Expr, Select, Var
 from flashsched.te.tensor import Axis, ComputeOp, Read
@@ -33,7 +33,8 @@ def require_inside(op: ComputeOp) -> None:
                     continue
                 low, high = found
                 raise ShapeError(
-                    f"{op.name} reads {read}: {index} runs from {low} to {high}, and the dimension has {size} elements",
+                    f"{op.name} reads {read}: {index} runs from {low} to {high}, and the dimension has "
+                    f"{counted(size, 'element')}",
                     shown=f"{op.name} = {value}",
                     where=op.where,
                     hint="compute fewer points, or say what lies beyond: te.select(…) or te.boundary.clamp(A)",

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flashsched.errors import ShapeError
+from flashsched.errors import ShapeError, counted
 
 __all__ = ["axis_names"]
 
@@ -29,7 +29,7 @@ def axis_names(fcompute: Callable[..., Any], rank: int) -> list[str]:
     required = [p for p in parameters if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
     if not len(required) <= rank <= len(positional):
         raise ShapeError(
-            f"the shape has {rank} dimensions, and the function takes {len(positional)} "
+            f"the shape has {counted(rank, 'dimension')}, and the function takes {len(positional)} "
             f"({', '.join(positional) or 'none'})",
             hint="give the function one parameter for each dimension, or *indices",
         )

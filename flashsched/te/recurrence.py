@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from flashsched.errors import AxisError, DtypeError, ExpressionError, ShapeError, user_line
+from flashsched.errors import AxisError, DtypeError, ExpressionError, ShapeError, counted, user_line
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, Var, binary
 from flashsched.te.extremes import most
@@ -216,7 +216,11 @@ def _require_fit(made: Scan) -> None:
         if not alike(made.states[0].shape[:1], state.shape[:1]) or not alike(init.shape[:1], (made.rows,)):
             refuse(ShapeError, "the states have different numbers of rows, or of first rows", "they share one time")
         if made.rows < 1 or bounds(extent_expr(state.shape[0]), {})[1] < made.rows:
-            refuse(ShapeError, f"init has {made.rows} rows, and {state.name} {state.shape[0]}", "give 1 row at least")
+            refuse(
+                ShapeError,
+                f"init has {counted(made.rows, 'row')}, and {state.name} {state.shape[0]}",
+                "give 1 row at least",
+            )
         if not init.dtype == update.dtype == state.dtype:
             shown = f"{init.name} {init.dtype}, {update.name} {update.dtype}, {state.name} {state.dtype}"
             refuse(DtypeError, f"a state, its init and its update have one dtype: {shown}", "cast them")

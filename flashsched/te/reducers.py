@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flashsched.errors import AxisError, DtypeError, ReducerError, ShapeError
+from flashsched.errors import AxisError, DtypeError, ReducerError, ShapeError, counted
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, as_expr, binary, cast, compare, const, logical_and, logical_or
 from flashsched.te.functions import comm_reducer, select
@@ -92,7 +92,7 @@ def _reduced(reduce: Callable[..., Any], name: str, value: Any, axis: Any, where
     if isinstance(value, tuple | list):
         if len(value) != 2:
             raise ReducerError(
-                f"{name} takes a value or a pair (place, value), and was given {len(value)} values",
+                f"{name} takes a value or a pair (place, value), and was given {counted(len(value), 'value')}",
                 hint="give one of them",
             )
         place = as_expr(value[0], dtypes.check_dtype(dtype))

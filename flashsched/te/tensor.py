@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from flashsched.errors import DtypeError, ShapeError
+from flashsched.errors import DtypeError, ShapeError, counted
 from flashsched.te import dtypes
 from flashsched.te.expr import Const, Expr, ExprLike, Var, as_expr, cast
 from flashsched.te.nodes import Operators
@@ -191,7 +191,7 @@ def read(tensor: Tensor, indices: Sequence[Any]) -> Expr:
     if len(indices) != tensor.ndim:
         raise ShapeError(
             f"{shown} has {len(indices)} {'index' if len(indices) == 1 else 'indices'}, "
-            f"and {tensor.name} has {tensor.ndim} dimensions {list(tensor.shape)}",
+            f"and {tensor.name} has {counted(tensor.ndim, 'dimension')} {list(tensor.shape)}",
             hint=f"give one index for each dimension: {tensor.name}[{', '.join('ijklmn'[: tensor.ndim])}]",
         )
     exprs = []
@@ -201,7 +201,7 @@ def read(tensor: Tensor, indices: Sequence[Any]) -> Expr:
             raise DtypeError(f"{shown}: index {position} is {expr.dtype}, not an integer", hint="cast it")
         if isinstance(expr, Const) and isinstance(size, int) and not 0 <= expr.value < size:
             raise ShapeError(
-                f"{shown}: index {position} is {expr.value}, and the dimension has {size} elements",
+                f"{shown}: index {position} is {expr.value}, and the dimension has {counted(size, 'element')}",
                 hint="indices count from 0, and none from the end",
             )
         exprs.append(cast(expr, dtypes.INDEX))

@@ -25,7 +25,7 @@ from flashsched.tune.logs.glance import Glance, is_sound
 from flashsched.tune.logs.log import LogWarning, glances, glances_at, records_at
 from flashsched.tune.logs.nearest import Difference, Misfit, Overruled, differences, nearest, settled_first
 from flashsched.tune.logs.record import Record
-from flashsched.tune.task import Task
+from flashsched.tune.task import Task, require_task
 
 if TYPE_CHECKING:
     from flashsched.codegen.kernel import Kernel
@@ -83,6 +83,7 @@ def _search(paths: list[Path], task: Task, device: str) -> _Found:
     """The records of *task* in the logs."""
     from flashsched.codegen.target import host_target
 
+    require_task(task)
     found = _Found(task, host_target().to_json() if device == "cpu" else {}, device)
     mark = f'"hash":"{task.hash}"'.encode()
     for path in paths:

@@ -26,7 +26,7 @@ from flashsched.tune.garbage import seldom_collected
 from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import runner_for
 from flashsched.tune.settings import Settings, require_path, require_seconds
-from flashsched.tune.task import Task
+from flashsched.tune.task import Task, require_task
 from flashsched.tune.tuner import Search
 
 if TYPE_CHECKING:
@@ -147,18 +147,21 @@ def merged(tasks: Counted) -> list[tuple[Task, float]]:
     """*tasks* with how often each is run, those of one hash once.
 
     Raises:
-        TuneError: there is none, or a count is not positive.
+        TuneError: there is none, something is no task, or a count is not positive.
     """
+    if isinstance(tasks, Task):
+        raise TuneError("tune_many takes several tasks, got one", hint="a list of them: [task], or fs.tune(task)")
     pairs: Sequence[Any] = list(tasks.items() if isinstance(tasks, Mapping) else tasks)
     found: dict[str, tuple[Task, float]] = {}
     for pair in pairs:
         task, count = (pair, 1.0) if isinstance(pair, Task) else pair
+        require_task(task)
         if not count > 0:
             raise TuneError(f"{task!r} is run {count} times, and must be run more often than never")
         known = found.get(task.hash, (task, 0.0))
         found[task.hash] = (known[0], known[1] + count)
     if not found:
-        raise TuneError("there is no task to tune")
+        raise TuneError("there is no task to tune", hint="for example [fs.Task('matmul', (512, 512, 512))]")
     return list(found.values())
 
 

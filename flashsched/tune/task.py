@@ -28,7 +28,7 @@ from flashsched.te.scalars import scalar_tensor
 from flashsched.te.tensor import ComputeOp, PlaceholderOp, Read, Reduce, Reducer, Tensor, graph
 from flashsched.te.visit import walk
 
-__all__ = ["Candidate", "Task"]
+__all__ = ["Candidate", "Task", "require_task"]
 
 Array = NDArray[Any]
 
@@ -74,7 +74,8 @@ class Task:
         if given is not None and (isinstance(given, str) or not isinstance(given, Sequence)):
             hint = f"for example {self.operator.shape}" if self.operator.shape else None
             raise TuneError(f"shape must be a sequence of integers, got {shape!r}", hint=hint)
-        self.shape = self.operator.shape if shape is None else tuple(shape)
+        numbers: Sequence[Any] = self.operator.shape if shape is None else shape
+        self.shape = tuple(int(size) if isinstance(size, np.integer) else size for size in numbers)
         args = self.operator.args(self.shape, self.dtype, options)
         defaults = self.operator.options
         self.options = {key: value for key, value in options.items() if value != defaults[key]}
@@ -249,6 +250,17 @@ def _bytes(tensor: Tensor) -> int:
     for extent in tensor.known_shape:
         size *= extent
     return size
+
+
+def require_task(given: object) -> None:
+    """Refuse what is no task.
+
+    Raises:
+        TuneError: *given* is something else, the name of an operator perhaps.
+    """
+    if not isinstance(given, Task):
+        got = repr(given) if isinstance(given, str) else f"a {type(given).__name__}"
+        raise TuneError(f"a task is needed, got {got}", hint='for example fs.Task("matmul", (512, 512, 512))')
 
 
 def _text(args: Sequence[Tensor]) -> str:

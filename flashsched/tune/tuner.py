@@ -27,7 +27,7 @@ from flashsched.tune.search.pool import Pool
 from flashsched.tune.search.stopping import Patience, Regret
 from flashsched.tune.search.transfer import seeds
 from flashsched.tune.settings import Settings, require_path
-from flashsched.tune.task import Task
+from flashsched.tune.task import Task, require_task
 from flashsched.tune.trial import NOTHING
 
 if TYPE_CHECKING:
@@ -86,9 +86,11 @@ def tune(
         TuneError: the operator has no template for the device, or the arguments contradict each other.
         LogError: the log can't be written, or can't be read for ``resume``.
     """
+    require_task(task)
+    wanted = (objectives,) if isinstance(objectives, str) else tuple(objectives)
     settings = Settings(
         trials=trials, seed=seed, time_budget=time_budget, sampler=sampler, patience=patience, regret=regret,
-        warm_start=warm_start, pretrained=pretrained, objectives=tuple(objectives),
+        warm_start=warm_start, pretrained=pretrained, objectives=wanted,
     )  # fmt: skip
     require_path("log", log)
     if resume and log is None:

@@ -85,7 +85,7 @@ def mine(tmp_path: Path) -> Path:
         (["tune", "mine.py:scaled_ad"], "mine.py has no 'scaled_ad'\n  hint: did you mean scaled_add?"),
         (["tune", "mine.py:constant"], "mine.py:constant is of type int, and there is nothing in it to run"),
         (["tune", "mine.py:number"], "number() must return a list of tensors, and returned int"),
-        (["tune", "mine.py:sized"], "sized takes a shape of 1 numbers (N)\n  hint: give --shape"),
+        (["tune", "mine.py:sized"], "sized takes a shape of 1 number (N)\n  hint: give --shape"),
         (["tune", "mine.py:graph", "--shape", "3"], "graph() takes no sizes"),
         (["tune", "mine.py:graph", "--dtype", "int8"], "graph() has no parameter dtype"),
         (["tune", "mine.py:task", "--dtype", "int8"], "mine.py:task is fixed as it stands, and takes no --dtype"),

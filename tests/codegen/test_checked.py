@@ -137,7 +137,7 @@ def test_what_it_reports_is_no_argument() -> None:
     a, b, c = np.ones((3, 5), "float32"), np.asarray([0, 2, 1, 0], "int32"), np.empty((4, 5), "float32")
     assert repr(f) == "<Kernel gather(A: float32[3, 5], B: int32[4]) -> C: float32[4, 5]>"
     for wrong in ((a,), (a, b, c, np.zeros(1, "int64"))):
-        with pytest.raises(KernelError, match=rf"its 1 outputs \(C: float32\[4, 5\]\); got {len(wrong)} arg") as told:
+        with pytest.raises(KernelError, match=rf"its 1 output \(C: float32\[4, 5\]\); got {len(wrong)} arg") as told:
             f(*wrong)
         assert "out_of_range" not in str(told.value)
     with pytest.raises(KernelError, match=r"gather\(A, B, C\): 'B' has dtype"):

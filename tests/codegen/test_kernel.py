@@ -159,7 +159,7 @@ def test_several_outputs() -> None:
 
 
 REFUSED = [
-    ((1,), r"takes 2 inputs \(a: float32\[3, 4\], b: float32\[3, 4\]\), then optionally its 1 outputs .*; got 1 arg"),
+    ((1,), r"takes 2 inputs \(a: float32\[3, 4\], b: float32\[3, 4\]\), then optionally its 1 output .*; got 1 arg"),
     ((numbers(), numbers(), numbers(), numbers()), "got 4 arguments"),
     ((numbers(), None), "'b' is None, and a kernel takes arrays"),
     ((numbers(), [[1.0]]), "'b' is a list, and a kernel takes arrays"),

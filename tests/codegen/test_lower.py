@@ -106,6 +106,8 @@ def test_arguments_that_do_not_fit() -> None:
     for given_args, says in cases:
         with pytest.raises(KernelError, match=says):
             lower(s, given_args)  # type: ignore[arg-type]
+    with pytest.raises(KernelError, match=r"(?s)Tensor\(C.* is no schedule.*create_schedule\(C\) makes one"):
+        lower(C, [A, B, C])  # type: ignore[arg-type]
     A, P, D = chain(3)
     with pytest.raises(KernelError, match=r"(?s)P is computed inside the kernel.*create_schedule\(\[\.\.\., P\]\)"):
         lower(te.create_schedule(D), [A, P, D])

@@ -296,6 +296,9 @@ def test_arrays_that_do_not_fit(call, says):
         (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), stride=0), "must be at least 1, got 0"),
         (lambda: fs.conv2d(normal(1, 3, 5, 5), normal(4, 3, 3, 3), padding=-1), "padding must be an integer from 0 up"),
         (lambda: fs.relu(np.zeros(3, complex)), "complex128"),
+        (lambda: fs.matmul(*[np.ones((2, 2), "int64")] * 2), r"'int64': it takes float32, [^$]*x.astype\('float64'\)"),
+        (lambda: fs.softmax(np.ones((2, 2), "int32")), r"'int32': it takes [^$]*hint: cast .*x.astype\('float32'\)"),
+        (lambda: fs.sum(normal(2, 3), axis="rows"), "sum: axis must be an integer, got 'rows'"),
     ],
 )
 def test_what_the_operator_does_not_take(call, says):

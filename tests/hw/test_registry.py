@@ -77,7 +77,7 @@ def test_a_name_may_carry_changes() -> None:
     [
         ("a100-sin", "did you mean a100-sim"),
         ("nvidia-a10x", "did you mean nvidia-a10"),
-        ("z80", "known: .*Or give a TOML file"),
+        ("z80", "known: .*the path of a TOML file is one"),
         ("a100-sim[units]", "'units' is no field=number"),
         ("a100-sim[units=54", "cannot read the changes"),
         ("a100-sim[unit=54]", "a device has no field 'unit'"),

@@ -173,5 +173,5 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(Infeasible, match="this template is for a GPU"):
         add.templates["gpu"](s, [a, out], FirstKnobs(), devices["cpu-xeon-sim"])
     vector = te.compute((4,), lambda i: a[i, i], name="vector")
-    with pytest.raises(Infeasible, match="1 dimensions, and this template is for matrices"):
+    with pytest.raises(Infeasible, match="1 dimension, and this template is for matrices"):
         matmul.templates["gpu"](te.create_schedule(vector), [a, vector], FirstKnobs(), A100)

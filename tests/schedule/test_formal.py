@@ -176,7 +176,7 @@ def test_it_refuses() -> None:
     a = te.placeholder((4,), name="a")
     c = te.compute((4,), lambda i: a[i] + 1, name="c")
     aa, cc = formal(a), formal(c)
-    with pytest.raises(ArgumentError, match=r"a has 1 dimensions, and 2 strides are given"):
+    with pytest.raises(ArgumentError, match=r"a has 1 dimension, and 2 strides are given"):
         formal(a, [1, 1])
     with pytest.raises(ArgumentError, match=r"a: 'x' is no stride"):
         formal(a, ["x"])  # type: ignore[list-item]

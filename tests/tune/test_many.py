@@ -18,7 +18,13 @@ def test_what_computes_the_same_is_one_task():
     again = Task("relu", (64, 64))
     assert merged([SMALL, (LARGE, 2), (again, 3)]) == [(SMALL, 4.0), (LARGE, 2)]
     assert merged({LARGE: 5}) == [(LARGE, 5)]
-    for wrong, says in (([], "there is no task to tune"), ([(SMALL, 0)], "is run 0 times")):
+    cases = [
+        ([], "there is no task to tune"),
+        ([(SMALL, 0)], "is run 0 times"),
+        (SMALL, "takes several tasks, got one"),
+        ([("matmul", 2)], "a task is needed, got 'matmul'"),
+    ]
+    for wrong, says in cases:
         with pytest.raises(TuneError, match=says):
             merged(wrong)
 

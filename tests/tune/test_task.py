@@ -187,6 +187,19 @@ def test_refusals(make, says):
         make()
 
 
+@pytest.mark.parametrize("call", [fs.tune, lambda it: fs.load("x", it), lambda it: fs.explain("x", it)])
+@pytest.mark.parametrize(("given", "shown"), [("matmul", "'matmul'"), (("matmul", (4, 4, 4)), "a tuple")])
+def test_what_is_no_task(call, given, shown):
+    with pytest.raises(TuneError, match=rf"a task is needed, got {shown}[^$]*fs.Task\("):
+        call(given)
+
+
+def test_sizes_of_numpy_are_numbers():
+    task = Task("matmul", tuple(np.array([4, 5, 6])))
+    assert task.shape == (4, 5, 6)
+    assert all(type(size) is int for size in task.shape)
+
+
 def test_an_unknown_dtype():
     with pytest.raises(ExpressionError, match=r"no dtype 'float31'(.|\n)*float32"):
         Task("matmul", (4, 5, 6), "float31")

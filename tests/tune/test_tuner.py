@@ -317,6 +317,7 @@ def test_a_bug_in_the_template_ends_the_run():
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
+        ({"objectives": "energy"}, TuneError, r"with time among them; got \('energy',\)"),
         ({"trials": 0}, TuneError, "trials must be at least 1, got 0"),
         ({"trials": "5"}, TuneError, "trials must be a whole number, got '5'"),
         ({"jobs": "2"}, TuneError, "jobs must be a whole number, got '2'"),

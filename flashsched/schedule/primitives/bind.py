@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashsched.errors import StructureError, UnknownNameError, did_you_mean
+from flashsched.errors import StructureError, UnknownNameError, counted, did_you_mean
 from flashsched.schedule.derive import derive, in_shared
 from flashsched.schedule.ir import For, LoopKind, blocks, walk_stmt
 from flashsched.schedule.primitives.loops import (
@@ -74,10 +74,10 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
     if extent is not None and extent != node.turns:
         refuse(
             state,
-            f"{axis} is to have {extent}, and loop {loop!r} has {node.turns} turns",
+            f"{axis} is to have {extent}, and loop {loop!r} has {counted(node.turns, 'turn')}",
             error=StructureError,
             loop=node.var,
-            hint=f"split({loop!r}, factor={extent}) gives a loop of {extent} turns",
+            hint=f"split({loop!r}, factor={extent}) gives a loop of {counted(extent, 'turn')}",
         )
     kind = _AXES[axis]
     require_serial(state, node, loop, "bound", "a loop has one kind; split it to give each part its own")
@@ -96,10 +96,11 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
         if isinstance(found, For) and found.kind is kind and not fits:
             refuse(
                 state,
-                f"loop {found.var.name!r} is bound to {axis} with {found.extent} turns, and {loop!r} has {node.extent}",
+                f"loop {found.var.name!r} is bound to {axis} with {counted(found.extent, 'turn')}, and "
+                f"{loop!r} has {node.extent}",
                 error=StructureError,
                 loop=found.var,
-                hint=f"split {loop!r} so that one part has {found.extent} turns, and bind that part",
+                hint=f"split {loop!r} so that one part has {counted(found.extent, 'turn')}, and bind that part",
             )
     state = set_kind(state, node, kind)
     inside = {block.name for block in blocks(node.body)} - {stage} if kind.is_thread else set()

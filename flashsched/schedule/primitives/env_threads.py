@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flashsched.errors import ArgumentError, StructureError, UnknownNameError, did_you_mean
+from flashsched.errors import ArgumentError, StructureError, UnknownNameError, counted, did_you_mean
 from flashsched.schedule.ir import For, LoopKind, Stmt, walk_stmt
 from flashsched.schedule.nest import find_block, loop_chain
 from flashsched.schedule.primitives.loops import block_of, put_around, require_count
@@ -108,9 +108,11 @@ def _require_free(state: State, stage: str, nest: Stmt, axis: str, extent: int) 
         if isinstance(found, For) and found.kind is kind and found.turns != extent and PREDICATE not in found.notes:
             refuse(
                 state,
-                f"loop {found.var.name!r} is bound to {axis} with {found.extent} turns, and {extent} threads are to be "
+                f"loop {found.var.name!r} is bound to {axis} with {counted(found.extent, 'turn')}, and "
+                f"{extent} threads are to be "
                 "launched",
                 error=StructureError,
                 loop=found.var,
-                hint=f"launch {found.extent}, or split the loop so that the part that is bound has {extent} turns",
+                hint=f"launch {found.extent}, or split the loop so that the part that is bound has "
+                f"{counted(extent, 'turn')}",
             )

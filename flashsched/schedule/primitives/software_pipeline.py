@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from flashsched.errors import ArgumentError, LimitError, StructureError
+from flashsched.errors import ArgumentError, LimitError, StructureError, counted
 from flashsched.schedule.arguments import TensorName
 from flashsched.schedule.ir import Seq, blocks
 from flashsched.schedule.nest import replace_loop
@@ -80,7 +80,8 @@ def software_pipeline(
         if len(numbers) != len(units):
             refuse(
                 state,
-                f"{what} has {len(numbers)} numbers, and the body of loop {loop!r} has {len(units)} pieces: "
+                f"{what} has {counted(len(numbers), 'number')}, and the body of loop {loop!r} has "
+                f"{counted(len(units), 'piece')}: "
                 f"{', '.join(units)}",
                 error=ArgumentError,
                 loop=node.var,

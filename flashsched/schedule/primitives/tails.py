@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from flashsched.errors import ArgumentError, DependenceError, LimitError, OutputError, StructureError, did_you_mean
+from flashsched.errors import (
+    ArgumentError,
+    DependenceError,
+    LimitError,
+    OutputError,
+    StructureError,
+    counted,
+    did_you_mean,
+)
 from flashsched.schedule.ir import Alloc, Block, For, Seq, Stmt, block_loads, rewrite_stmt, seq
 from flashsched.schedule.nest import add_guard, find_block, loop_ranges
 from flashsched.schedule.primitives.blocks import change_buffer
@@ -107,7 +115,7 @@ def _require_twice(state: State, stage: str, loop: For, name: str, factor: Expr)
     if loop.turns is not None and isinstance(factor, Const) and loop.turns < factor.value:
         refuse(
             state,
-            f"loop {name!r} has {loop.turns} turns, and a tile of {factor} can't be shifted into them",
+            f"loop {name!r} has {counted(loop.turns, 'turn')}, and a tile of {factor} can't be shifted into them",
             error=ArgumentError,
             loop=loop.var,
             hint=f"split by at most {loop.turns}, or use tail='guard'",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from flashsched.errors import ArgumentError, ExpressionError, LayoutError, OutputError, StructureError
+from flashsched.errors import ArgumentError, ExpressionError, LayoutError, OutputError, StructureError, counted
 from flashsched.schedule.disjoint import digit
 from flashsched.schedule.layout import IndexMap
 from flashsched.schedule.primitives.blocks import change_buffer
@@ -74,7 +74,8 @@ def transform_layout(state: State, stage: str, layout: str, pad_value: float | b
         if len(fresh.inputs) != len(buffer.shape):
             refuse(
                 state,
-                f"the layout takes {len(fresh.inputs)} indices, and {stage!r} has rank {len(buffer.shape)}",
+                f"the layout takes {counted(len(fresh.inputs), 'index', 'indices')}, "
+                f"and {stage!r} has rank {len(buffer.shape)}",
                 error=ArgumentError,
                 hint="name one index for each dimension before the arrow",
             )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from flashsched.errors import counted
 from flashsched.tune.figures import figure_text, percent_text, seconds_text
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _worths(found: Explanation) -> list[str]:
     for worth in found.worths:
         spread = f" ± {worth.spread * 100:.0f}" if worth.spread else ""
         share = f"{worth.share * 100:.0f}{spread} %"
-        count = f"{len(worth.group.steps)} step{'' if len(worth.group.steps) == 1 else 's'}"
+        count = counted(len(worth.group.steps), "step")
         lines.append(f"    {worth.group.name:<{width}}  {_times(worth.factor):>7}  {share:>10}   {count}")
     if found.failed:
         lines.append(f"  {found.failed} of the schedules on the way could not be run, and count as the default nest")
