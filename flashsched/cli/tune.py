@@ -10,7 +10,6 @@ import shlex
 import sys
 import time
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +230,7 @@ def _stopped_text(number: int, last: list[Progress], task: Task, path: Path, arg
 
 
 def _counts(result: Result) -> dict[str, int]:
-    return dict(Counter(record.status for record in result.records))
+    return {status: count for status, count in result.records.statuses.items() if count}
 
 
 def _summary(result: Result, best: Record, device: str, path: Path, elapsed_s: float, workload: str) -> str:

@@ -69,7 +69,7 @@ class ManyResult:
         total = self.total_s
         rows = []
         for name, result in self.results.items():
-            valid = [record.median_s for record in result.records if record.status in VALID]
+            valid = (record.median_s for record in result.records if record.status in VALID)
             best = result.best.median_s if result.best is not None else float("nan")
             rows.append(
                 {
@@ -78,7 +78,7 @@ class ManyResult:
                     "dtype": result.task.dtype,
                     "count": self.counts[name],
                     "trials": len(result.records),
-                    "first_s": valid[0] if valid else float("nan"),
+                    "first_s": next(valid, float("nan")),
                     "time_s": best,
                     "share_of_total": self.counts[name] * best / total if total else float("nan"),
                     "stopped": result.stopped,

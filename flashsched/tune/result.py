@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flashsched.errors import TuneError
 from flashsched.schedule import Trace
 from flashsched.tune.logs.record import Record
+from flashsched.tune.logs.trials import Trials
 from flashsched.tune.task import Candidate, Task
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Result:
     Attributes:
         task: what was tuned.
         device: on which device.
-        records: all trials, in order; finalists carry their final times.
+        records: all trials, in order; finalists carry their final times. A run with a log keeps the latest in memory
+            and reads the others from there when they are asked for.
         best: the best record; None where no schedule was valid.
         ties: records whose times can't be told from the best's.
         log: the log they were written to.
@@ -69,7 +71,7 @@ class Result:
 
     task: Task
     device: str
-    records: list[Record]
+    records: Trials
     best: Record | None
     ties: list[Record] = field(default_factory=list)
     log: Path | None = None

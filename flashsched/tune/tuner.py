@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TuneError
 from flashsched.tune.garbage import seldom_collected
+from flashsched.tune.logs.record import Record
 from flashsched.tune.measuring.finals import settle
 from flashsched.tune.measuring.peaks import too_good
 from flashsched.tune.result import VALID, Progress, Result
 from flashsched.tune.runner import Runner, runner_for
 from flashsched.tune.search.history import History
-from flashsched.tune.search.pareto import front
+from flashsched.tune.search.pareto import front_of
 from flashsched.tune.search.pool import Pool
 from flashsched.tune.search.stopping import Patience, Regret
 from flashsched.tune.search.transfer import seeds
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from flashsched.tune.search.shared import SharedSearch
 
 __all__ = ["Progress", "Result", "Search", "tune"]
+
+_OBJECTIVES: dict[str, Callable[[Record], float]] = {
+    "time": lambda record: record.median_s,
+    "energy": lambda record: float(record.extra["energy_j"]),
+    "code": lambda record: float(record.extra["code"]),
+}
 
 
 def tune(
@@ -188,15 +195,10 @@ class Search:
         """Settle among the finalists; the result."""
         best, ties = settle(self.history, lambda: self._tell("finals"))
         history, names = self.history, self.settings.objectives
-        valid = [record for record in history.records if record.status in VALID] if len(names) > 1 else []
-        keys = {
-            "time": lambda r: r.median_s,
-            "energy": lambda r: r.extra["energy_j"],
-            "code": lambda r: r.extra["code"],
-        }
-        chosen = (
-            [valid[at] for at in front([[keys[name](record) for name in names] for record in valid])] if valid else []
-        )
+        chosen: list[Record] = []
+        if len(names) > 1:
+            valid = (record for record in history.records if record.status in VALID)
+            chosen = front_of(valid, lambda record: [_OBJECTIVES[name](record) for name in names])
         return Result(
             self.task, history.device, history.records, best, ties, history.path, self.pool.refused, self.stopped,
             tuple(self.notes), names, sorted(chosen, key=lambda record: record.median_s),

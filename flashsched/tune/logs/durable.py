@@ -111,8 +111,8 @@ def explained(doing: str, path: FilePath) -> Iterator[None]:
         raise LogError(f"cannot {doing} {os.fspath(path)}: {why}", hint="name another file with --log") from error
 
 
-def write_or_undo(fd: int, data: bytes, fsync: bool) -> None:
-    """Write all of *data* at the end of the file, or none of it."""
+def write_or_undo(fd: int, data: bytes, fsync: bool) -> int | None:
+    """Write all of *data* at the end of the file, or none of it; where it begins, in a file that has places."""
     start = os.lseek(fd, 0, os.SEEK_END) if stat.S_ISREG(os.fstat(fd).st_mode) else None
     try:
         rest = memoryview(data)
@@ -125,6 +125,7 @@ def write_or_undo(fd: int, data: bytes, fsync: bool) -> None:
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, start)
         raise
+    return start
 
 
 def swap(target: Path, chunks: Iterable[bytes]) -> None:

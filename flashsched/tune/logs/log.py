@@ -40,6 +40,7 @@ __all__ = [
     "glances",
     "glances_at",
     "merge",
+    "placed",
     "read",
     "records_at",
     "verify",
@@ -100,8 +101,11 @@ class TuningLog:
     def __repr__(self) -> str:
         return f"TuningLog({str(self.path)!r})"
 
-    def append(self, *records: Record) -> None:
+    def append(self, *records: Record) -> int | None:
         """Write *records* behind the others: all of them, or none and a LogError.
+
+        Returns:
+            Where in the file they begin; None where nothing can be read again, as of a pipe.
 
         Raises:
             LogError: the path cannot be written, the disk is full, the lock is not given up, or a record holds a
@@ -109,14 +113,15 @@ class TuningLog:
         """
         data = "".join(record.to_json_line() + "\n" for record in records).encode()
         if not data:
-            return
+            return None
         with explained("write", self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.path, self.lock_timeout_s) as fd:
                 healed = _heal(fd, self.path)
-                write_or_undo(fd, data, self.fsync)
+                start = write_or_undo(fd, data, self.fsync)
         if healed:
             warnings.warn(LogWarning(healed), stacklevel=2)
+        return start
 
     def read(self) -> Iterator[Record]:
         """The records, oldest first; a log that does not exist yet has none."""
@@ -131,8 +136,17 @@ def read(path: FilePath) -> Iterator[Record]:
     Raises:
         LogError: no such file, an unreadable one, or one of a format that this version does not read.
     """
+    return (record for _, record in placed(path))
+
+
+def placed(path: FilePath) -> Iterator[tuple[int, Record]]:
+    """As :func:`read`, each record with its offset in the file.
+
+    Raises:
+        LogError: as :func:`read`.
+    """
     _require(path)
-    return (line.record for line in _scan_warning(path, Record.from_json_line) if line.record)
+    return ((line.offset, line.record) for line in _scan_warning(path, Record.from_json_line) if line.record)
 
 
 def glances(path: FilePath, skip: Skip = None) -> Iterator[tuple[int, Glance]]:
@@ -155,7 +169,7 @@ def glances_at(path: FilePath, offsets: Iterable[int]) -> Iterator[Glance]:
 
 
 def records_at(path: FilePath, offsets: Iterable[int]) -> Iterator[Record]:
-    """The records at *offsets* that :func:`glances` told, in that order."""
+    """The records at *offsets* that :func:`glances` or :func:`placed` told, in that order."""
     return _parsed_at(path, offsets, Record.from_json_line)
 
 

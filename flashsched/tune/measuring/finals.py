@@ -41,10 +41,9 @@ def settle(history: History, tell: Callable[[], None]) -> tuple[Record | None, l
         chosen = good[choose(samples, _TIE)]
         best = settled[chosen] = replace(settled[chosen], extra={**settled[chosen].extra, "best": True})
         ties = [settled[good[n]] for n in tie_band(samples, _TIE) if good[n] != chosen]
-    places = {record.record_id: n for n, record in enumerate(history.records)}
-    for record in settled:
+    for entry, record in zip(history.best, settled, strict=False):  # all that were tried, which are the first of them
         history.write(record)
-        history.records[places[record.extra["retimes"]]] = record
+        history.records.amend(entry.record, record)
     if not good:
         _raise_if_all_wrong(history.task, settled)
     return best, ties

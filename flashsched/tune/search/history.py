@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 from flashsched.errors import FlashschedError, LogError, ScheduleError
 from flashsched.hw import DeviceSpec, roofline_s
 from flashsched.schedule import Trace
-from flashsched.tune.logs.log import TuningLog, read
+from flashsched.tune.logs.log import TuningLog, placed
 from flashsched.tune.logs.record import Record
+from flashsched.tune.logs.trials import Trials
 from flashsched.tune.result import VALID
 from flashsched.tune.runner import Runner, Trial
 from flashsched.tune.search.candidates import Ranked, key_of
@@ -22,6 +24,7 @@ __all__ = ["Entry", "History", "decisions_of", "record_key"]
 
 _TAUGHT = 100  # records of a resumed log that are replayed, for the cost model to learn from
 _KEPT = 16  # the best so far
+_ALIKE = 4096  # steps that records share, before it is begun anew
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,11 @@ class History:
         objectives: what is searched for; written into the records where it is more than the time.
 
     Attributes:
-        records: all trials, in order.
+        records: all trials, in order; those of long ago are read from the log.
         seen: schedules, by their key, that were run or ruled out, with their seconds; None where they failed.
         best: the best so far, the fastest first.
         resumed: trials of earlier runs.
         roofline_s: what no schedule can be faster than, if the device's peaks are right.
-        failed: how many trials ended with which status, of those that are not valid.
     """
 
     def __init__(
@@ -61,11 +63,10 @@ class History:
         self.path = None if log is None else Path(log)
         self._task, self._target = task.to_json(), runner.target()  # one for all records
         self._log = None if log is None else TuningLog(log)
-        self.records: list[Record] = []
+        self.records = Trials(self.path)
         self._shared: dict[str, dict[str, Any]] = {}  # steps and sizes of knobs, which many trials have alike
         self.seen: dict[str, float | None] = {}
         self.best: list[Entry] = []
-        self.failed: dict[str, int] = {}
         self.resumed = 0
         self.roofline_s = self._roofline_s(runner.spec)
 
@@ -74,15 +75,20 @@ class History:
         """Seconds of the best so far; None while nothing was valid."""
         return self.best[0].time_s if self.best else None
 
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many trials ended with which status, of those that are not valid."""
+        return {status: count for status, count in self.records.statuses.items() if count and status not in VALID}
+
     def add(self, item: Ranked, trial: Trial) -> Record:
         """Remember what became of a candidate, and write it to the log."""
         beside = {"code": round(item.code)} if self.runner.source == "simulated" else {}
         extra = {"sizes": self._one(item.sizes), **beside}
         record = self.new_record(item.candidate, trial, len(self.records), extra)
-        self.write(record)
+        place = self.write(record)
         value = record.median_s if trial.status in VALID else None
         self.seen[item.key] = value
-        self._count(record)
+        self.records.append(record, place)
         if value is not None:
             self.rank(record, item.candidate)
         return record
@@ -112,7 +118,9 @@ class History:
         return {**found, "steps": steps, "decisions": dict(candidate.decisions)}
 
     def _one(self, value: dict[str, Any]) -> dict[str, Any]:
-        """*value*, as the one of its like that all records share: a run of thousands keeps all its records."""
+        """*value*, as the one of its like that all records share: where there is no log, all are kept."""
+        if len(self._shared) >= _ALIKE:
+            self._shared.clear()
         return self._shared.setdefault(repr(value), value)
 
     def measure_again(self) -> str:
@@ -133,10 +141,9 @@ class History:
         task = self.task
         return roofline_s(spec, {task.dtype: float(task.flops)}, float(task.bytes), warm=True)
 
-    def write(self, record: Record) -> None:
-        """Append *record* to the log, if there is one."""
-        if self._log is not None:
-            self._log.append(record)
+    def write(self, record: Record) -> int | None:
+        """Append *record* to the log, if there is one; where it stands there."""
+        return None if self._log is None else self._log.append(record)
 
     def rank(self, record: Record, candidate: Candidate) -> None:
         """Put *record* among the best, if it is."""
@@ -155,20 +162,22 @@ class History:
             return
         wanted = self._target
         disproved = set()  # records that were correct until their final check
-        for record in read(self.path):
+        times: dict[str, float] = {}  # of those that worked, by id
+        for place, record in placed(self.path):
             if record.task["hash"] != self.task.hash or record.device != self.device:
                 continue
             if any(record.target.get(key) != wanted.get(key) for key in ("cpu", "vector_bits", "spec")):
                 continue
             if "retimes" not in record.extra:
-                self._count(record)
+                self.records.append(record, place)
+                if record.status in VALID:
+                    times[record.record_id] = record.median_s
             elif record.status not in VALID:
                 disproved.add(record.extra["retimes"])
         self.resumed = len(self.records)
-        valid = [record for record in self.records if record.status in VALID and record.record_id not in disproved]
-        times = {record.record_id: record.median_s for record in valid}
-        best = sorted(valid, key=lambda record: record.median_s)[:_KEPT]
-        replayed = {record.record_id for record in (*best, *valid[-_TAUGHT:])}
+        for name in disproved & times.keys():
+            del times[name]
+        replayed = {*heapq.nsmallest(_KEPT, times, key=times.__getitem__), *list(times)[-_TAUGHT:]}
         for record in self.records:
             value = times.get(record.record_id)
             self.seen[record_key(record)] = value
@@ -197,11 +206,6 @@ class History:
             return replace(self.task.replay(Trace.from_json(record.trace)), decisions=decisions_of(record))
         except ScheduleError:
             return None
-
-    def _count(self, record: Record) -> None:
-        self.records.append(record)
-        if record.status not in VALID:
-            self.failed[record.status] = self.failed.get(record.status, 0) + 1
 
 
 def decisions_of(record: Record) -> dict[str, int]:

@@ -5,15 +5,18 @@ K. Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", I
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["front", "in_fronts"]
+__all__ = ["front", "front_of", "in_fronts"]
 
+T = TypeVar("T")
 Values = Sequence[Sequence[float]]
+
+_HELD = 256  # of a stream, before it is seen which of them are beaten
 
 
 def front(values: Values) -> list[int]:
@@ -30,6 +33,22 @@ def front(values: Values) -> list[int]:
         if not beaten.any() and not equal.any():
             found.append(at)
     return found
+
+
+def front_of(items: Iterable[T], values: Callable[[T], Sequence[float]]) -> list[T]:
+    """Those of *items* that no other beats, as `front` has it, in their order; of a stream, no more are held than that.
+
+    >>> front_of(["aaa", "b", "cc", "a"], lambda word: (len(word), -ord(word[0])))
+    ['b', 'cc']
+    """
+    held: list[tuple[T, Sequence[float]]] = []
+    most = _HELD
+    for item in items:
+        held.append((item, values(item)))
+        if len(held) >= most:
+            held = [held[at] for at in front([numbers for _, numbers in held])]
+            most = len(held) + _HELD
+    return [held[at][0] for at in front([numbers for _, numbers in held])] if held else []
 
 
 def in_fronts(values: Values) -> list[int]:

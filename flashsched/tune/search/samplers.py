@@ -103,14 +103,14 @@ class GaussianSampler:
         self._table = DecisionTable()
         self._told: list[_Told] = []
         self._failed: list[dict[str, int]] = []
-        self._fitted = 0
+        self._fitted = self._learned = 0
         self._predict: Any = None
         self._drawn: set[bytes] = set()
 
     def draw(self) -> Answers:
         if len(self._told) < self._strangers or self._rng.random() < 0.05:
             return RandomKnobs(self._rng)
-        if self._predict is None or len(self._told) >= self._fitted + max(1, self._fitted // 20):
+        if self._predict is None or self._learned >= self._fitted + max(1, self._fitted // 20):
             self._fit()
         best = sorted(self._told, key=lambda told: told.value)
         good = self._table.rows([told.decisions for told in best[:24]])
@@ -129,8 +129,12 @@ class GaussianSampler:
         self._table.note(sizes)
         if value is None:
             self._failed.append(dict(decisions))
+            del self._failed[: -self.MOST // 4]  # of more, none is fitted
         else:
             self._told.append(_Told(value, dict(decisions)))
+            self._learned += 1
+            if len(self._told) >= 4 * self.MOST:
+                self._told = self._chosen()
 
     def forget(self, answers: Answers) -> None:
         """Its row is not drawn again."""
@@ -138,15 +142,20 @@ class GaussianSampler:
     def _fit(self) -> None:
         from flashsched.tune.costmodel.learners import gaussian
 
-        best = sorted(self._told, key=lambda told: told.value)[: self.MOST // 2]
-        taken = {id(told) for told in best}
-        chosen = best + [told for told in self._told[-self.MOST // 2 :] if id(told) not in taken]
+        chosen = self._chosen()
         logs = [math.log(max(told.value, 1e-30)) for told in chosen]
-        failed = self._failed[-self.MOST // 4 :]  # as slow as the slowest: fast ones are looked for elsewhere
+        failed = self._failed  # as slow as the slowest: fast ones are looked for elsewhere
         rows = self._table.rows([*(told.decisions for told in chosen), *failed])
         values = np.array(logs + [max(logs)] * len(failed))
         self._predict = gaussian(self._table.scaled(rows), values, self._seed % 2**32)
-        self._fitted = len(self._told)
+        self._fitted = self._learned
+
+    def _chosen(self) -> list[_Told]:
+        """The best and the latest of what was told, the latest last."""
+        best = sorted(self._told, key=lambda told: told.value)[: self.MOST // 2]
+        latest = self._told[-self.MOST // 2 :]
+        taken = {id(told) for told in latest}
+        return [told for told in best if id(told) not in taken] + latest
 
 
 def expected_improvement(mean: Any, spread: Any, best: float) -> Any:
