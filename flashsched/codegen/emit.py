@@ -16,6 +16,7 @@ from flashsched.codegen.emit_expr import Expressions
 from flashsched.codegen.emit_intrinsic import call_intrinsic, write_call
 from flashsched.codegen.emit_math import known_functions
 from flashsched.codegen.emit_parallel import LACKING, call_in_parallel, function_text
+from flashsched.codegen.emit_spare import has_spare_lanes
 from flashsched.codegen.emit_state import Lanes, Slot, State
 from flashsched.codegen.emit_storage import Storage, buffer_notes, heap_allocations, may_lack_memory
 from flashsched.codegen.emit_streams import past_the_caches
@@ -156,6 +157,8 @@ class Statements:
                 write_call(stmt, self.state, self.expressions)
             case Alloc():
                 with self.storage.allocated(stmt.buffer):
+                    slot = self.state.slots[stmt.buffer]
+                    self.state.slots[stmt.buffer] = slot._replace(spare=has_spare_lanes(stmt))
                     self.write(stmt.body)
             case Extern():
                 self._extern(stmt)

@@ -217,7 +217,7 @@ class Memory:
                 self._put(buffer, form, backwards, shift=1 - lanes)
             else:
                 self._scatter(buffer, form, stored, mask)
-        elif mask is None:
+        elif mask is None or (state.slot(buffer).private and state.slot(buffer).spare and in_bounds(node, state)):
             self._put(buffer, form, stored)
         elif state.slot(buffer).private and in_bounds(node, state):
             # nobody else sees it, so inactive lanes may be written back; a plain access can become a register

@@ -27,6 +27,7 @@ class Slot(NamedTuple):
         private: only the function being written can reach it.
         copies: how many lanes have an element of their own at each index; they lie side by side.
         notes: LLVM's attributes of the pointer, for a function that it is passed to.
+        spare: what stores mask off holds nothing that counts, and may be written (`emit_spare`).
     """
 
     pointer: str
@@ -34,6 +35,7 @@ class Slot(NamedTuple):
     private: bool = False
     copies: int = 1
     notes: str = "noalias"
+    spare: bool = False
 
 
 class Lanes(NamedTuple):
