@@ -132,7 +132,7 @@ def tiles(path: Path) -> dict[str, object]:
     sizes = {name: np.array([int(row[name]) for row in rows]) for name in ("m", "n", "k", "batch")}
     try:
         values = constants_for(spec, "gemm.plain", gemm.CONSTANTS).values
-        traits = gemm.traits(spec, values, "float32", sizes)
+        _, traits = gemm.explained(spec, values, "float32", sizes)
     except DeviceError:
         return {}
     menu = [name.removesuffix(" slower").split("x") for name in traits if "x" in name and name.endswith(" slower")]

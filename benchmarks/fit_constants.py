@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from flashsched.hw.constants import Section, fitted_in, fitted_toml, shipped_residual
+from flashsched.hw.constants import Section, fitted_in, shipped_residual
 from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residuals
+from flashsched.hw.validation.files import change_sections
 from flashsched.hw.validation.rows import read_rows
 
 FOLDER = Path(__file__).resolve().parents[1] / "flashsched" / "hw" / "fitted"
@@ -53,22 +54,15 @@ def main() -> None:
 
 def _change(file: str, name: str, change: Callable[[Section], Section]) -> None:
     """Write one section of a file anew; the others as they stand there by now."""
+    change_sections(FOLDER / f"{file}.toml", lambda old: {**old, name: change(old.get(name, Section()))}, NOTE)
     fitted_in.cache_clear()
     shipped_residual.cache_clear()
-    sections = dict(fitted_in(file))
-    sections[name] = change(sections.get(name, Section()))
-    _write(file, sections)
 
 
 def _drop(measured: set[str]) -> None:
     """Take the sections away that no row asks for."""
     for path in FOLDER.glob("*.toml"):
-        _write(path.stem, {name: section for name, section in fitted_in(path.stem).items() if name in measured})
-
-
-def _write(file: str, sections: dict[str, Section]) -> None:
-    RESIDUALS.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{file}.toml").write_text(fitted_toml(sections, NOTE), encoding="utf-8")
+        change_sections(path, lambda old: {name: section for name, section in old.items() if name in measured}, NOTE)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def computes_whole_tiles(unit: GpuUnit) -> bool:
 def _spread(mean: Numbers, whole: Numbers, constants: Mapping[str, float]) -> Numbers:
     """Between the mean over all units and the whole number of the busiest one, never below one."""
     wave = constants["wave"]
-    return whole if wave == 1.0 else (1.0 - wave) * most(mean, 1.0) + wave * whole
+    return whole if np.ndim(wave) == 0 and wave == 1.0 else (1.0 - wave) * most(mean, 1.0) + wave * whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,17 @@ import pytest
 import flashsched.hw.constants as module
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec, devices
-from flashsched.hw.constants import Constant, Fitted, constants_for, family_of, fitted_in, own_constants, parse_fitted
+from flashsched.hw.constants import (
+    Constant,
+    Fitted,
+    Section,
+    constants_for,
+    family_of,
+    fitted_in,
+    own_constants,
+    parse_fitted,
+)
+from flashsched.hw.validation.files import change_sections
 
 CONSTANTS = {"start_us": Constant(2.0, 0.5, 20.0, "us", "time of an empty kernel")}
 
@@ -122,3 +133,17 @@ def test_a_default_lies_in_its_range() -> None:
 def test_family_and_band() -> None:
     assert family_of(devices["h100-sim"]) == "hopper"
     assert Fitted({}, "calibrated", 1.234, 10).band == "±1.2 % (calibrated: mean error of 10 held-out rows)"
+
+
+def _add_sections(path: Path, names: list[str]) -> None:
+    for name in names:
+        change_sections(path, lambda old, name=name: {**old, name: Section(Fitted({"a": 1.0}, "family"))}, "A note.")
+
+
+def test_writers_side_by_side_lose_no_section(tmp_path: Path) -> None:
+    path, names = tmp_path / "family.toml", [[f"{who}.{each}" for each in range(20)] for who in "abc"]
+    with ThreadPoolExecutor(3) as pool:  # a lock belongs to an opened folder, so threads compete as processes do
+        list(pool.map(_add_sections, [path] * 3, names))
+    found = parse_fitted(path.read_text(encoding="utf-8"), path.name)
+    assert set(found) == {name for each in names for name in each}
+    assert [file.name for file in tmp_path.iterdir()] == ["family.toml"], "scratch files are gone"

@@ -116,6 +116,23 @@ def test_many_rows_are_predicted_as_each_alone() -> None:
     np.testing.assert_allclose(together, alone)
 
 
+@pytest.mark.parametrize(("op", "kind"), OPERATORS, ids="-".join)
+def test_each_row_may_have_constants_of_its_own(op: str, kind: str) -> None:
+    draw, model, rows = np.random.default_rng(5), OPERATORS[op, kind], 8
+    spec = devices[{"gpu": "a100-sim", "tpu": "tpu-v4-sim", "cpu": "apple-m1-cpu-sim"}[kind]]
+    ranges = {**RANGES, "k": (1, 20_000), "launched": (0, 3)}
+    sizes = {name: draw.integers(*ranges[name], rows, endpoint=True) for name in (*model.SIZES, "launched")}
+    values = {name: draw.uniform(one.low, one.high, rows) for name, one in model.CONSTANTS.items()}
+    dtype = "bfloat16" if kind == "tpu" else "float32"
+    alone = [
+        model.seconds(spec, {name: float(value[row]) for name, value in values.items()}, dtype,
+                      {name: column[[row]] for name, column in sizes.items()})[0]
+        for row in range(rows)
+    ]  # fmt: skip
+    together: Any = values
+    assert model.seconds(spec, together, dtype, sizes) == pytest.approx(alone)
+
+
 @pytest.mark.parametrize("model", OPERATORS.values(), ids=lambda model: model.NAME)
 def test_every_constant_says_what_it_is(model: OperatorModel) -> None:
     for name, one in model.CONSTANTS.items():

@@ -32,7 +32,7 @@ def constant(factor: float, names: tuple[str, ...]) -> Residual:
 
 
 def traits_of(dtype: str = "bfloat16") -> tuple[str, ...]:
-    return tuple(gemm.traits(A100, DEFAULTS, dtype, SIZES))
+    return tuple(gemm.explained(A100, DEFAULTS, dtype, SIZES)[1])
 
 
 def test_trees_find_what_depends_on_the_traits() -> None:
@@ -134,7 +134,7 @@ def test_what_ships_fits_the_models_as_they_are(file: Path) -> None:
         dtype = "float32"
     sizes = {each: np.array([32]) for each in model.SIZES}
     constants = {one: each.default for one, each in model.CONSTANTS.items()}
-    assert tuple(model.traits(spec, constants, dtype, sizes)) == residual.traits
+    assert tuple(model.explained(spec, constants, dtype, sizes)[1]) == residual.traits
     assert name in fitted_in(constants_family(name))[section].devices
 
 

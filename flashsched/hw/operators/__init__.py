@@ -74,7 +74,8 @@ class OperatorModel(Protocol):
     def seconds(
         self, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
     ) -> NDArray[np.float64]:
-        """Predicted seconds by row, never below `roofline`."""
+        """Predicted seconds by row, never below `roofline`; each constant is a number, or an array of one for each row
+        (so that a fit asks about many values at once)."""
 
 
 @runtime_checkable
@@ -88,10 +89,10 @@ class ExplainsItself(Protocol):
     @property
     def GROWS(self) -> tuple[str, ...]: ...  # noqa: N802
 
-    def traits(
+    def explained(
         self, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
-    ) -> dict[str, NDArray[np.float64]]:
-        """Columns that may tell what the model misses."""
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """What `OperatorModel.seconds` says, and columns that may tell what the model misses."""
 
 
 def predicted(
@@ -108,14 +109,14 @@ def predicted(
         return model.seconds(spec, values, dtype, sizes)
     columns = {name: np.asarray(column) for name, column in sizes.items()}
     count = len(next(iter(columns.values())))
-    halves = [name for name in model.GROWS if name in columns]
+    halves = [name for name in model.GROWS if name in columns and (columns[name] > 1).any()]
     many = {name: np.concatenate([np.maximum(column // 2, 1) if name == half else column for half in (None, *halves)])
             for name, column in columns.items()}  # fmt: skip
-    traits = model.traits(spec, values, dtype, many)
+    seconds, traits = model.explained(spec, values, dtype, many)
     if tuple(traits) != residual.traits:
         raise DeviceError(f"the residual of {spec.name} is of another version of the model of '{model.NAME}'",
                           hint="calibrate the device anew")  # fmt: skip
-    corrected = model.seconds(spec, values, dtype, many) * residual.factor(np.stack(list(traits.values()), axis=1))
+    corrected = seconds * residual.factor(np.stack(list(traits.values()), axis=1))
     own, *smaller = corrected.reshape(1 + len(halves), count)
     held: NDArray[np.float64] = np.minimum(np.max([own, *smaller], axis=0), own * _HELD)
     return np.maximum(held, model.roofline(spec, dtype, sizes))

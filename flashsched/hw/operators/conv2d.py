@@ -25,7 +25,7 @@ from flashsched.hw.operators.dtypes import peak_of, storage_bytes
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column, least_seconds
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["CONSTANTS", "GROWS", "KINDS", "NAME", "SIZES", "algorithms", "roofline", "seconds", "traits", "variant"]
+__all__ = ["CONSTANTS", "GROWS", "KINDS", "NAME", "SIZES", "algorithms", "explained", "roofline", "seconds", "variant"]
 
 NAME = "conv2d"
 KINDS: tuple[str, ...] = ("gpu",)
@@ -79,6 +79,17 @@ def seconds(
 ) -> Floats:
     """Predicted seconds by row, never below `roofline`."""
     fastest = np.min(list(algorithms(spec, constants, dtype, sizes).values()), axis=0)
+    return _as_called(fastest, spec, constants, dtype, sizes)
+
+
+def _as_called(
+    fastest: Floats,
+    spec: DeviceSpec,
+    constants: Mapping[str, float],
+    dtype: str,
+    sizes: Mapping[str, NDArray[np.int64]],
+) -> Floats:
+    """What a clock shows of convolutions whose *fastest* algorithms are known."""
     kernel = np.maximum(constants["start_us"] * 1e-6 + fastest, roofline(spec, dtype, sizes))
     height, width = output_size(sizes)
     result = storage_bytes(dtype) * column(sizes, "batch") * column(sizes, "cout") * height * width
@@ -88,11 +99,11 @@ def seconds(
     return as_timed(kernel + around, constants, sizes)
 
 
-def traits(
+def explained(
     spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
-) -> dict[str, Floats]:
-    """What may tell a library's choice, by row and mostly as logarithms: sizes, how they divide, and how much slower
-    than the fastest algorithm the others are."""
+) -> tuple[Floats, dict[str, Floats]]:
+    """What `seconds` says, and what may tell a library's choice, by row and mostly as logarithms: sizes, how they
+    divide, and how much slower than the fastest algorithm the others are."""
     all_of = algorithms(spec, constants, dtype, sizes)
     fastest = np.min(list(all_of.values()), axis=0)
     time = np.log2(fastest)
@@ -118,4 +129,4 @@ def traits(
         found[f"{columns} idle"] = np.ceil(cout / columns) * columns / cout
     for name in ALGORITHMS:
         found[f"{name} slower"] = np.minimum(np.log2(all_of.get(name, np.full(len(time), NEVER)) / fastest), 4.0)
-    return found
+    return _as_called(fastest, spec, constants, dtype, sizes), found

@@ -12,7 +12,7 @@ error that remains (``docs/design/0015-gpu-products.md``).
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,11 +38,11 @@ __all__ = [
     "SIZES",
     "Chosen",
     "chosen",
+    "explained",
     "gemm_seconds",
     "narrowed",
     "roofline",
     "seconds",
-    "traits",
     "variant",
 ]
 
@@ -89,7 +89,7 @@ _SCALINGS = {"": 0, "block": 1, "row": 2}
 NARROWED = "kernels"
 """Column of sizes that holds, by row, the indices of the only kernels to look at."""
 
-_ROWS_AT_A_TIME = 512
+_AT_A_TIME = 32768  # kernels of all rows together
 
 
 def variant(spec: DeviceSpec, dtype: str) -> str:
@@ -115,13 +115,15 @@ def roofline(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Floats:
 
 def gemm_seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
     """Seconds of the fastest candidate for each row of *sizes* ("m", "n", "k", and optionally "batch", "warm")."""
-    found = np.empty(len(sizes["m"]))
-    for start in range(0, len(found), _ROWS_AT_A_TIME):
-        part = {name: np.asarray(column)[start : start + _ROWS_AT_A_TIME] for name, column in sizes.items()}
-        found[start : start + _ROWS_AT_A_TIME] = _Candidates.of(spec, constants, dtype, part).total.min(axis=1)
+    fastest = np.concatenate([total.min(axis=1) for total in _totals(spec, constants, dtype, sizes)])
+    return _of_fastest(fastest, spec, constants, dtype, sizes)
+
+
+def _of_fastest(fastest: Floats, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
+    """Seconds of products whose *fastest* kernels are known; those with a vector have better ones."""
     vector = np.minimum(sizes["m"], sizes["n"]) == 1
-    found -= np.where(vector, np.minimum(constants["vector_us"] * 1e-6, 0.5 * found), 0.0)
-    return np.maximum(found, roofline(spec, dtype, sizes))
+    spared = np.where(vector, np.minimum(constants["vector_us"] * 1e-6, 0.5 * fastest), 0.0)
+    return np.maximum(fastest - spared, roofline(spec, dtype, sizes))
 
 
 def narrowed(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes, keep: int = 3) -> Sizes:
@@ -129,32 +131,43 @@ def narrowed(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes
 
     For constants near by, where the fastest kernel is one of these, a fraction of the work finds the same time.
     """
-    chunks = []
-    for start in range(0, len(sizes["m"]), _ROWS_AT_A_TIME):
-        part = {name: np.asarray(column)[start : start + _ROWS_AT_A_TIME] for name, column in sizes.items()}
-        total = _Candidates.of(spec, constants, dtype, part).total
-        chunks.append(np.argpartition(total, keep, axis=1)[:, :keep])
-    return {**sizes, NARROWED: np.concatenate(chunks)}
+    best = [np.argpartition(total, keep, axis=1)[:, :keep] for total in _totals(spec, constants, dtype, sizes)]
+    return {**sizes, NARROWED: np.concatenate(best)}
+
+
+def _totals(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Iterator[Floats]:
+    """Seconds of every kernel for every size, as many rows at a time as caches hold well."""
+    every = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
+    most = max(1, _AT_A_TIME // sizes.get(NARROWED, every.T).shape[1])
+    for start in range(0, len(sizes["m"]), most):
+        rows = np.s_[start : start + most]
+        values: dict[str, Any] = {
+            name: value[rows, None] if isinstance(value, np.ndarray) else value for name, value in constants.items()
+        }
+        part = {name: np.asarray(column)[rows] for name, column in sizes.items()}
+        yield _Candidates.of(spec, values, dtype, part).total
 
 
 def seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
     """Predicted seconds by row, never below `roofline`; with what a framework's launches add, where rows say so."""
-    kernel = gemm_seconds(spec, constants, dtype, sizes)
+    return _as_called(gemm_seconds(spec, constants, dtype, sizes), constants, sizes)
+
+
+def _as_called(kernel: Floats, constants: Mapping[str, float], sizes: Sizes) -> Floats:
+    """What a clock shows of products that take *kernel* seconds."""
     call = np.where(column(sizes, "batch", 1.0) > 1, constants["batch_call"], 1.0)
     around: dict[str, Any] = {**constants, "gap_us": constants["gap_us"] * call}  # by row
     return as_timed(kernel, around, sizes, call)
 
 
-def traits(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> dict[str, Floats]:
-    """What may tell a library's choice, by row and as logarithms: sizes, how they divide, and how much slower than the
-    fastest kernel those of each tile are."""
+def explained(
+    spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
+) -> tuple[Floats, dict[str, Floats]]:
+    """What `seconds` says, and what may tell a library's choice, by row and as logarithms: sizes, how they divide, and
+    how much slower than the fastest kernel those of each tile are."""
     m, n, k, batch, warm = _columns(sizes)
     table = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
-    totals = np.concatenate([
-        _Candidates.of(spec, constants, dtype, {name: np.asarray(column)[at : at + _ROWS_AT_A_TIME]
-                                                for name, column in sizes.items()}).total
-        for at in range(0, len(m), _ROWS_AT_A_TIME)
-    ])  # fmt: skip
+    totals = np.concatenate(list(_totals(spec, constants, dtype, sizes)))
     fastest = totals.min(axis=1)
     time = np.log2(fastest)
     found = {
@@ -176,7 +189,7 @@ def traits(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: 
         of_tile = totals[:, (table[:, 0] == rows) & (table[:, 1] == columns)].min(axis=1)
         found[f"{rows}x{columns} slower"] = np.minimum(np.log2(of_tile / fastest), 4.0)
     found["unsplit slower"] = np.minimum(np.log2(totals[:, table[:, 2] == 1].min(axis=1) / fastest), 4.0)
-    return found
+    return _as_called(_of_fastest(fastest, spec, constants, dtype, sizes), constants, sizes), found
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from flashsched.hw.operators.times import LAUNCHED, as_timed, column, joined, le
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.systolic import streamed_cycles
 
-__all__ = ["CONSTANTS", "GROWS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "traits", "variant"]
+__all__ = ["CONSTANTS", "GROWS", "KINDS", "NAME", "SIZES", "explained", "roofline", "seconds", "variant"]
 
 NAME = "gemm"
 KINDS = ("tpu",)
@@ -69,16 +69,17 @@ def seconds(
     return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
 
 
-def traits(
+def explained(
     spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
-) -> dict[str, Floats]:
-    """What may tell the compiler's choice of tiles, by row and mostly as logarithms."""
+) -> tuple[Floats, dict[str, Floats]]:
+    """What `seconds` says, and what may tell the compiler's choice of tiles, by row and mostly as logarithms."""
     unit = spec.systolic
     assert unit is not None
-    time = np.log2(seconds(spec, constants, dtype, sizes))
+    found = seconds(spec, constants, dtype, sizes)
+    time = np.log2(found)
     flops, operands, results = _work(dtype, sizes)
     m, n, k, batch = (column(sizes, name, 1.0) for name in ("m", "n", "k", "batch"))
-    return {
+    return found, {
         "m": np.log2(m), "n": np.log2(n), "k": np.log2(k), "batch": np.log2(batch), "time": time,
         "element": np.full(len(m), float(storage_bytes(dtype))), "rate": np.log2(flops) - time,
         "operands": np.log2(operands), "results": np.log2(results), "left": np.log2(m * k), "right": np.log2(n * k),

@@ -95,7 +95,7 @@ def seconds(
     worked_on = np.minimum(rows, blocks_resident) * length * element
     again = np.clip(worked_on / (constants["kept"] * cache_bytes(spec)) - 1.0, 0.0, 1.0)
     warm = column(sizes, "warm")
-    fetched = dram_bytes(spec, moved, warm, min(1.0, constants["kept"]), 0.1)
+    fetched = dram_bytes(spec, moved, warm, np.minimum(1.0, constants["kept"]), 0.1)
     fetched = fetched + np.where(long_row, 2 * element * rows * length * again, 0.0)
     lanes_per_s = (spec.peaks["float32"] if "float32" in spec.peaks else max(spec.peaks.values())) / 2
     times = (

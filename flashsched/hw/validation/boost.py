@@ -29,6 +29,9 @@ _OUTLIER = 0.15
 _DRAWN = 6.0  # rows' worth of weight that a leaf's value is drawn to zero by
 _MANY = 350  # rows from which trees are deep
 _FEWEST = 120  # rows of a device and section that a residual is learned from
+_FINE, _ROW = 2.0**22, 2.0**40
+"""One sum tells of a bin both how many rows it has and what pulls them: a row counts ``_ROW``, and its pull in
+``_FINE`` parts, rounded. Up to 8,192 rows a bin such sums are whole numbers below 2 ** 53, so exact in any order."""
 
 
 def learned_residual(members: Sequence[Rows], values: Mapping[str, float]) -> Residual | None:
@@ -38,48 +41,57 @@ def learned_residual(members: Sequence[Rows], values: Mapping[str, float]) -> Re
     model = members[0].model
     if not isinstance(model, ExplainsItself):
         return None
-    tables = [model.traits(group.spec, values, group.dtype, group.sizes) for group in members]
-    traits = np.concatenate([np.stack(list(table.values()), axis=1) for table in tables])
-    off = [
-        np.log(group.measured_s / group.model.seconds(group.spec, values, group.dtype, group.sizes))
-        for group in members
-    ]
-    return learned(tuple(tables[0]), traits, np.concatenate(off))
+    explained = [model.explained(group.spec, values, group.dtype, group.sizes) for group in members]
+    traits = np.concatenate([np.stack(list(table.values()), axis=1) for _, table in explained])
+    off = [np.log(group.measured_s / times) for group, (times, _) in zip(members, explained, strict=True)]
+    return learned(tuple(explained[0][1]), traits, np.concatenate(off))
 
 
 def learned(names: tuple[str, ...], traits: Floats, residual: Floats, *, trees: int = TREES, rate: float = RATE,
             drawn: float = _DRAWN) -> Residual:  # fmt: skip
     """The trees over *traits* (a column for each of *names*) that predict *residual*; the same ones every time."""
-    rows, count = traits.shape
+    rows = len(traits)
     depth = DEPTH if rows >= _MANY else SHALLOW
     cuts = np.stack([np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1]) for column in traits.T])  # by trait
-    bins = np.stack([np.searchsorted(cut, column, side="left") for cut, column in zip(cuts, traits.T, strict=True)], 1)
-    places = bins + BINS * np.arange(count)  # of every row, in a table of all traits' bins
+    bins = np.stack([np.searchsorted(cut, column, side="left") for cut, column in zip(cuts, traits.T, strict=True)])
     left = residual.copy()
     asked = np.zeros((trees, depth), dtype=np.int64)
     above = np.zeros((trees, depth))
     values = np.zeros((trees, 2**depth))
     for tree in range(trees):
         pull = np.clip(left, -_OUTLIER, _OUTLIER) * np.clip(np.exp(-left), 0.5, 2.0)
+        packed = _ROW + np.round(pull * _FINE)
         leaf = np.zeros(rows, dtype=np.int64)
+        table = _table(bins, leaf, packed, 1)
         for level in range(depth):
-            trait, cut = _best_cut(places, leaf, pull, 2**level, count, drawn)
+            trait, cut = _best_cut(table, drawn)
             asked[tree, level], above[tree, level] = trait, cuts[trait, cut]
-            leaf += (bins[:, trait] > cut) * 2**level
+            over = bins[trait] > cut
+            if level + 1 < depth:  # the rows above the cut are counted; all others are below it
+                high = np.flatnonzero(over)
+                of_high = _table(bins.take(high, axis=1), leaf[high], packed[high], 2**level)
+                table = np.concatenate([table - of_high, of_high])
+            leaf += over * 2**level
         sums = np.bincount(leaf, pull, minlength=2**depth)
         values[tree] = rate * sums / (np.bincount(leaf, minlength=2**depth) + drawn)
         left -= values[tree][leaf]
     return Residual(names, asked, above, values)
 
 
-def _best_cut(places: NDArray[np.int64], leaf: NDArray[np.int64], pull: Floats, leaves: int, count: int,
-              drawn: float) -> tuple[int, int]:  # fmt: skip
+def _table(bins: NDArray[np.int64], leaf: NDArray[np.int64], packed: Floats, leaves: int) -> Floats:
+    """By leaf, trait and bin: the sum of *packed* over its rows."""
+    found = np.empty((leaves, len(bins), BINS))
+    first = leaf * BINS
+    for trait, column in enumerate(bins):  # one by one: what they touch stays in the nearest caches
+        found[:, trait] = np.bincount(column + first, packed, minlength=leaves * BINS).reshape(leaves, BINS)
+    return found
+
+
+def _best_cut(table: Floats, drawn: float) -> tuple[int, int]:
     """The trait and the bin after which to cut all leaves, so that the squares of what is left are least."""
-    width = count * BINS
-    at = (places + (width * leaf)[:, None]).ravel()
-    shape = (leaves, count, BINS)
-    sums = np.bincount(at, np.repeat(pull, count), minlength=leaves * width).reshape(shape).cumsum(axis=2)
-    rows = np.bincount(at, minlength=leaves * width).reshape(shape).cumsum(axis=2)
+    rows = np.round(table / _ROW)
+    sums = ((table - rows * _ROW) / _FINE).cumsum(axis=2)
+    rows = rows.cumsum(axis=2)
     low, below = sums[:, :, :-1], rows[:, :, :-1]
     high, over = sums[:, :, -1:] - low, rows[:, :, -1:] - below
     gain = (low**2 / (below + drawn) + high**2 / (over + drawn)).sum(axis=0)

@@ -8,9 +8,10 @@ constant that the rows do not touch stays where it was. Outliers count less (sof
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ __all__ = ["Sample", "fitted_values", "folds_of", "predicted"]
 
 _OUTLIER = 0.1  # residuals above it count with their absolute value, not their square
 _STEP = 1e-3  # of a constant's range, by which slopes are found
-_TRIED = 80  # rows, about, by which a constant is found to matter
+_TRIES = 4  # points that the solver asks about in a round, with the best candidates at the point where it began
+_FEW = 120  # rows, about, that the way is found with, before all are asked
 _HOLD = 0.3  # weight of the value known before: a constant moved across its range costs as a row that is off by 30 %
 
 
@@ -62,6 +64,18 @@ class _Part:
     dtype: str
     sizes: Mapping[str, NDArray[np.int64]]
     measured_s: NDArray[np.float64]
+
+    def every(self, step: int) -> _Part:
+        """Each *step*-th of the rows."""
+        sizes = {name: column[::step] for name, column in self.sizes.items()}
+        return _Part(self.spec, self.dtype, sizes, self.measured_s[::step])
+
+    def narrowed(self, model: OperatorModel, values: Mapping[str, float]) -> _Part:
+        """The same rows, which a model that searches candidates judges by the best ones at *values* alone."""
+        if not isinstance(model, _Searching):
+            return self
+        near = model.narrowed(self.spec, values, self.dtype, self.sizes)
+        return _Part(self.spec, self.dtype, near, self.measured_s)
 
 
 @dataclass(frozen=True)
@@ -117,81 +131,61 @@ def _fitted(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str,
     start = np.array(
         [scale.to_unit(known.get(name, scale.constant.default)) for name, scale in zip(names, scales, strict=True)]
     )
-    measured = np.concatenate([sample.measured_s for sample in samples])
 
     def values_at(point: Floats) -> dict[str, float]:
         return {name: scale.from_unit(float(x)) for name, scale, x in zip(names, scales, point, strict=True)}
 
-    def errors_of(rows: Sequence[Sample], point: Floats, times: Floats = measured) -> Floats:
-        values = values_at(point)
-        found: Floats = np.log(np.concatenate([predicted(model, sample, values) for sample in rows]) / times)
-        return found
+    def errors_at(near: Sequence[_Part], points: Sequence[Floats]) -> Floats:
+        """Errors by point (a row of the result) and row, all of them in one call of the model for each part."""
+        values = {name: np.array([scale.from_unit(float(x)) for x in column])
+                  for name, scale, column in zip(names, scales, np.transpose(points), strict=True)}  # fmt: skip
+        found = [np.log(_at_points(model, part, values) / part.measured_s) for part in near]
+        return np.concatenate(found, axis=1)
 
-    def residuals(point: Floats) -> Floats:
-        return np.concatenate([errors_of(samples, point), _HOLD * (point - start)])
+    def slopes_at(near: Sequence[_Part], point: Floats) -> Floats:
+        """The residuals' slopes by forward differences."""
+        steps = np.where(point < 0.5, _STEP, -_STEP)
+        before, *moved = errors_at(near, [point, *(point + np.diag(steps))])
+        return np.concatenate([(np.stack(moved) - before).T / steps, _HOLD * np.eye(len(names))])
 
-    few = [_every(sample, max(1, len(measured) // _TRIED)) for sample in samples]
-    measured_few = np.concatenate([sample.measured_s for sample in few])
+    def residuals(near: Sequence[_Part], point: Floats) -> Floats:
+        return np.concatenate([errors_at(near, [point])[0], _HOLD * (point - start)])
 
-    inner = np.clip(start, 1e-3, 1 - 1e-3)  # the solver begins inside the range
-    free = _that_matter(lambda point: errors_of(few, point, measured_few), inner)
-
-    def whole(point: Floats) -> Floats:
-        result: Floats = inner.copy()
-        result[free] = point
-        return result
-
-    def slopes(point: Floats) -> Floats:
-        """The residuals' slopes by forward differences, each row's candidates narrowed to the best ones at *point*."""
-        here = whole(point)
-        near = [_narrowed(model, sample, values_at(here)) for sample in samples]
-        before = errors_of(near, here)
-        found = np.zeros((len(measured) + len(names), int(free.sum())))
-        for column, index in enumerate(np.flatnonzero(free)):
-            moved = here.copy()
-            step = _STEP if here[index] < 0.5 else -_STEP
-            moved[index] += step
-            found[: len(measured), column] = (errors_of(near, moved) - before) / step
-            found[len(measured) + index, column] = _HOLD
-        return found
-
-    if not free.any():
-        return values_at(start)
-    found = least_squares(
-        lambda point: residuals(whole(point)), inner[free], slopes, bounds=(0.0, 1.0), loss="soft_l1",
-        f_scale=_OUTLIER, max_nfev=12, xtol=1e-4, ftol=1e-4,
-    )  # fmt: skip
-    best = start.copy()
-    best[free] = found.x
-    return values_at(best)
-
-
-def _narrowed(model: OperatorModel, sample: Sample, values: Mapping[str, float]) -> Sample:
-    """*sample*, whose rows a model that searches candidates judges by the best ones at *values* alone."""
-    if not isinstance(model, _Searching):
-        return sample
-    near = model.narrowed(sample.spec, values, sample.dtype, sample.sizes)
-    return _Part(sample.spec, sample.dtype, near, sample.measured_s)
-
-
-def _every(sample: Sample, step: int) -> Sample:
-    """Each *step*-th row of *sample*."""
-    sizes = {name: column[::step] for name, column in sample.sizes.items()}
-    return _Part(sample.spec, sample.dtype, sizes, sample.measured_s[::step])
-
-
-def _that_matter(errors: Callable[[Floats], Floats], point: Floats) -> NDArray[np.bool_]:
-    """Which constants change any row when they move: the others need not be searched."""
-    before = errors(point)
-    matter = np.zeros(len(point), dtype=np.bool_)
-    for index in range(len(point)):
-        for other in (0.0, 1.0):
-            moved = point.copy()
-            moved[index] = other
-            if np.abs(errors(moved) - before).max() > 1e-4:
-                matter[index] = True
+    parts = _joined(samples)
+    rows = sum(len(part.measured_s) for part in parts)
+    few = [part.every(max(1, rows // _FEW)) for part in parts]
+    here = inner = np.clip(start, 1e-3, 1 - 1e-3)  # the solver begins inside the range
+    for seen, rounds in ((few, 4), (parts, 2)):  # most of the way is gone with a few rows
+        for _ in range(rounds):
+            near = [part.narrowed(model, values_at(here)) for part in seen]
+            found = least_squares(
+                partial(residuals, near), here, partial(slopes_at, near), bounds=(0.0, 1.0), loss="soft_l1",
+                f_scale=_OUTLIER, max_nfev=_TRIES, xtol=1e-4, ftol=1e-4,
+            ).x  # fmt: skip
+            moved, here = float(np.abs(found - here).max()), found
+            if moved < _STEP:
                 break
-    return matter
+    return values_at(np.where(here == inner, start, here))
+
+
+def _joined(samples: Sequence[Sample]) -> list[_Part]:
+    """*samples* with those of one device, dtype and set of columns put together: a call of a model for each."""
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Sample]] = {}
+    for sample in samples:
+        alike.setdefault((sample.spec.fingerprint, sample.dtype, tuple(sorted(sample.sizes))), []).append(sample)
+    return [
+        _Part(members[0].spec, dtype, {name: np.concatenate([one.sizes[name] for one in members]) for name in columns},
+              np.concatenate([one.measured_s for one in members]))
+        for (_, dtype, columns), members in alike.items()
+    ]  # fmt: skip
+
+
+def _at_points(model: OperatorModel, part: _Part, values: Mapping[str, Floats]) -> Floats:
+    """Seconds of each row (along the result) at each point: *values* has a column of the points' by constant."""
+    count, rows = len(next(iter(values.values()))), len(part.measured_s)
+    sizes = {name: np.concatenate([column] * count) for name, column in part.sizes.items()}
+    by_row: dict[str, Any] = {name: np.repeat(column, rows) for name, column in values.items()}
+    return model.seconds(part.spec, by_row, part.dtype, sizes).reshape(count, rows)
 
 
 def folds_of(keys: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
