@@ -137,13 +137,12 @@ def narrowed(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes
 
 def _totals(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Iterator[Floats]:
     """Seconds of every kernel for every size, as many rows at a time as caches hold well."""
+    given: Mapping[str, Any] = constants  # numbers, or arrays of one by row
     every = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
     most = max(1, _AT_A_TIME // sizes.get(NARROWED, every.T).shape[1])
     for start in range(0, len(sizes["m"]), most):
         rows = np.s_[start : start + most]
-        values: dict[str, Any] = {
-            name: value[rows, None] if isinstance(value, np.ndarray) else value for name, value in constants.items()
-        }
+        values = {name: value[rows, None] if np.ndim(value) else value for name, value in given.items()}
         part = {name: np.asarray(column)[rows] for name, column in sizes.items()}
         yield _Candidates.of(spec, values, dtype, part).total
 
