@@ -5,12 +5,12 @@
     python benchmarks/cuda.py report FILE [--device h100-sim]
 
 *draw* takes candidates of the GPU templates: the first choice, then feasible ones at random, and those that the model
-likes best of many. *measure* compiles each,
-checks it against the reference, times it by the device's clock, and times PyTorch's kernel for the same work where
-PyTorch is. *report* asks the model for each candidate's time, and prints for each case how many were right, Spearman's
-rank correlation of predicted and measured times, the median error, how far the model's pick is from the measured best,
-and the best beside PyTorch. FILE holds a line of JSON a candidate, its trace included, so that *report* judges a later
-model by the same measurements; ``results/h100-sxm5.jsonl.gz`` are those of an H100 SXM5 (driver 580, 27 November 2026).
+likes best of many. *measure* compiles each, checks it against the reference, times it by the device's clock, and times
+PyTorch's kernel for the same work where PyTorch is, in the same way. *report* asks the model for each candidate's time,
+and prints for each case how many were right, Spearman's rank correlation of predicted and measured times, the median
+error, how far the model's pick is from the measured best, and the best beside PyTorch. FILE holds a line of JSON a
+candidate, its trace included, so that *report* judges a later model by the same measurements;
+``results/h100-sxm5.jsonl.gz`` are those of an H100 SXM5 (driver 580, 27 November 2026).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw.registry import devices
 from flashsched.hw.validation.scores import score
 from flashsched.schedule import Trace
+from flashsched.tune.measuring.timing import time_callable
 from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Candidate, Task
 
@@ -166,19 +167,19 @@ def _peer(task: Task) -> float | None:
     }
     if task.op not in ways:
         return None
-    run = ways[task.op]
-    for _ in range(3):
-        run()
+    call = ways[task.op]
     start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    found = []
-    for _ in range(15):
+
+    def run(calls: int) -> float:
+        """How long the device takes for so many *calls*, by its own clock, as our kernels are timed."""
         start.record()
-        for _ in range(10):
-            run()
+        for _ in range(calls):
+            call()
         stop.record()
         stop.synchronize()
-        found.append(start.elapsed_time(stop) * 1e-4)
-    return statistics.median(found)
+        return float(start.elapsed_time(stop)) * 1e-3
+
+    return time_callable(run).median_s
 
 
 def _after(torch: Any, product: Any, bias: list[Any], options: dict[str, Any]) -> Any:
