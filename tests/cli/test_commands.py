@@ -118,7 +118,7 @@ def test_merge_puts_logs_together_once(cli: Cli, log: Path, tmp_path: Path) -> N
 
 def test_compact_keeps_the_best(cli: Cli, log: Path) -> None:
     done = cli("log", "compact", log, "--keep", "1")
-    assert (done.code, done.out) == (0, f"{log}: 1 records kept, 3 dropped\n")
+    assert (done.code, done.out) == (0, f"{log}: 1 record kept, 3 dropped\n")
     assert [item.median_s for item in read(log)] == [1e-3]
 
 

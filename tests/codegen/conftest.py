@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from flashsched.codegen.caller import Caller
 from flashsched.codegen.emit import emit, entry_name
 from flashsched.codegen.emit_storage import may_lack_memory
 from flashsched.codegen.jit import compile_module
@@ -56,3 +57,12 @@ done:
 }"""
     params = [Param("a", (1,), "int64"), Param("b", (1,), "int64", True)]
     return lambda **known: Kernel(compile_module(text, host_target()), params, "wait", **known)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each call that Python code has to see to."""
+    seen: list[int] = []
+    real = Caller.__call__
+    monkeypatch.setattr(Caller, "__call__", lambda self, *args: seen.append(len(args)) or real(self, *args))
+    return seen

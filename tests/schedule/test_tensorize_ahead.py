@@ -19,34 +19,10 @@ from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
 from flashsched.testing.checks import check_meaning, check_round_trip
 
-UPDATE = """
-define void @axpy(ptr %a, i64 %a0, ptr %b, i64 %b0, i64 %b1, ptr %c, i64 %c0) {
-  %one = load float, ptr %a, align 4
-  %first = insertelement <4 x float> poison, float %one, i64 0
-  %x = shufflevector <4 x float> %first, <4 x float> poison, <4 x i32> zeroinitializer
-  %y = load <4 x float>, ptr %b, align 4
-  %old = load <4 x float>, ptr %c, align 4
-  %product = fmul <4 x float> %x, %y
-  %new = fadd <4 x float> %old, %product
-  store <4 x float> %new, ptr %c, align 4
-  ret void
-}"""
-RESET = """
-define void @zero(ptr %c, i64 %c0) {
-  store <4 x float> zeroinitializer, ptr %c, align 4
-  ret void
-}"""
+from .small_intrinsics import AXPY_RESET, AXPY_UPDATE, UNIT, axpy_tensor
 
-
-def axpy() -> Tensor:
-    a, b = te.placeholder((1,), name="A"), te.placeholder((1, 4), name="B")
-    k = te.reduce_axis((0, 1), name="k")
-    return te.compute((4,), lambda j: te.sum(a[k] * b[k, j], axis=k), name="C")
-
-
-UNIT = {"B": [None, 1], "C": [1]}
-fs.intrinsic("test.ahead", axpy(), update=UPDATE, reset=RESET, strides=UNIT, replace=True)
-fs.intrinsic("test.ahead.update", axpy(), update=UPDATE, strides=UNIT, replace=True)
+fs.intrinsic("test.ahead", axpy_tensor(), update=AXPY_UPDATE, reset=AXPY_RESET, strides=UNIT, replace=True)
+fs.intrinsic("test.ahead.update", axpy_tensor(), update=AXPY_UPDATE, strides=UNIT, replace=True)
 NAMES = st.sampled_from(["test.ahead", "test.ahead.update"])
 TAILS = st.sampled_from(["guard", "cut"])
 

@@ -10,86 +10,20 @@ import flashsched as fs
 from flashsched.errors import DeviceError, Infeasible, LogError, TuneError
 from flashsched.hw import devices
 from flashsched.testing import programs
-from flashsched.tune import tuner
-from flashsched.tune.logs.log import TuningLog, read, verify
+from flashsched.tune.logs.log import read, verify
 from flashsched.tune.runner import SimulatedRunner, Trial
-from flashsched.tune.search import pool
 from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
 from flashsched.tune.task import Task
+
+from .scripted import CHEAP, canonical, trials_of, tune
+
+pytestmark = pytest.mark.usefixtures("small_pools")
 
 MATMUL = Task("matmul", (33, 20, 40))
 
 
-def two_splits(s, args, knobs, spec):
-    """A few hundred schedules that take next to no time to make."""
-    out = args[-1]
-    i, j = out.op.axis
-    for name, axis in (("i", i), ("j", j)):
-        _, inner = s[out].split(axis, factor=knobs.choice(name, (1, 2, 3, 4, 6, 8, 12, 16, 24)))
-        if knobs.choice(f"unrolled {name}", (False, True)):
-            s[out].unroll(inner)
-    if knobs.choice("order", ("rows", "columns")) == "columns":
-        s[out].reorder(s[out].loops[2], s[out].loops[0])
-
-
-CHEAP = Task.from_te(programs.pointwise(33, 40), template={"gpu": two_splits})
-
-
-@pytest.fixture(autouse=True)
-def small_pools(monkeypatch):
-    """Few candidates for each batch, for the sake of time; what is tested does not depend on how many."""
-    monkeypatch.setattr(pool, "_FIRST", 12)
-    monkeypatch.setattr(pool, "_FRESH", 8)
-    monkeypatch.setattr(pool, "_FRUITLESS", 16)
-
-
-def canonical(record):
-    return fs.Trace.from_json(record.trace).canonical()
-
-
-def trials_of(path):
-    return [record for record in read(path) if "retimes" not in record.extra]
-
-
 def finals_of(path):
     return [record for record in read(path) if "retimes" in record.extra]
-
-
-class Scripted(SimulatedRunner):
-    """A device whose trials end as a test says: ``script(number, trial) -> trial``, and for the finals ``settle``."""
-
-    def __init__(self, script=None, settle=None):
-        super().__init__(devices.for_simulation("a100-sim"))
-        self.script, self.settle, self.ran, self.batches = script, settle, [], []
-
-    def run(self, task, candidates, best_s, beside=()):
-        self.batches.append((len(candidates), best_s))
-        for index, trial in super().run(task, candidates, best_s):
-            self.ran.append(candidates[index].trace.canonical())
-            yield index, trial if self.script is None else self.script(len(self.ran) - 1, trial)
-
-    def finals(self, task, candidates):
-        if self.settle is None:
-            proof = {"max_error": 0.0, "tolerance": 1.0}
-            return [Trial("correct", trial.times_s, None, proof) for _, trial in super().run(task, candidates, None)]
-        return [self.settle(candidate, trial) for candidate, (_, trial) in
-                zip(candidates, super().run(task, candidates, None), strict=True)]  # fmt: skip
-
-
-@pytest.fixture
-def scripted(monkeypatch):
-    """``scripted(script, settle)``: the tuner runs on such a device from now on; returns it."""
-
-    def use(script=None, settle=None):
-        runner = Scripted(script, settle)
-        monkeypatch.setattr(tuner, "runner_for", lambda device, seed=0, jobs=None: runner)
-        return runner
-
-    return use
-
-
-def tune(task=CHEAP, trials=8, **options):
-    return fs.tune(task, device="a100-sim", trials=trials, **options)
 
 
 # -- the search --------------------------------------------------------------------------------------------------
@@ -338,110 +272,6 @@ def test_a_log_that_cannot_be_written(tmp_path, scripted):
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError):
         tune(trials=1, log=tmp_path / "file" / "a.jsonl")
-
-
-# -- going on ----------------------------------------------------------------------------------------------------
-
-
-def test_resume_goes_on_without_repeating(scripted, tmp_path):
-    log = tmp_path / "a.jsonl"
-    scripted()
-    tune(trials=10, log=log, seed=1)
-    runner = scripted()
-    result = tune(trials=25, log=log, seed=1, resume=True)
-    assert len(runner.ran) == 15
-    known = [canonical(record) for record in trials_of(log)]
-    assert len(known) == len(set(known)) == len(result.records) == 25
-    assert [record.trial for record in trials_of(log)] == list(range(25))
-    assert result.best.median_s == min(record.median_s for record in trials_of(log))
-    assert verify(log).ok
-
-
-def test_resume_of_a_run_that_is_done_only_settles(scripted, tmp_path):
-    log = tmp_path / "a.jsonl"
-    scripted()
-    one = tune(trials=6, log=log)
-    runner = scripted()
-    again = tune(trials=6, log=log, resume=True)
-    assert runner.ran == []
-    assert canonical(again.best) == canonical(one.best)
-    assert len(trials_of(log)) == 6
-
-
-def test_resume_starts_where_there_is_no_log(scripted, tmp_path):
-    scripted()
-    assert len(tune(trials=2, log=tmp_path / "new.jsonl", resume=True).records) == 2
-
-
-def test_resume_takes_nothing_of_other_tasks_devices_and_specs(scripted, tmp_path, monkeypatch):
-    log = tmp_path / "a.jsonl"
-    scripted()
-    tune(Task.from_te(programs.pointwise(33, 41), template={"gpu": two_splits}), trials=2, log=log)
-    tune(trials=2, log=log)
-    other = scripted()
-    monkeypatch.setattr(other, "target", lambda: {"device": "a100-sim", "spec": "of another A100"})
-    assert len(tune(trials=3, log=log, resume=True).records) == 3
-    assert len(other.ran) == 3
-    runner = scripted()
-    assert len(tune(trials=3, log=log, resume=True).records) == 3
-    assert len(runner.ran) == 1
-
-
-def test_resume_teaches_the_cost_model(scripted, tmp_path, monkeypatch):
-    log = tmp_path / "a.jsonl"
-    scripted()
-    tune(trials=12, log=log)
-    models = []
-    monkeypatch.setattr(
-        pool, "CostModel", lambda *given, make=pool.CostModel: models.append(make(*given)) or models[-1]
-    )
-    tune(trials=12, log=log, resume=True)
-    assert len(models[0]) == 12
-
-
-def test_resume_does_not_trust_what_was_found_wrong_at_the_end(scripted, tmp_path):
-    log = tmp_path / "a.jsonl"
-    fastest = []
-
-    def settle(candidate, trial):
-        if not fastest:
-            fastest.append(candidate.trace.canonical())
-            return Trial("wrong", [], "wrong result")
-        return Trial("correct", trial.times_s, None, {"max_error": 0.0, "tolerance": 1.0})
-
-    scripted(settle=settle)
-    assert canonical(tune(trials=6, log=log).best) != fastest[0]
-    scripted()
-    assert canonical(tune(trials=6, log=log, resume=True).best) != fastest[0]
-
-
-def test_resume_with_a_damaged_line(scripted, tmp_path):
-    log = tmp_path / "a.jsonl"
-    scripted()
-    tune(trials=5, log=log)
-    lines = log.read_bytes().splitlines(keepends=True)
-    lines[1] = lines[1].replace(b'"seed":0', b'"seed":9')
-    log.write_bytes(b"".join(lines))
-    runner = scripted()
-    with pytest.warns(UserWarning, match=r"a\.jsonl:2: skipped: the checksum does not fit"):
-        tune(trials=5, log=log, resume=True)
-    assert len(runner.ran) == 1
-
-
-def test_a_record_of_another_version_that_no_longer_replays_is_kept_and_not_repeated(scripted, tmp_path):
-    log = tmp_path / "a.jsonl"
-    scripted()
-    tune(trials=3, log=log)
-    (record, *_) = trials_of(log)
-    from dataclasses import replace
-
-    stale = replace(record, trace={**record.trace, "steps": [{"do": "gone", "stage": "C", "out": []}]}, record_id="s")
-    TuningLog(tmp_path / "b.jsonl").append(stale)
-    runner = scripted()
-    result = tune(trials=3, log=tmp_path / "b.jsonl", resume=True)
-    assert len(runner.ran) == 2
-    assert len(result.records) == 3
-    assert result.best.record_id != "s"
 
 
 # -- on this machine ---------------------------------------------------------------------------------------------
