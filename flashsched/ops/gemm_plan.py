@@ -13,6 +13,7 @@ from flashsched.hw import DeviceSpec
 from flashsched.te import dtypes
 
 __all__ = [
+    "PAGE",
     "ROWS",
     "VECTORS",
     "block_counts",
@@ -20,9 +21,12 @@ __all__ = [
     "last_level",
     "panel_depth",
     "register_tile",
+    "rows_of_one_set",
     "row_blocks",
     "rows_that_fit",
     "second_level",
+    "shallow",
+    "share_rows",
     "tile_fits",
     "vector_shape",
     "vectors_of_panel",
@@ -33,6 +37,11 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 14)
 
 VECTORS = (1, 2, 3, 4, 6, 8)
 """How many vectors wide it may be."""
+
+PAGE = 4096
+"""Bytes; rows that far apart meet in one set of the first cache."""
+
+_WAYS = 8  # lines in such a set
 
 
 def vector_shape(spec: DeviceSpec, dtype: str) -> tuple[int, int]:
@@ -46,40 +55,84 @@ def tile_fits(rows: int, vectors: int, registers: int) -> bool:
     return rows * vectors + vectors + 1 <= registers
 
 
-def register_tile(m: int, n: int, spec: DeviceSpec, dtype: str, threads: int = 1) -> tuple[int, int]:
+def register_tile(
+    m: int, n: int, spec: DeviceSpec, dtype: str, threads: int = 1, *, by_rows: bool = False, most: int = ROWS[-1]
+) -> tuple[int, int]:
     """Rows and vectors of the register tile that computes an m by n product in the fewest cycles, remainders included.
 
     For each k a tile of r rows by v vectors does r·v multiply-adds, loads v vectors of B and r elements of A, and its
     sums wait for those before: it takes the longest of r·v / ports, v + r/2 (one vector or two elements a cycle)
     and the latency of a multiply-add, where it is whole with a cycle to spare: 4 by 2 AVX2 sums, which just fill two
     ports of a latency of four, reach 85% of the peak where 6 by 2 reach 91% (one core of a Zen 4). *threads* share the
-    columns, a tile's width at a time. Of equal tiles the one counts that loads the least for a multiply-add, and of
-    those the widest, which takes the most of a row of B at once.
+    columns, a tile's width at a time, or the rows. Of equal tiles the one counts that loads the least for a
+    multiply-add, and of those the widest, which takes the most of a row of B at once. None has more than *most* rows.
     """
-    assert spec.cpu is not None
     lanes, registers = vector_shape(spec, dtype)
-    ports, latency = spec.cpu.fma_ports, spec.cpu.fma_latency_cycles
-
-    def cycles(rows: int, vectors: int, spare: int = 0) -> float:
-        return max(rows * vectors / ports, vectors + rows / 2, latency + spare) if rows and vectors else 0.0
 
     def cost(tile: tuple[int, int]) -> tuple[float, float, int]:
         rows, vectors = tile
-        full, rest = divmod(m, rows)
-        wide, narrow = divmod(math.ceil(n / lanes), vectors)
-        if threads > 1:  # the one with the most tiles is the last to end
-            wide, narrow = math.ceil((wide + (narrow > 0)) / threads), 0
-        total = full * (wide * cycles(rows, vectors, 1) + cycles(rows, narrow))
-        total += wide * cycles(rest, vectors) + cycles(rest, narrow)
-        return total, (vectors + rows / 2) / (rows * vectors), -vectors
+        return (
+            _cycles(m, n, tile, spec, dtype, threads, by_rows),
+            (vectors + rows / 2) / (rows * vectors),
+            -vectors,
+        )
 
     tiles = [
         (r, v)
         for r in ROWS
         for v in VECTORS
-        if tile_fits(r, v, registers) and r <= max(1, m) and v <= max(1, math.ceil(n / lanes))
+        if tile_fits(r, v, registers) and r <= max(1, min(m, most)) and v <= max(1, math.ceil(n / lanes))
     ]
     return min(tiles, key=cost)
+
+
+def _cycles(m: int, n: int, tile: tuple[int, int], spec: DeviceSpec, dtype: str, threads: int, by_rows: bool) -> float:
+    """Cycles for each k of an m by n product in such tiles, of the thread that has the most of them."""
+    assert spec.cpu is not None
+    lanes, _ = vector_shape(spec, dtype)
+    ports, latency = spec.cpu.fma_ports, spec.cpu.fma_latency_cycles
+
+    def cycles(rows: int, vectors: int, spare: int = 0) -> float:
+        return max(rows * vectors / ports, vectors + rows / 2, latency + spare) if rows and vectors else 0.0
+
+    rows, vectors = tile
+    full, rest = divmod(m, rows)
+    wide, narrow = divmod(math.ceil(n / lanes), vectors)
+    if threads > 1 and by_rows:
+        full, rest = math.ceil((full + (rest > 0)) / threads), 0
+    elif threads > 1:
+        wide, narrow = math.ceil((wide + (narrow > 0)) / threads), 0
+    total = full * (wide * cycles(rows, vectors, 1) + cycles(rows, narrow))
+    return total + wide * cycles(rest, vectors) + cycles(rest, narrow)
+
+
+def share_rows(m: int, n: int, spec: DeviceSpec, dtype: str, threads: int) -> bool:
+    """Whether *threads* are clearly done sooner if they share the rows of the output than if they share its columns."""
+    if threads == 1:
+        return False
+    tiles = {by_rows: register_tile(m, n, spec, dtype, threads, by_rows=by_rows) for by_rows in (False, True)}
+    took = {by_rows: _cycles(m, n, tile, spec, dtype, threads, by_rows) for by_rows, tile in tiles.items()}
+    return took[True] < 0.95 * took[False]
+
+
+def rows_of_one_set(depth: int, dtype: str) -> int:
+    """How many rows of A, *depth* long and read side by side, the first cache holds a line of at a time.
+
+    Rows that lie whole pages apart meet in one of its sets.
+    """
+    return _WAYS if depth * dtypes.bits(dtype) // 8 % PAGE == 0 else ROWS[-1]
+
+
+def shallow(m: int, n: int, depth: int, spec: DeviceSpec, dtype: str) -> bool:
+    """Whether the output takes longer to write than to compute, and past the cores' own caches.
+
+    An element takes ``2 * depth`` operations, and is read and written.
+    """
+    size = dtypes.bits(dtype) // 8
+    peak, bandwidth = spec.peaks.get(dtype), spec.memory[-1].bandwidth_bytes_per_s
+    if peak is None or m * n * size <= second_level(spec):
+        return False
+    return 2 * depth / peak < 2 * size / bandwidth
 
 
 def rows_that_fit(vectors: int, m: int, registers: int) -> int:

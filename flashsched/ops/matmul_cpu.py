@@ -15,6 +15,7 @@ from flashsched.hw import DeviceSpec
 from flashsched.ops.gemm_dots import Dot, copy_rows, dot_for, whole_steps
 from flashsched.ops.gemm_packing import LINE, ROWS_ALONG, pack_columns, pack_rows
 from flashsched.ops.gemm_plan import (
+    PAGE,
     ROWS,
     VECTORS,
     block_counts,
@@ -23,8 +24,11 @@ from flashsched.ops.gemm_plan import (
     panel_depth,
     register_tile,
     row_blocks,
+    rows_of_one_set,
     rows_that_fit,
     second_level,
+    shallow,
+    share_rows,
     tile_fits,
     vector_shape,
     vectors_of_panel,
@@ -42,9 +46,8 @@ _FOR_THREADS = 60**3  # multiplications that are worth two threads: 4 µs of one
 _FEW_DOTS = 16  # rows of A up to which a transposed B is read as it lies
 _CONVERTED = 16  # rows of A from which B's narrow numbers are worth converting once
 _STREAMED = 48  # rows of A from which B is worth packing
+_ROW_TILES_ALONG = 2  # tiles below each other that go along the rows of an output which takes longer to write
 _PIECES = 32  # pieces of work a thread that may be shared out: one that is put off its core takes fewer
-_WAYS = 8  # lines in a set of the first cache
-_PAGE = 4096  # bytes; rows that far apart meet in one set of the first cache
 _DOT_ROWS = (1, 2, 3, 4, 6, 8)
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -168,7 +171,12 @@ def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
     threads = spec.units
     parallel = knobs.choice("threads", (False, True), default=threads > 1 and p.work >= _FOR_THREADS)
     even = threads if parallel and p.matrices < threads else 1
-    best_rows, best_vectors = register_tile(m, n, spec, dtype, even)
+    along_rows = shallow(m, n, depth, spec, dtype)  # C is written as it lies
+    by_rows = along_rows or share_rows(m, n, spec, dtype, even)
+    near = ROWS[-1] if p.turned_a else rows_of_one_set(depth, p.a.dtype)
+    best_rows, best_vectors = register_tile(m, n, spec, dtype, even, by_rows=by_rows)
+    if best_rows > near and n <= 2 * lanes * best_vectors:  # A is read once or twice: not worth packing
+        best_rows, best_vectors = register_tile(m, n, spec, dtype, even, by_rows=by_rows, most=near)
     if p.packed:
         width = p.b.known_shape[-1]
         vectors = 1 if width % lanes else vectors_of_panel(width // lanes, m, registers)
@@ -195,7 +203,7 @@ def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
     convert = dtype if dot is None and p.a.dtype != dtype else None
     if dot is not None:
         size = dtypes.bits(p.b.dtype) // 8
-    large_b = n * depth * size > 2 * second_level(spec) or (n * size % _PAGE == 0 and depth > ROWS_ALONG)
+    large_b = n * depth * size > 2 * second_level(spec) or (n * size % PAGE == 0 and depth > ROWS_ALONG)
     packs_b = (m >= _STREAMED and large_b) or p.turned_b or dot is not None or (convert is not None and m >= _CONVERTED)
     longest = panel_depth(width, spec, dtype if dot is None else p.b.dtype)
     if not packs_b and not p.packed and n * depth * size > second_level(spec):
@@ -205,16 +213,17 @@ def _decide(p: _Product, knobs: KnobsLike, spec: DeviceSpec) -> _Plan:
     knobs.require(parts <= max(1, depth), f"{depth} products can't be summed in {parts} parts")
     part = _part(depth, parts)
     blocks = row_blocks(row_tiles, rows, part, spec, dtype)
-    best = "columns" if m * part * size < last_level(spec) // 8 and column_tiles >= even else "rows"
+    best = "columns" if m * part * size < last_level(spec) // 8 and column_tiles >= even and not by_rows else "rows"
     by_columns = knobs.choice("outside", ("rows", "columns"), default=best) == "columns"
     if by_columns:
         pieces = even if even == 1 or not packs_b else min(column_tiles, _PIECES * threads)
         blocks_m, blocks_n = 1, knobs.choice("blocks_n", block_counts(column_tiles, threads), default=pieces)
     else:
-        nearest = -(-blocks // even) * even
-        blocks_m, blocks_n = knobs.choice("blocks_m", block_counts(row_tiles, threads), default=nearest), 1
-    meets = depth * size % _PAGE == 0 and rows > _WAYS
-    often = column_tiles > 2 and (not by_columns or meets or convert is not None)
+        counts = block_counts(row_tiles, threads)
+        wanted = max(blocks, row_tiles // _ROW_TILES_ALONG) if along_rows else blocks
+        nearest = next((count for count in counts if count >= wanted and count % even == 0), counts[-1])
+        blocks_m, blocks_n = knobs.choice("blocks_m", counts, default=nearest), 1
+    often = column_tiles > 2 and (not (by_columns or along_rows) or rows > near or convert is not None)
     pack_a = knobs.choice("pack_a", (False, True), default=often)
     pack_b = not p.packed and (dot is not None or knobs.choice("pack_b", (False, True), default=packs_b))
     unrolled = knobs.choice("unroll_k", (1, 2, 4))
@@ -250,10 +259,11 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     blocks = (j_block, i_block) if plan.by_columns else (i_block, j_block)
     tiles = (*blocks, j_tile, i_tile, i_in, j_in)
     k_outer: Loop | None = None
+    inside_blocks = plan.by_columns or not (plan.pack_b or p.packed)  # else a part of B serves all blocks
     if plan.parts > 1:
         k_outer, k_inner = s[out].split(s[out].op.reduce_axis[0], factor=_part(p.depth, plan.parts), tail="cut")
-        if plan.by_columns:
-            s[out].reorder(*leading, j_block, k_outer, *tiles[1:], k_inner)
+        if inside_blocks:
+            s[out].reorder(*leading, blocks[0], k_outer, *tiles[1:], k_inner)
         else:
             s[out].reorder(*leading, k_outer, *tiles, k_inner)
         sums = s.stage_mem(out, k_outer, inside=i_tile)
@@ -270,7 +280,7 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     if plan.parallel:
         s[out].parallel(shared)
     if k_outer is not None:
-        _schedule_zeros(s, out, k_outer, plan)
+        _schedule_zeros(s, out, k_outer, plan, inside_blocks)
     here = plan.parallel and not leading  # whether what is packed for all blocks is packed by all threads
     if plan.pack_b:
         panel = copies.pop("B") if "B" in copies else s.cache_read(p.b, "global", [sums], plan.convert)
@@ -283,7 +293,7 @@ def _blocked(s: Schedule, p: _Product, plan: _Plan) -> None:
     if plan.pack_a:
         panel = copies.pop("A") if "A" in copies else s.cache_read(p.a, "global", [sums], plan.convert)
         if not plan.by_columns:
-            s[panel].compute_at(s[out], i_block)
+            s[panel].compute_at(s[out], k_outer if k_outer is not None and inside_blocks else i_block)
         elif leading:
             s[panel].compute_at(s[out], shared)
         pack_rows(s, panel, p.turned_a, plan.rows, here and plan.by_columns)
@@ -316,13 +326,13 @@ def _schedule_tile(s: Schedule, tile: Tensor, plan: _Plan) -> None:
     s[tile].vectorize(column)
 
 
-def _schedule_zeros(s: Schedule, out: Tensor, k_outer: Loop, plan: _Plan) -> None:
+def _schedule_zeros(s: Schedule, out: Tensor, k_outer: Loop, plan: _Plan, inside_blocks: bool) -> None:
     """An output that is summed in parts is 0 at first."""
     zeros = s[out].decompose_reduction(k_outer)
     row, column = s[zeros].op.axis[-2:]
     _, vector = s[zeros].split(column, factor=plan.width, tail="cut")
     s[zeros].vectorize(vector)
-    if plan.parallel and not plan.by_columns and len(s[zeros].op.axis) == 2:
+    if plan.parallel and not inside_blocks and len(s[zeros].op.axis) == 2:
         s[zeros].parallel(row)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flashsched.errors import TuneError
 from flashsched.hw import host_spec, probe_host
 from flashsched.ops import matmul
-from flashsched.ops.gemm_plan import register_tile
+from flashsched.ops.gemm_plan import ROWS, register_tile, rows_of_one_set, shallow, share_rows
 from flashsched.ops.matmul import ACTIVATIONS, accumulator
 from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
@@ -90,6 +90,46 @@ def machine(isa, bits):
 )  # fmt: skip
 def test_register_tiles_fill_the_registers_that_a_cpu_has(isa, bits, size, tile):
     assert register_tile(size, size, machine(isa, bits), "float32", threads=2) == tile
+
+
+def two_cores():
+    return dataclasses.replace(machine("avx512", 512), units=2)
+
+
+def tile_rows(shape):
+    """Rows of the register tile of a product on two cores."""
+    asked = FirstKnobs()
+    Task("matmul", shape).candidate(asked, two_cores())
+    return ROWS[asked.decisions["tile_m"]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "by_rows"),
+    [((100, 100), True), ((5000, 100), True), ((100, 128), False), ((12, 5000), False), ((512, 512), False)],
+)
+def test_threads_share_what_divides_among_them(shape, by_rows):
+    """Seven vectors of columns are four for one of two threads; a hundred rows are fifty for each."""
+    assert share_rows(*shape, two_cores(), "float32", 2) == by_rows
+    assert not share_rows(*shape, two_cores(), "float32", 1)
+
+
+def test_rows_that_meet_in_a_set_of_the_cache_are_few():
+    assert rows_of_one_set(1024, "float32") == rows_of_one_set(512, "float64") == 8
+    assert rows_of_one_set(1000, "float32") > 8
+    assert tile_rows((4096, 16, 1024)) == 8
+    assert tile_rows((4096, 16, 1000)) == 14
+
+
+def test_an_output_that_takes_longer_to_write_than_to_compute_is_written_row_by_row():
+    spec = two_cores()
+    assert shallow(3000, 3000, 1, spec, "float32")
+    assert not shallow(3000, 3000, 3000, spec, "float32")
+    assert not shallow(16, 16, 1, spec, "float32")  # the caches hold it
+
+
+@pytest.mark.parametrize("shape", [(100, 100, 600), (300, 16, 1024), (700, 700, 3), (97, 90, 2000)])
+def test_other_ways_to_share_are_right(assert_right, shape):
+    assert assert_right(Task("matmul", shape))
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
