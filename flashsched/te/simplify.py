@@ -66,8 +66,8 @@ def at_most_zero(condition: Expr, ranges: Ranges = NO_RANGES) -> Linear | None:
     if not isinstance(condition, Compare) or condition.a.dtype != dtypes.INDEX or condition.op in ("==", "!="):
         return None
     a, b = linear(condition.a, ranges), linear(condition.b, ranges)
-    one = Linear({}, 1)
-    return rejoined({"<": a - b + one, "<=": a - b, ">": b - a + one, ">=": b - a}[condition.op])
+    form = a - b if condition.op in ("<", "<=") else b - a
+    return rejoined(form + Linear({}, 1) if condition.op in ("<", ">") else form)
 
 
 def below(form: Linear) -> Expr:
@@ -117,8 +117,10 @@ def simplify(expr: Expr, ranges: Ranges = NO_RANGES, facts: Iterable[Expr] = ())
             for side, other in ((node.a, node.b), (node.b, node.a)):
                 if isinstance(side, Const):
                     return side if bool(side.value) is decisive else other
-        if isinstance(node, Binary) and node.dtype == dtypes.INDEX:
-            return linear(node, ranges).expr()
         return None
 
-    return rewrite(expr, change)
+    def whole(node: Expr) -> Expr | None:
+        """An index at once: a form takes all of its parts apart."""
+        return linear(node, ranges).expr() if isinstance(node, Binary) and node.dtype == dtypes.INDEX else None
+
+    return rewrite(expr, change, whole)

@@ -20,11 +20,18 @@ def walk(expr: Expr) -> Iterator[Expr]:
             stack.extend(children[::-1])
 
 
-def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """*expr* with each node replaced by what *change* makes of it, children first (None keeps the node)."""
+def rewrite(
+    expr: Expr, change: Callable[[Expr], Expr | None], whole: Callable[[Expr], Expr | None] | None = None
+) -> Expr:
+    """*expr* with each node replaced by what *change* makes of it, children first (None keeps the node).
+
+    What *whole* makes something of is replaced by that as it stands.
+    """
+    if whole is not None and (found := whole(expr)) is not None:
+        return found
     children = expr.children
     if children:
-        changed = [rewrite(child, change) for child in children]
+        changed = [rewrite(child, change, whole) for child in children]
         for place, child in enumerate(children):
             if changed[place] is not child:
                 expr = expr.rebuild(tuple(changed))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flashsched import te
+from flashsched.te import simplify as simplifying
 from flashsched.te.expr import Expr, Select, Var, compare, const
-from flashsched.te.simplify import bounds, linear, prove, simplify, structural_key
+from flashsched.te.simplify import Ranges, bounds, linear, prove, simplify, structural_key
 from flashsched.te.tensor import Read
 from flashsched.te.visit import walk
 
@@ -157,6 +159,20 @@ def test_a_load_is_an_atom_and_its_index_is_simplified() -> None:
     assert bounds(expr, RANGES) == (float("-inf"), float("inf"))
     narrow = te.placeholder((200,), "int8", "S")[I].astype("int64")
     assert bounds(narrow * 2, RANGES) == (-256, 254)
+
+
+def test_an_index_in_a_value_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not again for each of its parts: what a long index costs grows with its length."""
+    a = te.placeholder((200,), "float32", "A")
+    asked: list[Expr] = []
+
+    def counted(expr: Expr, ranges: Ranges) -> Any:
+        asked.append(expr)
+        return linear(expr, ranges)
+
+    monkeypatch.setattr(simplifying, "linear", counted)
+    assert str(simplify(a[(I * 4 + J) + (I * 2 + 3)] * 2.0)) == "A[i * 6 + j + 3] * 2.0"
+    assert len(asked) == 1
 
 
 def test_values_that_are_no_indices_keep_their_order() -> None:
