@@ -40,7 +40,6 @@ system at each call, and faults them in one by one, as nobody who measures it wo
 
 _STOPS = hasattr(signal, "SIGSTOP") and os.name == "posix"
 _SETTLE_S = 0.2  # before a sample where processes cannot be stopped: a BLAS's idle threads spin for some 100 ms
-_PATIENCE_S = 180.0  # for one answer
 
 
 class _Process:
@@ -50,6 +49,7 @@ class _Process:
         self.name = peer.name
         self._env = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), **_MEMORY, **peer.env}
         self._threads = threads
+        self._patience_s = peer.patience_s
         self._process: subprocess.Popen[str] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
 
@@ -63,9 +63,9 @@ class _Process:
         with contextlib.suppress(OSError):
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
-            if os.name == "posix" and not select.select([process.stdout], [], [], _PATIENCE_S)[0]:
+            if os.name == "posix" and not select.select([process.stdout], [], [], self._patience_s)[0]:
                 self._end(kill=True)
-                return {"failed": f"no answer in {_PATIENCE_S:g} s"}
+                return {"failed": f"no answer in {self._patience_s:g} s"}
             line = process.stdout.readline()
         if not line:
             code = process.wait()

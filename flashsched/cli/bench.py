@@ -151,6 +151,9 @@ def _measured(
 
     with usage():
         peers = find_peers([name.strip() for name in vs.split(",") if name.strip()] if vs else [])
+    for peer in peers:
+        if peer.remark and not quiet:
+            say(f"{peer.name}: {peer.remark}")
     used = threads or num_threads()
     machine = describe(used_host(), measure(), used, peers)
     done: list[CaseResult] = []

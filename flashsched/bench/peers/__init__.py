@@ -12,13 +12,14 @@ from flashsched.bench.peers.onnxruntime import ONNXRUNTIME
 from flashsched.bench.peers.openvino import OPENVINO
 from flashsched.bench.peers.peer import Peer, Way, Work, aligned
 from flashsched.bench.peers.torch import TORCH
+from flashsched.bench.peers.tvm import TVM
 from flashsched.errors import TuneError, did_you_mean
 
 __all__ = ["PEERS", "Peer", "Way", "Work", "aligned", "find_peers"]
 
 PEERS = {
     peer.name: peer
-    for peer in (FLASHSCHED, NUMPY, NUMPY_AVX512, TORCH, JAX, ONNXRUNTIME, OPENVINO, HALIDE)
+    for peer in (FLASHSCHED, NUMPY, NUMPY_AVX512, TORCH, JAX, ONNXRUNTIME, OPENVINO, HALIDE, TVM)
 }  # fmt: skip
 """The peers by name."""
 

@@ -64,6 +64,8 @@ class Peer:
         ways: the ways in which it can do a piece of work, each prepared as it is asked for; the fastest that is right
             counts. None where it has no such operator.
         env: variables that its process gets.
+        patience_s: seconds that it may take to prepare a case.
+        remark: what a user should know before a run.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Peer:
     package: str
     ways: Callable[[Work], Iterable[Way]]
     env: dict[str, str] = field(default_factory=dict)
+    patience_s: float = 180.0
+    remark: str = ""
 
     @property
     def installed(self) -> bool:
