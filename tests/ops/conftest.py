@@ -12,7 +12,18 @@ from flashsched.errors import Infeasible
 from flashsched.hw import devices
 from flashsched.tune.measuring.verify import Reference, verify
 from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
-from flashsched.tune.task import Task
+from flashsched.tune.task import Candidate, Task
+
+
+def feasible(task: Task, seed: int | None) -> Candidate | None:
+    """What the CPU template makes of the first answers, or of the first random ones of a few that are feasible."""
+    rng = random.Random(seed)
+    for _ in range(20):
+        try:
+            return task.candidate(FirstKnobs() if seed is None else RandomKnobs(rng), devices["cpu"])
+        except Infeasible:
+            continue
+    return None
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +34,11 @@ def assert_right() -> Callable[..., bool]:
     """
 
     def check(task: Task, seed: int | None = None) -> bool:
-        rng = random.Random(seed)
-        for _ in range(20):
-            knobs = FirstKnobs() if seed is None else RandomKnobs(rng)
-            try:
-                candidate = task.candidate(knobs, devices["cpu"])
-            except Infeasible:
-                continue
-            found = verify(build(candidate.schedule, candidate.args, name=task.op), Reference(task, seed=1))
-            assert found.ok, f"{task!r} with {knobs.decisions}: {found.text()}"
-            return True
-        return False
+        candidate = feasible(task, seed)
+        if candidate is None:
+            return False
+        found = verify(build(candidate.schedule, candidate.args, name=task.op), Reference(task, seed=1))
+        assert found.ok, f"{task!r} with {candidate.decisions}: {found.text()}"
+        return True
 
     return check

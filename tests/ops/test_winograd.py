@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from flashsched import te
 from flashsched.codegen.build import build
-from flashsched.errors import Infeasible, TuneError
+from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import conv2d
 from flashsched.ops.conv2d import best_algorithm
 from flashsched.ops.winograd import TRANSFORMS, transformed
 from flashsched.tune.measuring.verify import Reference, compare, verify
-from flashsched.tune.search.knobs import FirstKnobs, RandomKnobs
+from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
+
+from .conftest import feasible
 
 ALGORITHMS = ["winograd2", "winograd4"]
 
@@ -50,23 +52,18 @@ def tasks(draw):
 def check(task: Task, seed: int | None) -> None:
     """What random knobs make of *task* (none: its defaults), against float64; an element may err by what a sum of the
     absolute values of all terms may."""
-    rng = random.Random(seed)
-    for _ in range(20):
-        knobs = FirstKnobs() if seed is None else RandomKnobs(rng)
-        try:
-            candidate = task.candidate(knobs, devices["cpu"])
-        except Infeasible:
-            continue
-        inputs = [np.random.default_rng(n).standard_normal(t.known_shape) for n, t in enumerate(candidate.args[:-1])]
-        inputs = [array.astype(task.dtype) for array in inputs]
-        got = build(candidate.schedule, candidate.args)(*inputs)
-        options = {"stride": 1, "padding": task.shape[-1]}
-        exact, most = conv2d.reference(*inputs, **options), conv2d.reference(*map(np.abs, inputs), **options)
-        allowed = 32 * np.finfo(task.dtype).eps * most.max(initial=0)
-        assert got.shape == exact.shape
-        assert np.abs(got - exact).max(initial=0) <= allowed, f"{task!r} with {knobs.decisions}"
+    candidate = feasible(task, seed)
+    if candidate is None:
+        assert seed is not None, "the default knobs must be feasible"
         return
-    assert seed is not None, "the default knobs must be feasible"
+    inputs = [np.random.default_rng(n).standard_normal(t.known_shape) for n, t in enumerate(candidate.args[:-1])]
+    inputs = [array.astype(task.dtype) for array in inputs]
+    got = build(candidate.schedule, candidate.args)(*inputs)
+    options = {"stride": 1, "padding": task.shape[-1]}
+    exact, most = conv2d.reference(*inputs, **options), conv2d.reference(*map(np.abs, inputs), **options)
+    allowed = 32 * np.finfo(task.dtype).eps * most.max(initial=0)
+    assert got.shape == exact.shape
+    assert np.abs(got - exact).max(initial=0) <= allowed, f"{task!r} with {candidate.decisions}"
 
 
 @settings(max_examples=10, deadline=None)

@@ -33,6 +33,17 @@ def product(m: Any, n: Any, depth: Any) -> tuple[Tensor, Tensor, Tensor]:
     return a, b, te.compute((m, n), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="C")
 
 
+def a_row_at_a_time(c: Tensor) -> tuple[Schedule, Tensor]:
+    """D = C + 1, for each row of which one of the product *c* is made, by the intrinsic."""
+    d = te.compute(c.shape, lambda i, j: c[i, j] + 1, name="D")
+    s = te.create_schedule(d)
+    s[c].compute_at(s[d], "i")
+    jo, ji = s[c].split("j", 4)
+    s[c].reorder(jo, "k", ji)
+    s[c].tensorize(ji, "test.ahead")
+    return s, d
+
+
 def ahead(s: Schedule, how: str, at: tuple[Tensor, str], *stages: Tensor) -> None:
     """Compute *stages* one turn ahead of the loop that they are computed at."""
     if how == "double_buffer":
@@ -98,12 +109,7 @@ def test_it_fills_a_tile_that_is_used_a_turn_later(
 
 def test_the_steps_of_the_intrinsic_have_a_version_each() -> None:
     _, _, c = product(6, 8, 5)
-    d = te.compute((6, 8), lambda i, j: c[i, j] + 1, name="D")
-    s = te.create_schedule(d)
-    s[c].compute_at(s[d], "i")
-    jo, ji = s[c].split("j", 4)
-    s[c].reorder(jo, "k", ji)
-    s[c].tensorize(ji, "test.ahead")
+    s, _ = a_row_at_a_time(c)
     s[c].double_buffer()
     lowered = lower(s)
     assert [n.buffer.shape for n in walk_stmt(lowered.body) if isinstance(n, Alloc)] == [(2, 1, 8)]
@@ -117,12 +123,7 @@ def test_the_steps_of_the_intrinsic_have_a_version_each() -> None:
 def test_turns_that_only_a_call_tells(how: str) -> None:
     m = te.var("m")
     a, b, c = product(m, 8, 5)
-    d = te.compute((m, 8), lambda i, j: c[i, j] + 1, name="D")
-    s = te.create_schedule(d)
-    s[c].compute_at(s[d], "i")
-    jo, ji = s[c].split("j", 4)
-    s[c].reorder(jo, "k", ji)
-    s[c].tensorize(ji, "test.ahead")
+    s, d = a_row_at_a_time(c)
     ahead(s, how, (d, "i"), c)
     kernel, program = fs.build(s, [a, b, d]), lower(s, [a, b, d])
     y = np.arange(40, dtype="float32").reshape(5, 8) % 7
@@ -135,12 +136,7 @@ def test_turns_that_only_a_call_tells(how: str) -> None:
 def test_what_would_break_the_match_is_refused() -> None:
     """Versions lie one after another: what the instruction needs of a row stays as it was matched."""
     _, _, c = product(4, 8, 5)
-    d = te.compute((4, 8), lambda i, j: c[i, j] + 1, name="D")
-    s = te.create_schedule(d)
-    s[c].compute_at(s[d], "i")
-    jo, ji = s[c].split("j", 4)
-    s[c].reorder(jo, "k", ji)
-    s[c].tensorize(ji, "test.ahead")
+    s, _ = a_row_at_a_time(c)
     s[c].double_buffer()
     with pytest.raises(MatchError):
         s[c].transform_layout(lambda i, j: (j, i))

@@ -8,7 +8,7 @@ from flashsched.errors import OutputError, StructureError
 from flashsched.schedule.derive import detached
 from flashsched.schedule.ir import Load
 from flashsched.schedule.primitives.blocks import map_loads
-from flashsched.schedule.primitives.loops import require_no_init
+from flashsched.schedule.primitives.loops import require_no_init, require_none_inside
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_unscanned
@@ -65,15 +65,7 @@ def compute_inline(state: State, stage: str) -> Result:
             block=stage,
             hint="inline what it reads into it",
         )
-    held = state.attached_to(stage)
-    if held:
-        refuse(
-            state,
-            f"stage {held[0].name!r} is computed at a loop of {stage!r}, and those loops would be gone",
-            error=StructureError,
-            block=stage,
-            hint=f"move {held[0].name!r} first: compute_at or compute_root",
-        )
+    require_none_inside(state, stage)
     values = {store.buffer: store.value for store in known.block.stores}
     axes: tuple[Var, ...] = known.spatial
     state = detached(state, stage)

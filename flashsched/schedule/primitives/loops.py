@@ -29,6 +29,7 @@ __all__ = [
     "require_count",
     "require_independent",
     "require_no_init",
+    "require_none_inside",
     "require_number",
     "require_serial",
     "require_whole",
@@ -166,6 +167,19 @@ def require_whole(state: State, known: Stage, step: str) -> None:
             error=StructureError,
             block=known.name,
             hint=f"call {step} before decompose_reduction",
+        )
+
+
+def require_none_inside(state: State, stage: str) -> None:
+    """Refuse a *stage* that others are computed in, for a step that takes its loops away."""
+    held = state.attached_to(stage)
+    if held:
+        refuse(
+            state,
+            f"stage {held[0].name!r} is computed at a loop of {stage!r}, and those loops would be gone",
+            error=StructureError,
+            block=stage,
+            hint=f"move {held[0].name!r} first: compute_at or compute_root",
         )
 
 

@@ -11,7 +11,7 @@ from flashsched.schedule.default import loop_names
 from flashsched.schedule.derive import derive, detached
 from flashsched.schedule.ir import Block, Load, Store, block_loads
 from flashsched.schedule.primitives.compute_at import moved
-from flashsched.schedule.primitives.loops import require_whole
+from flashsched.schedule.primitives.loops import require_none_inside, require_whole
 from flashsched.schedule.primitives.opaque import require_plain_readers
 from flashsched.schedule.primitives.registry import Result, primitive
 from flashsched.schedule.recurrence import require_unscanned
@@ -68,15 +68,7 @@ def reverse_compute_inline(state: State, stage: str) -> Result:
             block=stage,
             hint=f"put the producer's expression into {stage!r}: compute_inline",
         )
-    held = state.attached_to(stage)
-    if held:
-        refuse(
-            state,
-            f"stage {held[0].name!r} is computed at a loop of {stage!r}, and those loops would be gone",
-            error=StructureError,
-            block=stage,
-            hint=f"move {held[0].name!r} first: compute_at or compute_root",
-        )
+    require_none_inside(state, stage)
     producer = _producer(state, known)
     order = _order(state, known, producer)
     return _merged(state, known, producer, order), ()
