@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, count, permutations
+from math import inf
 
 from flashsched.codegen.passes.thread_units import Access, Inner, Item, Unit, cut, threads_of
 from flashsched.errors import LoweringError
@@ -18,7 +19,7 @@ from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, LoopKind, Seq, S
 from flashsched.te import dtypes
 from flashsched.te.bounds import rejoined
 from flashsched.te.expr import Binary, Const, Expr, Var, compare, logical_and
-from flashsched.te.simplify import Linear, linear
+from flashsched.te.simplify import Linear, Ranges, linear
 from flashsched.te.visit import loop_vars, substitute, uses
 
 __all__ = ["each_kernel", "place_barriers"]
@@ -227,14 +228,14 @@ def _meet(old: _Pending, new: _Pending) -> bool:
     if a.buffer is not b.buffer or not (a.write or b.write) or old.key == new.key:
         return False
     pairs = list(zip(a.indices, b.indices, strict=True))
-    return not any(_differ(x, y, old, new) for x, y in chain(pairs, _put_together(pairs)))
+    return not any(_differ(x, y, old, new) for x, y in chain(pairs, _put_together(pairs, (a.ranges, b.ranges))))
 
 
-def _put_together(pairs: list[tuple[Expr, Expr]]) -> Iterator[tuple[Expr, Expr]]:
-    """What is equal if all *pairs* are: numbers that a layout has cut, ``x // 8`` and ``x % 8``, whole again."""
+def _put_together(pairs: list[tuple[Expr, Expr]], ranges: tuple[Ranges, Ranges]) -> Iterator[tuple[Expr, Expr]]:
+    """What is equal if all *pairs* are: numbers that were cut, ``x // 8`` and ``x % 8 * 4 + t``, whole again."""
     parts = list(pairs)
     while len(parts) > 1:
-        wholes = ((high, low, _whole(high, low)) for high, low in permutations(parts, 2))
+        wholes = ((high, low, _whole(high, low, ranges)) for high, low in permutations(parts, 2))
         high, low, whole = next((found for found in wholes if found[2]), (None, None, None))
         if whole is None:
             return
@@ -242,12 +243,17 @@ def _put_together(pairs: list[tuple[Expr, Expr]]) -> Iterator[tuple[Expr, Expr]]
         parts = [*(part for part in parts if part is not high and part is not low), whole]
 
 
-def _whole(high: tuple[Expr, Expr], low: tuple[Expr, Expr]) -> tuple[Expr, Expr] | None:
+def _whole(
+    high: tuple[Expr, Expr], low: tuple[Expr, Expr], ranges: tuple[Ranges, Ranges]
+) -> tuple[Expr, Expr] | None:
     """The number that *high* and *low* are quotient and rest of, for both of each pair; None if there is none."""
-    by = {int(x.b.value) for x in low if isinstance(x, Binary) and x.op == "%" and isinstance(x.b, Const)}
-    if len(by) != 1 or not all(isinstance(x, Binary) and x.op == "%" for x in low):
+    ends = [linear(x, inside).bounds(inside) for x, inside in zip(low, ranges, strict=True)]
+    last = max(end for _, end in ends)
+    if min(begin for begin, _ in ends) < 0 or last == inf:
         return None
-    forms = [linear(x).times(*by) + linear(y) for x, y in zip(high, low, strict=True)]
+    by = {int(x.b.value) if isinstance(x, Binary) and x.op == "%" and isinstance(x.b, Const) else 0 for x in low}
+    factor = by.pop() if len(by) == 1 and 0 not in by else int(last) + 1  # any does: what is equal stays so
+    forms = [linear(x).times(factor) + linear(y) for x, y in zip(high, low, strict=True)]
     wholes = [rejoined(form) for form in forms]
     if any(_rests(whole) >= _rests(form) for whole, form in zip(wholes, forms, strict=True)):
         return None

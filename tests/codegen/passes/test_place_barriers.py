@@ -129,6 +129,26 @@ def test_several_rounds_of_one_copy_need_no_barrier_between(layout: str) -> None
     np.testing.assert_array_equal(run_on_threads(plan_of(program, "k"), [a])[0], wanted)
 
 
+@pytest.mark.parametrize("columns", [16, 24])
+def test_rounds_that_fill_a_tile_row_by_row_need_no_barrier_between(columns: int) -> None:
+    """In a row lies ``round % 2 * 8 + thread``, no rest of a division: with the row it is whole again."""
+    A = te.placeholder((4, columns), name="A")
+    B = te.compute((4, columns), lambda i, j: A[i, j] + 1, name="B")
+    C = te.compute((8,), lambda i: B[3 - i % 4, i] + B[i % 4, 15 - i], name="C")
+    s = te.create_schedule(C)
+    s[B].set_scope("shared")
+    s[B].transform_layout("i, j -> j, i")
+    whole = s[B].fuse("i", "j")
+    _, thread = s[B].split(whole, factor=8)
+    s[B].bind(thread, "threadIdx.x")
+    s[C].bind("i", "threadIdx.x")
+    program = lower_gpu(s, [A, C])
+    assert barriers(program) == 1
+    a = np.arange(4.0 * columns, dtype="float32").reshape(4, columns)
+    wanted = [a[3 - i % 4, i] + a[i % 4, 15 - i] + 2 for i in range(8)]
+    np.testing.assert_array_equal(run_on_threads(plan_of(program, "k"), [a])[0], wanted)
+
+
 def test_blocks_do_not_wait_for_each_other() -> None:
     A = te.placeholder((4, 4), name="A")
     B = te.compute((4, 4), lambda i, j: A[i, j] + 1, name="B")
