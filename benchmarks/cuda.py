@@ -7,10 +7,11 @@
 *draw* takes candidates of the GPU templates: the first choice, then feasible ones at random, and those that the model
 likes best of many. *measure* compiles each, checks it against the reference, times it by the device's clock, and times
 PyTorch's kernel for the same work where PyTorch is, in the same way. *report* asks the model for each candidate's time,
-and prints for each case how many were right, Spearman's rank correlation of predicted and measured times, the median
-error, how far the model's pick is from the measured best, and the best beside PyTorch. FILE holds a line of JSON a
-candidate, its trace included, so that *report* judges a later model by the same measurements;
-``results/h100-sxm5.jsonl.gz`` are those of an H100 SXM5 (driver 580, 27 November 2026).
+and prints for each case how many were right, Spearman's rank correlation of predicted and measured times, the share of
+pairs more than 5 % apart whose order is told rightly (where most are alike, no more can be told), the median error, how
+far the model's pick is from the measured best, and the best beside PyTorch. FILE holds a line of JSON a candidate, its
+trace included, so that *report* judges a later model by the same measurements; ``results/h100-sxm5.jsonl.gz`` are those
+of an H100 SXM5 (driver 580, 27 November 2026).
 """
 
 from __future__ import annotations
@@ -192,7 +193,18 @@ def _after(torch: Any, product: Any, bias: list[Any], options: dict[str, Any]) -
 
 def report(rows: list[dict[str, Any]], device: str) -> str:
     """A table, a line a case."""
-    head = ("case", "right", "spearman", "error %", "pick/best", "best us", "model us", "TFLOP/s", "torch/best")
+    head = (
+        "case",
+        "right",
+        "spearman",
+        "pairs",
+        "error %",
+        "pick/best",
+        "best us",
+        "model us",
+        "TFLOP/s",
+        "torch/best",
+    )
     lines = [head]
     for case, mine in _cases(rows).items():
         tried = [row for row in mine if "peer" not in row and "status" in row]
@@ -200,18 +212,24 @@ def report(rows: list[dict[str, Any]], device: str) -> str:
         pairs = [(row["time_s"], says) for row in right if math.isfinite(says := predicted(row, device) or math.inf)]
         peer = next((row["time_s"] for row in mine if "peer" in row), math.nan)
         if not pairs:
-            lines.append((case, f"{len(right)}/{len(tried)}", *[""] * 7))
+            lines.append((case, f"{len(right)}/{len(tried)}", *[""] * 8))
             continue
         times, says = np.array(pairs).T
         best, found = times.min(), score(says, times)
         flops = _task(mine[0]).flops
         lines.append((
-            case, f"{len(right)}/{len(tried)}", f"{found.spearman:.2f}",
+            case, f"{len(right)}/{len(tried)}", f"{found.spearman:.2f}", f"{_in_order(says, times):.2f}",
             f"{found.median:.0f}", f"{times[says.argmin()] / best:.2f}",
             f"{best * 1e6:.1f}", f"{says.min() * 1e6:.1f}", f"{flops / best / 1e12:.1f}", f"{peer / best:.2f}",
         ))  # fmt: skip
     widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def _in_order(says: Any, times: Any) -> float:
+    """The share of pairs told rightly of those whose times are more than 5 % apart; NaN where there are none."""
+    apart = times[:, None] > 1.05 * times
+    return float((says[:, None] > says)[apart].mean()) if apart.any() else math.nan
 
 
 def predicted(row: dict[str, Any], device: str) -> float | None:

@@ -39,6 +39,10 @@ BARRIER_CYCLES = 30.0
 """Cycles from the last warp's arrival at a block-wide barrier to the first instruction after it, skew left out.
 Estimated: micro-benchmarks of Volta to Ampere report 20 to 40 for blocks of 128 to 256 threads."""
 
+BLOCKS_PER_CLOCK = 0.83
+"""Blocks that a device starts each clock, however many units it has. On an H100 kernels of 131072 to 16 million blocks
+that do next to nothing (``benchmarks/results/h100-sxm5.jsonl.gz``) take 0.61 to 0.65 ns a block."""
+
 GUARD_CYCLES = 40.0
 """From one operation behind a condition of its own to the next: test, branch, operation, and lanes that meet again. Of
 20 products of prime sizes on an H100 (``benchmarks/results/h100-sxm5.jsonl.gz``); most lie between 30 and 50."""
@@ -139,7 +143,8 @@ def gpu_times(
     of_unit = norm_of(busy, constants["overlap"]) + store
 
     l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
-    kernel = norm_of([of_unit, l2, dram, drawn], constants["overlap_memory"])
+    begun = works.blocks / (BLOCKS_PER_CLOCK * spec.clock_hz)
+    kernel = norm_of([of_unit, l2, dram, drawn, begun], constants["overlap_memory"])
     power = _power_s(spec, works, constants, on_device)
     roofline = _roofline_s(spec, works)
     start = spec.launch_s + constants["start_us"] * 1e-6
@@ -147,7 +152,7 @@ def gpu_times(
     return GpuTimes(
         seconds=seconds if np.all(fitting >= 1) else np.where(fitting < 1, np.inf, seconds),
         roofline_s=roofline,
-        breakdown={**limits, "l2": l2, "dram": dram, "power": power, "launch": start},
+        breakdown={**limits, "l2": l2, "dram": dram, "power": power, "blocks": begun, "launch": start},
         bytes={"shared": on_device.shared, "l2": on_device.l2, "dram": on_device.dram(spec, works, resident)},
         resident=resident,
         busiest=busiest,

@@ -38,7 +38,8 @@ class Work:
             for each warp (lanes that read one address share it; no reuse between warps is assumed). None: compulsory.
         l2_write_bytes: bytes stored by all blocks; None: compulsory.
         global_lane_bytes: bytes that threads load from and store to global memory, summed over threads, which the
-            load/store units must move; None: ``l2_read_bytes + l2_write_bytes``.
+            load/store units must move, a line at a time: 128 for each line that the lanes of a warp touch together,
+            where that is more; None: ``l2_read_bytes + l2_write_bytes``.
     GPU, per block:
         shared_bytes_per_block: shared memory allocated (every stage of a multi-buffered tile counted).
         shared_load_bytes, shared_store_bytes: bytes moved from and to shared memory, summed over the block's threads:
@@ -46,12 +47,12 @@ class Work:
         steps: rounds of "load from global memory, then compute on it" that must follow one another: trips of the staged
             reduction loop; for an unstaged loop its trips divided by how far it is unrolled; 1 for an elementwise
             kernel.
-        barriers: block-wide barriers executed.
+        barriers: block-wide barriers executed, and exchanges between the lanes of a warp, which take about as long.
         guarded: operations that a thread does one after another, each behind a condition of its own.
         stages: buffers of a staged tile: 1 waits for each load, 2 or more loads ahead.
     GPU, per thread:
         registers_per_thread: 32-bit registers.
-        bytes_in_flight: bytes of independent global loads that a thread has outstanding at a time.
+        bytes_in_flight: bytes of independent global loads that a thread has outstanding at a time, of whole sectors.
         bank_conflict: shared-memory wavefronts per wavefront that a conflict-free access takes, at least 1.
 
     CPU:

@@ -71,7 +71,7 @@ def test_a_staged_product_asks_for_what_one_counts_by_hand() -> None:
     assert work.shared_bytes_per_block == (132 + 128) * 16 * 4  # A's rows are four words apart
     assert work.l2_read_bytes == blocks * steps * 2 * 128 * 16 * 4
     assert work.l2_write_bytes == 4096**2 * 4
-    assert work.shared_load_bytes == 256 * 4096 * (8 + 8) * 4
+    assert work.shared_load_bytes == 256 * 4096 * (8 / 2 + 8) * 4  # lanes want A's rows by twos
     assert work.shared_store_bytes == steps * 2 * 128 * 16 * 4
     assert work.coalescing == 1
     assert work.steps == steps

@@ -28,10 +28,13 @@ def rows() -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("op", "shape", "dtype", "order"),
     [
-        ("matmul", (512, 512, 512), None, 0.5),
+        ("matmul", (512, 512, 512), None, 0.7),
         ("matmul", (4096, 4096, 4096), "bfloat16", 0.93),  # 256 sums a thread spill in each step
         ("matmul", (1009, 1013, 1019), None, 0.7),  # each sum of a thread behind a condition
-        ("softmax", (4096, 1024), None, 0.9),
+        ("batch_matmul", (64, 256, 256, 256), None, 0.8),  # each row that a warp reads is a line of L1
+        ("softmax", (4096, 1024), None, 0.95),
+        ("layernorm", (8192, 1024), None, 0.95),
+        ("sum", (16384, 4096), None, 0.9),  # threads that combine in each turn of a loop
     ],
     ids=str,
 )

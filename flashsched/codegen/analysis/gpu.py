@@ -12,7 +12,7 @@ sums are shared out among the lanes' registers. Only that is done on tensor core
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log2, prod
 
@@ -20,11 +20,13 @@ from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, ele
 from flashsched.codegen.analysis.lanes import (
     VECTOR_BYTES,
     Threads,
-    bank_conflict,
     fetch_conflict,
+    lines_apart,
+    sector_turns,
     sectors,
     vector_width,
     warps,
+    wavefronts,
 )
 from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, turns
 from flashsched.errors import DeviceError
@@ -122,18 +124,19 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         mine, sector_bytes = sectors(site, touch, threads)
         moved[touch.write] += mine * often
         fetched += sector_bytes * often
-        lane_bytes += kernel.times(site, touch) * touch.memory.width * at_work * kernel.blocks
+        apart = lines_apart(site, touch, threads)
+        lane_bytes += kernel.times(site, touch) * touch.memory.width * at_work * kernel.blocks * apart
     for site, touch in own:  # a thread's array that does not fit registers, or is indexed at run time: local memory
         lane_bytes += kernel.times(site, touch) * touch.memory.width * threads.at_work(site) * kernel.blocks
     lane_bytes += spilled * 8.0 * all_threads
 
     banked = {True: 0.0, False: 0.0}
-    wavefronts = 0.0
+    conflicting = 0.0
     for site, touch in shared:
         mine = kernel.times(site, touch) * touch.memory.width * threads.at_work(site)
-        banked[touch.write] += mine
-        conflict = fetch_conflict(site, touch) if site.together else bank_conflict(site, touch, threads)
-        wavefronts += mine * conflict
+        alone, all_of = (1.0, fetch_conflict(site, touch)) if site.together else wavefronts(site, touch, threads)
+        banked[touch.write] += mine * alone
+        conflicting += mine * all_of
     shared_moved = banked[True] + banked[False]
 
     main = nest.main
@@ -143,6 +146,8 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
     others = _other_instructions(kernel, in_memory) + 2.0 * spilled
     loads = [(s, t) for s, t in global_ if not t.write] or global_
     steps, in_flight = _rounds(kernel, loads)
+    steps += sum(map(_added_up, nest.sites)) * spec.level("l2").latency_s / spec.dram.latency_s
+    coalescing = min(1.0, (moved[True] + moved[False]) / fetched) if fetched else 1.0
     return Work(
         flops=flops,
         useful_flops=useful,
@@ -150,7 +155,7 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         special_ops=special,
         dram_read_bytes=compulsory(nest, spec.level("l2").size_bytes, write=False),
         dram_write_bytes=compulsory(nest, spec.level("l2").size_bytes, write=True),
-        coalescing=min(1.0, (moved[True] + moved[False]) / fetched) if fetched else 1.0,
+        coalescing=coalescing,
         blocks=kernel.blocks,
         threads_per_block=threads.count,
         l2_read_bytes=moved[False],
@@ -164,8 +169,8 @@ def gpu_work(nest: Nest, spec: DeviceSpec) -> Work:
         barriers=_barriers(nest, threads.warp),
         guarded=_guarded(main),
         registers_per_thread=wanted,
-        bytes_in_flight=in_flight,
-        bank_conflict=max(1.0, wavefronts / shared_moved) if shared_moved else 1.0,
+        bytes_in_flight=in_flight / coalescing,
+        bank_conflict=max(1.0, conflicting / shared_moved) if shared_moved else 1.0,
         element_bits=element_bits(nest),
         accumulators=_chains(nest),
         overhead_per_op=others / per_thread if per_thread else 0.0,
@@ -266,6 +271,7 @@ def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]
         number += often * (1.0 + site.copies(touch.needs) / moved)
     loops: dict[int, float] = {}
     for site in kernel.nest.sites:
+        number += _conversions(site)
         for loops_of, _ in site.guards:
             number += GUARD_INSTRUCTIONS * site.repeated(loops_of) * site.copies(loops_of)
         number += site.work.conditions * GUARD_INSTRUCTIONS * site.turns
@@ -275,6 +281,14 @@ def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]
             trips *= turns(loop)
             loops[id(loop)] = trips
     return number + LOOP_INSTRUCTIONS * sum(loops.values())
+
+
+def _conversions(site: Site) -> float:
+    """Instructions of a thread that widen narrow floats, which plain cores compute with as float32."""
+    narrow = [t for t in site.touches if dtypes.is_float(t.memory.buffer.dtype) and t.memory.width < 4]
+    if site.lanes > 1 or not site.work.flops:
+        return 0.0
+    return sum(site.repeated(touch.needs) * site.copies(touch.needs) for touch in narrow)
 
 
 def _across(site: Site) -> list[For]:
@@ -288,31 +302,58 @@ def _tree_steps(site: Site) -> float:
 
 
 def _combinations(site: Site) -> float:
-    """How many elements a thread combines with others: those of its serial loops over the output."""
-    return float(prod(turns(loop) for loop in site.serial if loop.var not in site.reduces))
+    """How often a thread combines an element with others': for each output, in each turn around the threads."""
+    outer = _around_threads(site)
+    return float(prod(turns(loop) for loop in site.serial if loop.var not in site.reduces or loop in outer))
+
+
+def _added_up(site: Site) -> float:
+    """How often what threads have combined is added to a sum in memory: in each turn of the sum around the threads."""
+    outer = [loop for loop in _around_threads(site) if loop.var in site.reduces]
+    return float(prod(turns(loop) for loop in site.serial if loop in _around_threads(site))) if outer else 0.0
+
+
+def _around_threads(site: Site) -> tuple[For, ...]:
+    """The loops outside of those threads that combine."""
+    across = _across(site)
+    return site.loops[: site.loops.index(across[0])] if across else ()
 
 
 def _rounds(kernel: _Kernel, loads: Sequence[tuple[Site, Touch]]) -> tuple[float, float]:
-    """Rounds of loads that must follow one another, and the bytes that a thread asks for in one of them."""
+    """Rounds of loads that must follow one another, and the bytes that a thread asks for in one of them.
+
+    Of the turns that share a sector all but the first find it in L1, as near as shared memory: a part of a round each.
+    """
     chains: dict[tuple[For, ...], float] = {}
+    near = kernel.spec.level("shared").latency_s / kernel.spec.dram.latency_s
+    share: dict[int, float] = {}  # of its turns that a loop's count for
     for site, touch in loads:
         last = max((n for n, loop in enumerate(site.rolled) if loop.var in touch.needs), default=-1)
         chain = site.rolled[: last + 1]
         size = site.copies(touch.needs) * touch.memory.width * kernel.threads.at_work(site) / kernel.threads.count
+        loop, shared_by = sector_turns(site, touch)
+        if loop is not None:
+            size *= shared_by
+            share[id(loop)] = max(share.get(id(loop), 0.0), 1.0 / shared_by + (1.0 - 1.0 / shared_by) * near)
+        elif chain:
+            share[id(chain[-1])] = 1.0
         chains[chain] = chains.get(chain, 0.0) + size
     if not chains:
         return 1.0, 16.0
     most = max(chains, key=lambda chain: prod(turns(loop) for loop in chain))
-    return max(1.0, _sequence(list(chains))), min(MOST_IN_FLIGHT, max(1.0, chains[most]))
+    return max(1.0, _sequence(list(chains), share)), min(MOST_IN_FLIGHT, max(1.0, chains[most]))
 
 
-def _sequence(chains: Sequence[tuple[For, ...]]) -> float:
+def _sequence(chains: Sequence[tuple[For, ...]], share: Mapping[int, float]) -> float:
     """Rounds of several loads: those in one loop go together, those of different loops one after another."""
     groups: dict[int, list[tuple[For, ...]]] = {}
     for chain in chains:
         if chain:
             groups.setdefault(id(chain[0]), []).append(chain)
-    inner = sum(turns(group[0][0]) * _sequence([chain[1:] for chain in group]) for group in groups.values())
+    inner = 0.0
+    for group in groups.values():
+        each = _sequence([chain[1:] for chain in group], share)
+        inner += turns(group[0][0]) * each * share.get(id(group[0][0]), 1.0)
     return inner + float(any(not chain for chain in chains))
 
 
@@ -328,7 +369,8 @@ def _barriers(nest: Nest, warp: int) -> float:
     """Two barriers each time that a tile in shared memory is filled: before it is read, and before the next one.
 
     One where a tile is filled ahead: both are at one place then.
-    Threads of one warp combine what they have by shuffles; more of them do it through shared memory, the same way.
+    Threads of one warp combine what they have by shuffles, each about as long as a barrier; more of them do it through
+    shared memory, the same way.
     """
     rounds: dict[tuple[Var, ...], float] = {}
     for site in nest.sites:
@@ -337,5 +379,8 @@ def _barriers(nest: Nest, warp: int) -> float:
                 serial = [loop for loop in touch.memory.around if loop in site.serial]
                 waits = 2.0 if touch.memory.versions == 1 else 1.0
                 rounds[tuple(loop.var for loop in serial)] = waits * prod(turns(loop) for loop in serial)
-    apart = [site for site in nest.sites if prod(turns(loop) for loop in _across(site)) > warp]
-    return sum(rounds.values()) + 2.0 * sum(_combinations(site) for site in apart)
+    trees = 0.0
+    for site in nest.sites:
+        apart = prod(turns(loop) for loop in _across(site)) > warp
+        trees += (_tree_steps(site) + 2.0 * apart) * _combinations(site)
+    return sum(rounds.values()) + trees

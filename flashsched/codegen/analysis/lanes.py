@@ -18,10 +18,13 @@ from flashsched.codegen.analysis.reading import Site, Touch, turns
 from flashsched.schedule.ir import For, LoopKind
 from flashsched.te.expr import Var
 
-__all__ = ["Threads", "bank_conflict", "sectors", "vector_width", "warps"]
+__all__ = ["Threads", "lines_apart", "sector_turns", "sectors", "vector_width", "warps", "wavefronts"]
 
 SECTOR = 32
 """Bytes that L2 hands out at once (CUDA C++ Best Practices Guide, "Coalesced Access to Global Memory")."""
+
+LINE = 128
+"""Bytes of a line of L1, which has four sectors and one tag (CUDA C++ Programming Guide, "Global Memory")."""
 
 BANKS, BANK_BYTES = 32, 4
 """Banks of shared memory and their width (CUDA C++ Programming Guide, "Shared Memory")."""
@@ -70,40 +73,99 @@ class Threads:
 
 
 def vector_width(site: Site, touch: Touch) -> int:
-    """Elements that one instruction of a thread moves: those of a vectorized loop along memory, up to 16 bytes."""
-    if site.vector is None or abs(touch.offset.step(site.vector.var) or 0) != 1:
+    """Elements that one instruction of a thread moves, up to 16 bytes: neighbours that the straight code touches.
+
+    A vectorized loop asks for them; where an unrolled loop runs along memory, LLVM finds them itself
+    (LoadStoreVectorizer). Either way the first of them must lie at a multiple of their size.
+    """
+    loop = _along(site, touch)
+    if loop is None:
         return 1
     width = max(1, VECTOR_BYTES // touch.memory.width)
-    while width > 1 and turns(site.vector) % width:
+    others = [count for atom, count in touch.offset.terms.items() if atom is not loop.var]
+    while width > 1 and (turns(loop) % width or any(count % width for count in (*others, touch.offset.constant))):
         width //= 2
     return width
+
+
+def _along(site: Site, touch: Touch) -> For | None:
+    """The innermost loop of the straight code whose turns touch neighbours, each without a condition of its own."""
+    tested = frozenset[Var]().union(*(loops for loops, _ in site.guards))
+    loops = [loop for loop in site.written_out if loop is site.vector or loop.var not in tested]
+    return next((loop for loop in reversed(loops) if abs(touch.offset.step(loop.var) or 0) == 1), None)
 
 
 def sectors(site: Site, touch: Touch, threads: Threads) -> tuple[float, float]:
     """Bytes that one warp's straight code wants of *touch*, and bytes of the sectors that hold them.
 
     Lanes that want one element share it, and so do the points of the straight code; their sectors are fetched once.
+    What the turns of a rolled loop share of a sector is fetched by the first of them, and counted a part for each.
     """
     chosen, some, all_of = _copies(site, touch)
     points = {**threads.first_warp(site), **_grid(chosen)}
     elements = np.unique(values(touch.offset, points))
     width = touch.memory.width
     scale = all_of / some
-    return elements.size * width * scale, np.unique(elements * width // SECTOR).size * SECTOR * scale
+    loop, shared_by = sector_turns(site, touch)
+    wanted = elements.size * width * scale
+    if loop is None:
+        return wanted, np.unique(elements * width // SECTOR).size * SECTOR * scale
+    step = touch.offset.step(loop.var) or 0
+    together = elements.reshape(-1, 1) + step * np.arange(shared_by, dtype=np.int64)
+    return wanted, np.unique(together * width // SECTOR).size * SECTOR * scale / shared_by
 
 
-def bank_conflict(site: Site, touch: Touch, threads: Threads) -> float:
-    """Wavefronts that the shared memory needs for one instruction of a warp, per wavefront without conflicts."""
+def sector_turns(site: Site, touch: Touch) -> tuple[For | None, int]:
+    """The innermost rolled loop that moves *touch*, if by less than a sector; and how many of its turns share one.
+
+    L1 keeps the sector until then: what all threads of a unit have open is a sector each, tens of kilobytes.
+    """
+    moving = [loop for loop in site.rolled if loop.var in touch.needs]
+    step = abs(touch.offset.step(moving[-1].var) or 0) * touch.memory.width if moving else 0
+    if not 0 < step < SECTOR:
+        return None, 1
+    return moving[-1], min(turns(moving[-1]), SECTOR // step)
+
+
+def lines_apart(site: Site, touch: Touch, threads: Threads) -> float:
+    """Lines of L1 that a warp's access to global memory touches, one after another, for each that its bytes fill."""
+    if site.together:
+        return 1.0
+    places = _of_a_warp(site, touch, threads) * touch.memory.width
+    return max(1.0, np.unique(places // LINE).size * LINE / (places.size * touch.memory.width))
+
+
+def wavefronts(site: Site, touch: Touch, threads: Threads) -> tuple[float, float]:
+    """What an access of a warp to shared memory takes, in passes of all banks for each that its bytes would fill:
+    without conflicts, and with them.
+
+    Lanes are served so many at a time as fill the banks: all, halves or quarters of a warp, as each wants 4, 8 or 16
+    bytes. Two halves, or the two quarters of a half, go in one pass if in all of them lanes want the same by twos:
+    each with its neighbour, or with the next but one (observed on Volta and later; not in NVIDIA's manuals).
+    """
+    words = _of_a_warp(site, touch, threads) * touch.memory.width // BANK_BYTES
+    lanes, moved = len(words), words.shape[1] * touch.memory.width
+    together = max(1, BANKS * BANK_BYTES // max(BANK_BYTES, moved))  # lanes of one pass
+    if moved > BANK_BYTES and lanes % (2 * together) == 0 and _same_by_twos(words):
+        together *= 2
+    parts = range(0, lanes, together)
+    filled = max(1.0, lanes * moved / (BANKS * BANK_BYTES)) if lanes == threads.warp else len(parts)
+    return len(parts) / filled, sum(_most_in_a_bank(words[n : n + together]) for n in parts) / filled
+
+
+def _of_a_warp(site: Site, touch: Touch, threads: Threads) -> NDArray[np.int64]:
+    """The elements that one instruction of a warp moves: a row a lane."""
     width = vector_width(site, touch)
-    points = threads.first_warp(site)
-    if site.vector is not None and width > 1:
-        points = {**points, site.vector.var: np.arange(width, dtype=np.int64).reshape(1, -1)}
+    points, loop = threads.first_warp(site), _along(site, touch)
+    if loop is not None and width > 1:
+        points = {**points, loop.var: np.arange(width, dtype=np.int64).reshape(1, -1)}
     lanes = len(next(iter(points.values()))) if points else 1
-    words = values(touch.offset, points) * touch.memory.width // BANK_BYTES
-    words = np.broadcast_to(words, (lanes, width))
-    together = max(1, BANKS * BANK_BYTES // max(BANK_BYTES, width * touch.memory.width))  # lanes of one wavefront
-    wavefronts = [_most_in_a_bank(words[n : n + together]) for n in range(0, len(words), together)]
-    return sum(wavefronts) / len(wavefronts)
+    return np.broadcast_to(values(touch.offset, points), (lanes, width))
+
+
+def _same_by_twos(words: NDArray[np.int64]) -> bool:
+    lanes = np.arange(len(words))
+    return any(bool((words == words[lanes ^ apart]).all()) for apart in (1, 2))
 
 
 def fetch_conflict(site: Site, touch: Touch) -> float:

@@ -243,9 +243,7 @@ def _put_together(pairs: list[tuple[Expr, Expr]], ranges: tuple[Ranges, Ranges])
         parts = [*(part for part in parts if part is not high and part is not low), whole]
 
 
-def _whole(
-    high: tuple[Expr, Expr], low: tuple[Expr, Expr], ranges: tuple[Ranges, Ranges]
-) -> tuple[Expr, Expr] | None:
+def _whole(high: tuple[Expr, Expr], low: tuple[Expr, Expr], ranges: tuple[Ranges, Ranges]) -> tuple[Expr, Expr] | None:
     """The number that *high* and *low* are quotient and rest of, for both of each pair; None if there is none."""
     ends = [linear(x, inside).bounds(inside) for x, inside in zip(low, ranges, strict=True)]
     last = max(end for _, end in ends)
