@@ -9,9 +9,9 @@ are sorted by expert and padded to whole tiles. A block computes a tile of one e
 
 Written down as what it asks of a device (`Works`), it is timed by the one GPU model (``hw/gpu.py``). What is added is
 what such a kernel does and no data sheet says: tokens spread evenly over experts; an expert's weights are fetched once
-for each group of its rows that L2 does not bridge; operands pass through registers unless Hopper's warpgroups multiply
-from shared memory; a 64-bit pointer for each 16 bytes that a thread copies; nothing overlaps the first tiles and the
-last product. One set of constants serves all devices: nothing here is fitted to a device of its own.
+for each group of its rows that L2 does not bridge; operands pass through registers unless warps together multiply whole
+tiles from shared memory (Hopper); a 64-bit pointer for each 16 bytes that a thread copies; nothing overlaps the first
+tiles and the last product. One set of constants serves all devices: nothing here is fitted to a device of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.hw.constants import Constant, family_of
-from flashsched.hw.gpu import TENSOR_MACS, gpu_times
+from flashsched.hw.constants import Constant
+from flashsched.hw.gpu import TENSOR_MACS, computes_whole_tiles, gpu_times
 from flashsched.hw.gpu_constants import GPU_CONSTANTS
 from flashsched.hw.occupancy import gpu_unit, resident_of
 from flashsched.hw.spec import DeviceSpec
@@ -63,8 +63,8 @@ ROUND_INSTRUCTIONS = 5.0  # of a warp in each round: its counter, waits and mask
 REGISTERS = 95.0  # of a thread beside sums and pointers: fragments of operands, indices; by which tiles are never best
 POINTER_REGISTERS = 2.0
 SPILL_REGISTERS = 30.0  # that have no place double the time
-MMA_SYNC = 0.65  # of Hopper's peak that instructions of one warp reach (W. Luo et al., arXiv 2402.13499; recalled)
-WARPGROUP_ROWS = 64  # that a tile needs for Hopper's instructions of four warps (PTX ISA, wgmma)
+MMA_SYNC = 0.65  # of the peak that one warp's instructions reach on Hopper (W. Luo et al., arXiv 2402.13499; recalled)
+WARPGROUP = 4  # warps that give an instruction together which takes whole tiles (PTX ISA, wgmma)
 
 
 def moe_seconds(spec: DeviceSpec, shapes: Floats, configs: Floats, constants: Mapping[str, float]) -> Floats:
@@ -90,11 +90,12 @@ def moe_seconds(spec: DeviceSpec, shapes: Floats, configs: Floats, constants: Ma
     across, steps, threads = np.ceil(width / columns), np.ceil(hidden / depth), 32.0 * warps
     blocks, lines = tiles * across, np.minimum(rows, pairs / tiles)
 
-    grouped = (family_of(spec) == "hopper") & (rows >= WARPGROUP_ROWS) & (warps >= 4)
+    unit, whole_tiles = gpu_unit(spec), computes_whole_tiles(gpu_unit(spec))
+    grouped = whole_tiles & (rows >= (unit.matrix_shape or (1,))[0]) & (warps >= WARPGROUP)
     copied = (rows + columns) * depth * BYTES  # bytes of both operands' tiles
     sums, pointers = rows * columns / threads, copied / COPY_BYTES / threads
     registers = sums + REGISTERS + POINTER_REGISTERS * pointers
-    most = gpu_unit(spec).max_registers_per_thread
+    most = unit.max_registers_per_thread
     down, beside = _shared_out(rows, columns, warps)
     fetched = np.where(grouped, 0.0, (rows * beside + columns * down) * depth * BYTES)  # into registers, each round
     macs = blocks * rows * columns * steps * depth
@@ -125,7 +126,7 @@ def moe_seconds(spec: DeviceSpec, shapes: Floats, configs: Floats, constants: Ma
     resident = resident_of(spec, works)
     at_once = np.minimum(blocks, np.maximum(resident, 1.0) * spec.units)
     on_unit = at_once / spec.units
-    pace = 1.0 if family_of(spec) != "hopper" else np.where(grouped, 1.0, 1.0 / MMA_SYNC)
+    pace = np.where(grouped, 1.0, 1.0 / MMA_SYNC) if whole_tiles else 1.0
     late = constants["late"] / (stages - 1.0 + grouped) / np.maximum(on_unit, 1.0)
     works = replace(works, stretch=pace * (1.0 + late))
     kept = spec.level("l2").size_bytes * constants["kept"]
