@@ -138,7 +138,7 @@ class Code:
 
     def body(self) -> str:
         """All that was written, allocations first."""
-        return "\n".join(["entry:", *self._head, *self._lines])
+        return "\n".join(["entry:", *self._head, *filter(None, self._lines)])
 
     def fresh(self, hint: str) -> str:
         """A name that no other value or block of this function has (without its ``%``)."""
@@ -148,6 +148,16 @@ class Code:
     def line(self, text: str) -> None:
         """Write an instruction that gives nothing."""
         self._lines.append("  " + text)
+        self._count_call(text)
+
+    def reserve(self) -> int:
+        """Leave room here for a line that may turn out to be needed: where it is."""
+        self._lines.append("")
+        return len(self._lines) - 1
+
+    def fill(self, place: int, text: str) -> None:
+        """Write an instruction that gives nothing where room was left."""
+        self._lines[place] = "  " + text
         self._count_call(text)
 
     def comment(self, text: str) -> None:

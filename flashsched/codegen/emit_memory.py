@@ -221,6 +221,7 @@ class Memory:
             self._put(buffer, form, stored)
         elif state.slot(buffer).private and in_bounds(node, state):
             # nobody else sees it, so inactive lanes may be written back; a plain access can become a register
+            state.kept.add(buffer)
             old = self._plain(buffer, form, lanes)
             self._put(buffer, form, code.select(mask, stored, old))
         else:

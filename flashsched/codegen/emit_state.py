@@ -59,6 +59,7 @@ class State:
         mask: the lanes that are active, where not all are.
         captured: what was taken from *outer*: a buffer or a variable, and its parameter.
         streaming: stores of vectors go past the caches.
+        kept: buffers of which a store under a mask wrote back other lanes.
     """
 
     code: Code
@@ -71,6 +72,7 @@ class State:
     mask: Value | None = None
     captured: dict[Buffer | Var, str] = field(default_factory=dict)
     streaming: bool = False
+    kept: set[Buffer] = field(default_factory=set)
 
     def variable(self, var: Var) -> Value:
         """The value of a loop's variable; that of a vectorized loop is a vector.

@@ -33,7 +33,8 @@ _MAX_STACK = 512 * 1024  # bytes of all buffers of a function; a worker thread's
 _ZEROED = 4096
 """Buffers up to this size, in bytes, begin as zeros: lanes of a register tile that a mask never sets would else hold
 what was there before, and arithmetic on denormal numbers is a hundred times slower. A tile without masks pays nothing,
-since LLVM sees that it is overwritten."""
+since LLVM sees that it is overwritten; a row in memory, which it does not see, is zeroed where a mask keeps lanes of
+it."""
 
 
 def byte_size(buffer: Buffer) -> int | None:
@@ -150,15 +151,18 @@ class Storage:
         if size is not None and fits:
             self._on_stack += size
             pointer = code.stack(-(-size // ALIGNMENT) * ALIGNMENT, hint)
-            if size <= _ZEROED:
-                code.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
-                code.line(f"call void @llvm.memset.p0.i64(ptr align {ALIGNMENT} {pointer}, i8 0, i64 {size}, i1 false)")
+            zeros = code.reserve()
         else:
             pointer = self._from_heap(self._room(buffer, size, copies), hint)
             self._on_heap.append(pointer)
         state.slots[buffer] = Slot(pointer, ALIGNMENT, private=True, copies=copies, notes=notes)
         yield
         del state.slots[buffer]
+        if size is not None and fits and size <= _ZEROED and (buffer.scope != "global" or buffer in state.kept):
+            code.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
+            memset = f"ptr align {ALIGNMENT} {pointer}, i8 0, i64 {size}, i1 false"
+            code.fill(zeros, f"call void @llvm.memset.p0.i64({memset})")
+        state.kept.discard(buffer)
         if not fits:
             self._on_heap.remove(pointer)
             code.line(f"call void @free(ptr {pointer})")

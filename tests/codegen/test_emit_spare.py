@@ -74,3 +74,8 @@ def test_elements_that_another_index_reaches_are_not_spare() -> None:
 def test_a_sum_that_sticks_out_is_no_more_work_in_a_turn() -> None:
     texts = [str(llvm.optimize(emit(summing(first, 36, 36, 50), host_target()), host_target())) for first in (36, None)]
     assert ["shufflevector" in text or "select" in text for text in texts] == [False, True]
+
+
+def test_memory_is_zeroed_only_where_a_store_keeps_lanes() -> None:
+    texts = [emit(summing(None, then, WIDE, 1), host_target()) for then in (None, 36)]
+    assert ["memset" in text for text in texts] == [False, True]
