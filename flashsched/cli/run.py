@@ -5,8 +5,10 @@ click is imported only once the signals are caught, so that an early Ctrl-C gets
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -75,6 +77,7 @@ def usage() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line *arguments* (``sys.argv`` by default) and return the exit code; see `DONE`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    atexit.register(gc.freeze)  # or Python looks through all that a search has made for garbage, and then is gone
     _fill_closed_streams()
     _make_every_text_printable()
     debug = "--debug" in given

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,21 @@ def test_the_last_batch_is_what_is_predicted_best_and_no_other_is(trials, last):
     chosen = [item.key for item in running.pool.next_batch(4)]
     best = sorted(seen, key=seen.get)[:4]
     assert (sorted(seen[key] for key in chosen) == [seen[key] for key in best]) is last
+
+
+def test_a_search_is_freed_though_it_imports_optuna():
+    """Which keeps errors of its own imports, and with them the frames that were above them."""
+    code = """
+import gc, weakref
+from flashsched.tune.search.pool import _import_optuna
+class Held: pass
+def search():
+    held = Held()
+    _import_optuna()
+    return weakref.ref(held)
+ref = search()
+gc.collect()
+print(ref())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"

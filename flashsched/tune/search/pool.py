@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -64,6 +66,7 @@ class Pool:
         seeds: list[Seed],
         regret: Regret | None = None,
     ) -> None:
+        _import_optuna()
         from flashsched.tune.search.proposer import Proposer
 
         seed = settings.seed
@@ -258,3 +261,14 @@ class Pool:
             return None
         self._screen.note(item)
         return item
+
+
+def _import_optuna() -> None:
+    """Import it in a thread, where no frame of a search is above the import.
+
+    Optuna keeps the errors of imports that it can do without, and an error keeps the frames that it went through, with
+    all that they hold: the first search of a process would never be freed.
+    """
+    aside = threading.Thread(target=importlib.import_module, args=("flashsched.tune.search.proposer",))
+    aside.start()
+    aside.join()
