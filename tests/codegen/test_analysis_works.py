@@ -296,6 +296,23 @@ def test_a_register_tile_asks_for_what_one_counts_by_hand() -> None:
     assert 0.6 < work.overhead_per_op < 0.9
 
 
+@pytest.mark.parametrize(("rows", "vectors"), [(4, 1), (8, 2), (8, 4), (16, 4)])
+def test_sums_in_memory_are_in_registers_while_the_innermost_loop_adds_to_them(rows: int, vectors: int) -> None:
+    """As LLVM makes of them; a tile that the registers don't hold is stored and loaded in each turn."""
+    *_, c = matmul(128, 128, 128)
+    s = te.create_schedule(c)
+    loops = s[c].tile(*s[c].op.axis, rows, 16 * vectors)
+    s[c].reorder(*loops[:2], s[c].op.reduce_axis[0], *loops[2:])
+    s[c].unroll(loops[2])
+    s[c].vectorize(loops[3])
+    (work,) = nest_works(s, XEON)
+    tiles, held = 128 // rows * 8 // vectors, rows * vectors + 2
+    assert work.registers_per_thread == held
+    spilled = max(0, held - 32)
+    accesses = tiles * (128 * (rows + vectors + 2 * spilled) + rows * vectors)
+    assert work.level_bytes["l1"] == accesses * 64
+
+
 def test_a_cpu_prefers_what_a_cpu_prefers() -> None:
     good = simulate(cpu_product(512, 12, 32), XEON)
     assert good.bound == "fma"

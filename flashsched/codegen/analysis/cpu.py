@@ -2,7 +2,7 @@
 
 A core's loads and stores are counted as instructions, each taking a port as long as a whole vector does, a broadcast
 or a scalar too; a gather takes one for each lane. Straight code (unrolled and vectorized inner loops) keeps what it
-reads in registers; a thread's own tile that is larger than the register file is stored and loaded again. What the
+reads in registers; a tile of sums that is larger than the register file is stored and loaded again. What the
 levels behind the first move is found by `traffic`.
 """
 
@@ -152,15 +152,20 @@ def _lanes(site: Site, unit: CpuUnit, bits: int) -> float:
 
 def _instructions(site: Site, touch: Touch, unit: CpuUnit) -> float:
     """Loads or stores of a core for *touch*, in all."""
-    often = site.repeated(touch.needs) * _issued(site)
-    written_out = [loop for loop in site.written_out if loop.var in touch.needs and loop is not site.vector]
-    often *= prod(turns(loop) for loop in written_out)
+    return site.repeated(touch.needs) * _issued(site) * _at_once(site, touch, unit)
+
+
+def _at_once(site: Site, touch: Touch, unit: CpuUnit) -> float:
+    """Loads or stores for *touch* in one turn of the rolled loops; as many registers hold what it reads or writes."""
+    number = float(
+        prod(turns(loop) for loop in site.written_out if loop.var in touch.needs and loop is not site.vector)
+    )
     if site.vector is None or site.vector.var not in touch.needs:
-        return often
+        return number
     count = turns(site.vector)
     if abs(touch.offset.step(site.vector.var) or 0) == 1:
-        return often * ceil(count * touch.memory.width * 8 / unit.vector_bits)
-    return often * count  # a gather
+        return number * ceil(count * touch.memory.width * 8 / unit.vector_bits)
+    return number * count  # a gather
 
 
 def _tries(site: Site, loops: frozenset[Var]) -> float:
@@ -180,11 +185,20 @@ def _vectors(memory: Memory, nest: Nest, unit: CpuUnit) -> int:
 
 
 def _tile_vectors(nest: Nest, registers: set[int], unit: CpuUnit) -> int:
-    """Vector registers that the tile in registers takes, with one operand of each load."""
+    """Vector registers that the tile in registers takes, with one operand of each load.
+
+    Sums in memory are in registers too, while the innermost loop adds to the same ones.
+    """
     main = nest.main
-    tile = sum(_vectors(memory, nest, unit) for memory in nest.memories if id(memory) in registers)
-    operands = len({id(t.memory) for t in main.touches if id(t.memory) not in registers}) if main else 0
-    return max(1, tile + operands)
+    tile = float(sum(_vectors(memory, nest, unit) for memory in nest.memories if id(memory) in registers))
+    if main is None:
+        return max(1, int(tile))
+    others = [touch for touch in main.touches if id(touch.memory) not in registers]
+    if main.rolled and main.rolled[-1].var in main.reduces:
+        sums = {id(t.memory): t for t in others if t.write and main.rolled[-1].var not in t.needs}
+        tile += sum(_at_once(main, touch, unit) for touch in sums.values())
+        others = [touch for touch in others if id(touch.memory) not in sums]
+    return max(1, ceil(tile) + len({id(touch.memory) for touch in others}))
 
 
 def _spilled(nest: Nest, registers: set[int], unit: CpuUnit) -> float:
