@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from flashsched import te
 from flashsched.hw import DeviceSpec
+from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike, Operator, register
 from flashsched.ops.rows import combine_in_lanes, largest, row_width, run_rows, vectorize_row, wide_float
 from flashsched.ops.rows_gpu import rows_gpu
+from flashsched.ops.rows_short import SHORT, rows_in_lanes
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
 
@@ -58,6 +60,10 @@ def softmax_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceS
     rows, columns = out.known_shape
     if rows * columns == 0:
         return  # nothing to compute: the plain nest will do
+    lanes, _ = vector_shape(spec, power.dtype)
+    if knobs.choice("rows_in_lanes", (False, True), default=columns < SHORT * lanes and rows >= lanes):
+        rows_in_lanes(s, args, power.dtype, knobs, spec)
+        return
     width, lanes = row_width(knobs, spec, power.dtype, columns)
     row, _ = s[out].op.axis
     run_rows(s, args, row, knobs, spec)

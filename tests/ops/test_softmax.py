@@ -6,7 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashsched.codegen.build import build
+from flashsched.codegen.emit import emit
 from flashsched.codegen.lower import lower
+from flashsched.codegen.target import host_target
 from flashsched.errors import TuneError
 from flashsched.hw import devices
 from flashsched.ops import softmax
@@ -33,6 +35,19 @@ def test_any_knobs_compute_what_numpy_computes(assert_right, shape, dtype, seed)
 @pytest.mark.parametrize("shape", [(1, 1), (7, 7), (3, 1000), (64, 1023), (1, 5000)])
 def test_the_default_knobs_are_right(assert_right, shape, dtype):
     assert assert_right(Task("softmax", shape, dtype))
+
+
+@pytest.mark.parametrize("dtype", softmax.dtypes)
+@pytest.mark.parametrize("shape", [(17, 10), (35, 63)])
+def test_short_rows_are_right_a_row_in_each_lane(assert_right, shape, dtype):
+    assert assert_right(Task("softmax", shape, dtype))
+
+
+@pytest.mark.parametrize(("columns", "turned"), [(10, True), (1000, False)])
+def test_short_rows_are_turned_around(columns, turned):
+    found = Task("softmax", (100, columns)).candidate(FirstKnobs(), devices["cpu"])
+    assert any(step.primitive == "transform_layout" for step in found.trace) == turned
+    assert "gather" not in emit(lower(found.schedule, found.args), host_target())
 
 
 def test_a_row_is_within_a_few_roundings():
