@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flashsched.hw.combine import energy_j
-from flashsched.hw.gpu_constants import DEFAULTS
+from flashsched.hw.gpu_constants import DEFAULTS, NESTS
 from flashsched.hw.numbers import Numbers, ceil, least, most, norm_of, some
 from flashsched.hw.occupancy import gpu_unit, resident_blocks, resident_of, warps_of
 from flashsched.hw.spec import DeviceSpec, GpuUnit
@@ -80,7 +80,7 @@ class GpuTimes:
     busiest: Numbers
 
 
-def predict_gpu(spec: DeviceSpec, work: Work, constants: Mapping[str, float] = DEFAULTS) -> Prediction:
+def predict_gpu(spec: DeviceSpec, work: Work, constants: Mapping[str, float] = NESTS) -> Prediction:
     """Time, bottleneck and traffic of *work* on the GPU *spec*.
 
     Raises:
@@ -140,7 +140,7 @@ def gpu_times(
     if computes_whole_tiles(unit) and _on_tensor_cores(spec, works.main_dtype):
         exposed *= constants["ahead"]
     store = limits["store"] * (exposed + (1.0 - exposed) / blocks)
-    of_unit = norm_of(busy, constants["overlap"]) + store
+    of_unit = norm_of(busy, _overlap(unit, works, resident, constants)) + store
 
     l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
     begun = works.blocks / (BLOCKS_PER_CLOCK * spec.clock_hz)
@@ -157,6 +157,13 @@ def gpu_times(
         resident=resident,
         busiest=busiest,
     )
+
+
+def _overlap(unit: GpuUnit, works: Works, resident: Numbers, constants: Mapping[str, float]) -> Numbers:
+    """The norm that joins what a unit does at once; in a nest, the more warps the further from adding (`NESTS`)."""
+    each = resident * warps_of(unit, works) / unit.schedulers
+    few = constants.get("few", 0.0)
+    return 1.0 + (constants["overlap"] - 1.0) * each / (each + few) if few else constants["overlap"]
 
 
 def computes_whole_tiles(unit: GpuUnit) -> bool:

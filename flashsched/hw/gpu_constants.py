@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from flashsched.hw.constants import Constant
 
-__all__ = ["DEFAULTS", "GPU_CONSTANTS"]
+__all__ = ["DEFAULTS", "GPU_CONSTANTS", "NESTS"]
 
 GPU_CONSTANTS: dict[str, Constant] = {
     "arithmetic": Constant(1.0, 0.4, 1.0, "share", "of the peak that a unit's main loop reaches with data at hand"),
@@ -44,3 +44,9 @@ GPU_CONSTANTS: dict[str, Constant] = {
 
 DEFAULTS: Mapping[str, float] = MappingProxyType({name: one.default for name, one in GPU_CONSTANTS.items()})
 """The values where nothing was fitted."""
+
+NESTS: Mapping[str, float] = MappingProxyType({**DEFAULTS, "few": 4.0})
+"""Those of a nest that a compiler made a kernel of. A library's kernels are scheduled by hand, and overlap within a
+warp; ours overlap as far as a scheduler has other warps to turn to: with ``few`` of them, half as well. Of 18 cases
+measured on an H100 (``benchmarks/cuda.py``), with any one left out, 8 to 12 is best; 4 takes most of what it gains, and
+leaves tiles of 128 x 128 the three quarters of the peak that kernels in CUDA are reported to reach."""

@@ -41,7 +41,7 @@ def some(value: Numbers) -> bool:
     return bool(np.any(value)) if isinstance(value, np.ndarray) else bool(value)
 
 
-def norm_of(parts: list[Numbers], norm: float) -> Numbers:
+def norm_of(parts: list[Numbers], norm: Numbers) -> Numbers:
     """The p-norm with p = *norm* of several times: at least the longest, at most their sum.
 
     >>> norm_of([3.0, 0.0], 4.0), np.round(norm_of([np.array([1.0, 3.0]), 1.0], 1.0), 6).tolist()

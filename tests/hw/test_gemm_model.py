@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec, Work, devices, predict
 from flashsched.hw.gpu import gpu_times
+from flashsched.hw.gpu_constants import NESTS
 from flashsched.hw.operators import OPERATORS, estimate, gemm
 from flashsched.hw.validation.timing import timing_of
 from flashsched.hw.works import Works
@@ -57,7 +58,7 @@ def seconds(spec: DeviceSpec, values: dict[str, float], dtype: str, *sizes: tupl
 def test_many_candidates_at_once_are_judged_as_one_by_one(spec: DeviceSpec, many: list[dict[str, float]]) -> None:
     fixed = {"flops": {"float32": 1e9}, "dram_read_bytes": 1e6, "dram_write_bytes": 1e6}
     columns = {name: np.array([one[name] for one in many], dtype=float) for name in many[0]}
-    together = gpu_times(spec, Works(**fixed, **columns)).seconds
+    together = gpu_times(spec, Works(**fixed, **columns), NESTS).seconds
     for one, found in zip(many, together, strict=True):
         try:
             alone = predict(spec, Work(**fixed, **one)).time_s

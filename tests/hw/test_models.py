@@ -181,9 +181,17 @@ def test_asking_for_more_is_never_faster_on_a_cpu(field: str, work: Work) -> Non
 @pytest.mark.parametrize(("depth", "stages"), [(8, 1), (16, 1), (32, 1), (8, 2), (16, 2)])
 def test_a_good_tile_is_near_the_roofline(depth: int, stages: int) -> None:
     said = predict(A100, tiled(4096, 128, 128, depth, 8, 8, stages=stages))
-    assert 1.0 <= said.time_s / said.roofline_s <= 1.25  # cuBLAS reaches 90 to 95 %
+    assert 1.0 <= said.time_s / said.roofline_s <= 1.3  # cuBLAS: 90 to 95 %; S. Boehm: 78 to 94 % of it
     assert said.bound == "fma"
-    assert 0.8 < said.utilization <= 1
+    assert 0.75 < said.utilization <= 1
+
+
+def test_few_warps_overlap_less() -> None:
+    """Tiles of 8 x 8 sums with a warp a scheduler, or four of them: all else is alike, and either could hide latency."""
+    tile = tiled(4096, 64, 64, 16, 8, 8, stages=2)
+    alone, beside = (predict(A100, dataclasses.replace(tile, shared_bytes_per_block=n)) for n in (80 << 10, 8 << 10))
+    assert alone.occupancy < beside.occupancy / 3
+    assert alone.time_s > 1.1 * beside.time_s
 
 
 def test_the_ladder_of_products_is_climbed_in_order() -> None:
