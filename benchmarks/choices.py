@@ -8,7 +8,8 @@ DIR holds tables of measurements; three kinds are read, each where it is there:
   1 % of the measured best (0.5 % for the RTX PRO 6000). The model (``hw/operators/fused_moe.py``, one set of constants
   for all devices: ``fit_moe.py``) picks one of all that are listed for any shape of the device, for what was searched
   is not told. *tile* and *configuration* are the shares of shapes whose pick is listed, by rows, columns and depth, or
-  with warps, stages and group too; *of 5*: one of the model's first five is. *chance* is the share that is listed, and
+  with warps, stages and group too; *of 5*: one of the model's first five is; *near*: the
+  model holds one that is listed for at most 5 % slower than its pick. *chance* is the share that is listed, and
   *one for all* the best single configuration for all shapes, seen in hindsight. *plateau*: the shapes half of whose
   searched space is within 5 % of the best (``*_moe_space_improvement.csv``). *twins*: where all rows fit in one group,
   configurations that differ in it alone are one program; how often one of them is listed where another is.
@@ -88,6 +89,7 @@ def moe(path: Path) -> dict[str, object]:
         "configuration": all_of_it.mean(),
         "of 5": first.any(axis=1).mean(),
         "by chance": listed.mean(),
+        "near": np.mean(np.where(listed, seconds, np.inf).min(axis=1) <= 1.05 * seconds.min(axis=1)),
         "one for all": listed.mean(axis=0).max(),
         "plateau": _plateau(path.parent, path.name, table),
         "twins": _twins(table),

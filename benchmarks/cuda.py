@@ -2,7 +2,7 @@
 
     python benchmarks/cuda.py draw FILE [--count 12] [--chosen 4] [--device h100-sim]
     python benchmarks/cuda.py measure FILE            (where the GPU is)
-    python benchmarks/cuda.py report FILE [--device h100-sim]
+    python benchmarks/cuda.py report FILE [--device h100-sim] [--same-code]
 
 *draw* takes candidates of the GPU templates: the first choice, then feasible ones at random, and those that the model
 likes best of many. *measure* compiles each, checks it against the reference, times it by the device's clock, and times
@@ -10,7 +10,8 @@ PyTorch's kernel for the same work where PyTorch is, in the same way. *report* a
 and prints for each case how many were right, Spearman's rank correlation of predicted and measured times, the share of
 pairs more than 5 % apart whose order is told rightly (where most are alike, no more can be told), the median error, how
 far the model's pick is from the measured best, and the best beside PyTorch. FILE holds a line of JSON a candidate, its
-trace included, so that *report* judges a later model by the same measurements; ``results/h100-sxm5.jsonl.gz`` are those
+trace included, so that *report* judges a later model by the same measurements, with *--same-code* by those alone whose
+PTX is still what it was (a minute); ``results/h100-sxm5.jsonl.gz`` are those
 of an H100 SXM5 (driver 580, 27 November 2026).
 """
 
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import math
 import random
+import re
 import statistics
 import sys
 import time
@@ -31,7 +34,9 @@ from typing import Any
 import numpy as np
 
 from flashsched.codegen.analysis import simulate
-from flashsched.errors import Infeasible, ScheduleError
+from flashsched.codegen.gpu.build import build_gpu
+from flashsched.codegen.gpu.target import GpuArch
+from flashsched.errors import FlashschedError, Infeasible, ScheduleError
 from flashsched.hw.registry import devices
 from flashsched.hw.validation.scores import score
 from flashsched.schedule import Trace
@@ -74,6 +79,7 @@ def main() -> None:
     parser.add_argument("--device", default="h100-sim")
     parser.add_argument("--only", default="", help="operators, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--same-code", action="store_true", help="report on kernels that are compiled as when measured")
     given = parser.parse_args()
     if given.action == "draw":
         only = given.only.split(",") if given.only else None
@@ -81,7 +87,8 @@ def main() -> None:
     elif given.action == "measure":
         _write(given.file, measured(_read(given.file)))
     else:
-        print(report(_read(given.file), given.device))
+        rows = _read(given.file)
+        print(report([row for row in rows if _is_as_measured(row)] if given.same_code else rows, given.device))
 
 
 # -- draw ------------------------------------------------------------------------------------------------------------
@@ -133,7 +140,7 @@ def measured(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for case, mine in _cases(rows).items():
             task, started = _task(mine[0]), time.perf_counter()
             for index, trial in runner.run_traces(task, [row["trace"] for row in mine], None):
-                told = {"status": trial.status, "device": device, "error": trial.error}
+                told = {"status": trial.status, "device": device, "error": trial.error, "code": _code(mine[index])}
                 if trial.times_s:
                     told["time_s"] = statistics.median(trial.times_s)
                 yield mine[index] | told
@@ -224,6 +231,20 @@ def report(rows: list[dict[str, Any]], device: str) -> str:
         ))  # fmt: skip
     widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def _is_as_measured(row: dict[str, Any]) -> bool:
+    return "peer" in row or row.get("code") == _code(row)
+
+
+def _code(row: dict[str, Any]) -> str:
+    """What tells one PTX from another: a digest of it without comments; of an H100's, wherever this runs."""
+    try:
+        schedule = _task(row).replay(Trace.from_json(row["trace"])).schedule
+        ptx = build_gpu(schedule, None, GpuArch("sm_90")).ptx()
+    except FlashschedError:
+        return ""
+    return hashlib.sha256(re.sub(r"//.*", "", ptx).encode()).hexdigest()[:12]
 
 
 def _in_order(says: Any, times: Any) -> float:

@@ -187,7 +187,7 @@ def test_a_good_tile_is_near_the_roofline(depth: int, stages: int) -> None:
 
 
 def test_few_warps_overlap_less() -> None:
-    """Tiles of 8 x 8 sums with a warp a scheduler, or four of them: all else is alike, and either could hide latency."""
+    """Tiles of 8 x 8 sums with a warp a scheduler, or several of them: all else is alike, and either hides latency."""
     tile = tiled(4096, 64, 64, 16, 8, 8, stages=2)
     alone, beside = (predict(A100, dataclasses.replace(tile, shared_bytes_per_block=n)) for n in (80 << 10, 8 << 10))
     assert alone.occupancy < beside.occupancy / 3
