@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,20 @@ CPU = devices["cpu"]
 def task_of(name: str, small: bool = True) -> Task:
     known = UNSEEN[name]
     return Task.from_te(known.define(*(known.small if small else known.sizes)), name=name)
+
+
+class Answered(FirstKnobs):
+    """The first answers, but for some that are named: each is asked, and is an option."""
+
+    def __init__(self, answers: dict[str, object]) -> None:
+        super().__init__()
+        self.answers = dict(answers)
+
+    def choice(self, name, options, default=None):
+        if name not in self.answers:
+            return super().choice(name, options, default)
+        assert self.answers[name] in options
+        return self.answers[name]
 
 
 def text_of(args: list[te.Tensor]) -> str:
@@ -89,6 +104,29 @@ def test_a_sum_of_everything_is_shared_out_among_threads():
 
 
 # -- what the rules see ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [1, 2, 8])
+def test_few_sums_of_much_may_be_shared_out(parts):
+    """8 rows of 70 sums are a tile or two; parts of the reduction are work for more threads, if the search says so."""
+    args = programs.matmul(8, 70, 4100)
+    schedule = create_schedule(args[-1])
+    derived_cpu(schedule, args, Answered({"C: parts": parts}), replace(CPU, units=2))
+    assert ("C.rf" in str(schedule)) == (parts > 1)
+    a, b = (np.random.default_rng(0).random(size, dtype=np.float32) for size in ((8, 4100), (4100, 70)))
+    c = np.empty((8, 70), dtype=np.float32)
+    build(schedule, args)(a, b, c)
+    np.testing.assert_allclose(c, a @ b, rtol=1e-4)
+    assert "C.rf" not in text_of(args)  # it is not the first answer
+
+
+@pytest.mark.parametrize(("rows", "depth"), [(64, 4100), (8, 4000)])
+def test_many_sums_or_short_ones_are_not_shared_out(rows, depth):
+    """The registers of two cores hold 1,024 sums, and 4,096 turns are worth a second pass over them."""
+    args = programs.matmul(rows, 70, depth)
+    knobs = RandomKnobs(random.Random(0))
+    derived_cpu(create_schedule(args[-1]), args, knobs, replace(CPU, units=2))
+    assert "C: parts" not in knobs.decisions
 
 
 def test_rows_of_a_softmax_share_a_block():

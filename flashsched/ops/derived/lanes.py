@@ -12,6 +12,7 @@ from collections.abc import Sequence, Set
 from flashsched.errors import ScheduleError
 from flashsched.hw import DeviceSpec
 from flashsched.ops.derived.accesses import StageFacts, facts_of
+from flashsched.ops.gemm_plan import vector_shape
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Loop, Schedule
 from flashsched.te.tensor import Axis
@@ -57,13 +58,24 @@ def sum_in_lanes(s: Schedule, name: str, at: tuple[str, Loop], along: Axis, knob
 
 
 def share_out_reductions(s: Schedule, knobs: KnobsLike, spec: DeviceSpec, apart: Set[str]) -> None:
-    """Cut the long reductions of few elements in parts, so that threads can combine them side by side."""
+    """Cut the long reductions of few elements in parts, so that threads can combine them side by side.
+
+    Few are those that the registers of all cores hold: the tiles of more are enough for the threads. It is the first
+    choice where there is not an element for each.
+    """
     counts = [1, spec.units, 2 * spec.units, 4 * spec.units]
     for stage in s.stages:
         facts = facts_of(s, stage.name)
-        if spec.units > 1 and facts.elements < spec.units and stage.name not in apart:
+        if spec.units > 1 and stage.name not in apart and facts.elements <= spec.units * _held(spec, facts):
             each = math.prod(axis.count for axis in facts.reduced)
-            share_out(s, facts, knobs, counts, spec.units if each >= _LONG else 1)
+            first = spec.units if each >= _LONG and facts.elements < spec.units else 1
+            share_out(s, facts, knobs, counts, first)
+
+
+def _held(spec: DeviceSpec, facts: StageFacts) -> int:
+    """Elements of a stage that the vector registers of a core hold."""
+    lanes, registers = vector_shape(spec, facts.buffers[0].dtype)
+    return lanes * registers
 
 
 def share_out(s: Schedule, facts: StageFacts, knobs: KnobsLike, counts: Sequence[int], first: int) -> None:
