@@ -1,11 +1,12 @@
 """Fit the constants that ship (``flashsched/hw/fitted/*.toml``) to a folder of measurements.
 
-    python benchmarks/fit_constants.py [--folds 5] MEASUREMENTS [SECTION …]
+    python benchmarks/fit_constants.py [--folds 5] [--own] MEASUREMENTS [SECTION …]
 
 With sections named (``softmax``, ``conv2d.tensor``), only those are fitted anew; others stay as they are. A section
 that no row asks for any more is dropped. First come the constants that devices share, then each device's own, which
-begin at them; every fit is written when it is there, and one that was made before on the same rows by the same model
-is taken from the user's cache, so that a run can be broken off and gone on with, and sections be fitted side by side.
+begin at them (``--own``: these alone); every fit is written when it is there, and one that was made before on the same
+rows by the same model is taken from the user's cache, so that a run can be broken off and gone on with. Sections may be
+fitted side by side: each process adds to the files what it has found.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("sections", nargs="*")
     parser.add_argument("--folds", type=int, default=5, help="parts that a device's rows are held out in (default 5)")
+    parser.add_argument("--own", action="store_true", help="only devices' own constants: those that they share stay")
     asked = parser.parse_args()
     groups, _ = read_rows(asked.data)
     only = asked.sections
@@ -42,7 +44,7 @@ def main() -> None:
     def told(text: str) -> None:
         print(text, flush=True)
 
-    for file, fresh in fit_families(wanted, told).items():
+    for file, fresh in {} if asked.own else fit_families(wanted, told).items():
         for name, section in fresh.items():
             _change(file, name, lambda old, new=section: replace(new, devices=old.devices))
     for file, name, device, fitted in fit_devices(wanted, asked.folds, told):

@@ -3,7 +3,7 @@
 A model of few constants leaves a residual that is no noise: a library's choice of kernels, mostly. Where a device has
 hundreds of measured rows, that residual, ``log(measured / predicted)``, is learned from them as a sum of small
 *oblivious* trees: each asks the same few yes-or-no questions of every row, so that a tree is ``depth`` thresholds and
-``2 ** depth`` numbers, and a table of 80 trees is a few kilobytes of JSON.
+``2 ** depth`` numbers, and a table of 160 trees is twenty kilobytes of JSON.
 
 A residual belongs to one device and one set of constants: no other device, and no changed one, ever gets it.
 """

@@ -136,7 +136,12 @@ def narrowed(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes
 
 
 def _totals(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Iterator[Floats]:
-    """Seconds of every kernel for every size, as many rows at a time as caches hold well."""
+    """Seconds of every kernel for every size."""
+    return (each.total for each in _candidates(spec, constants, dtype, sizes))
+
+
+def _candidates(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Iterator[_Candidates]:
+    """Every kernel for every size, as many rows at a time as caches hold well."""
     given: Mapping[str, Any] = constants  # numbers, or arrays of one by row
     every = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
     most = max(1, _AT_A_TIME // sizes.get(NARROWED, every.T).shape[1])
@@ -144,7 +149,7 @@ def _totals(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes:
         rows = np.s_[start : start + most]
         values = {name: value[rows, None] if np.ndim(value) else value for name, value in given.items()}
         part = {name: np.asarray(column)[rows] for name, column in sizes.items()}
-        yield _Candidates.of(spec, values, dtype, part).total
+        yield _Candidates.of(spec, values, dtype, part)
 
 
 def seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
@@ -166,7 +171,8 @@ def explained(
     how much slower than the fastest kernel those of each tile are."""
     m, n, k, batch, warm = _columns(sizes)
     table = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
-    totals = np.concatenate(list(_totals(spec, constants, dtype, sizes)))
+    every = list(_candidates(spec, constants, dtype, sizes))
+    totals = np.concatenate([each.total for each in every])
     fastest = totals.min(axis=1)
     time = np.log2(fastest)
     found = {
@@ -187,6 +193,8 @@ def explained(
     for rows, columns in dict.fromkeys((int(r), int(c)) for r, c in table[:, :2]):
         of_tile = totals[:, (table[:, 0] == rows) & (table[:, 1] == columns)].min(axis=1)
         found[f"{rows}x{columns} slower"] = np.minimum(np.log2(of_tile / fastest), 4.0)
+    for name in ("fma", "load", "latency", "store", "l2", "dram", "power"):  # what holds the fastest kernel back
+        found[f"{name} share"] = np.concatenate([each.share(name) for each in every])
     found["unsplit slower"] = np.minimum(np.log2(totals[:, table[:, 2] == 1].min(axis=1) / fastest), 4.0)
     return _as_called(_of_fastest(fastest, spec, constants, dtype, sizes), constants, sizes), found
 
@@ -237,6 +245,12 @@ class _Candidates:
     times: GpuTimes
     extra: Floats
     total: Floats
+
+    def share(self, limiter: str) -> Floats:
+        """Of the fastest kernel's time, what *limiter* takes alone."""
+        best = self.total.argmin(axis=1)[:, None]
+        alone = np.broadcast_to(self.times.breakdown[limiter], self.total.shape)
+        return (np.take_along_axis(alone, best, 1) / np.take_along_axis(self.total, best, 1))[:, 0]
 
     @classmethod
     def of(cls, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> _Candidates:

@@ -22,9 +22,10 @@ Floats = NDArray[np.float64]
 
 DEPTH = 5
 SHALLOW = 3
-TREES = 80
-RATE = 0.15
+TREES = 160
+RATE = 0.2
 BINS = 24
+_PART = 3  # each tree may ask about a third of the traits, so that trees differ and none of them is asked too often
 _OUTLIER = 0.15
 _DRAWN = 6.0  # rows' worth of weight that a leaf's value is drawn to zero by
 _MANY = 350  # rows from which trees are deep
@@ -54,6 +55,9 @@ def learned(names: tuple[str, ...], traits: Floats, residual: Floats, *, trees: 
     depth = DEPTH if rows >= _MANY else SHALLOW
     cuts = np.stack([np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1]) for column in traits.T])  # by trait
     bins = np.stack([np.searchsorted(cut, column, side="left") for cut, column in zip(cuts, traits.T, strict=True)])
+    telling = np.flatnonzero(bins.min(axis=1) < bins.max(axis=1))  # the same for all rows tells nothing
+    telling = telling if len(telling) else np.arange(len(bins))
+    some = min(len(telling), max(3, len(telling) // _PART))
     left = residual.copy()
     asked = np.zeros((trees, depth), dtype=np.int64)
     above = np.zeros((trees, depth))
@@ -62,14 +66,16 @@ def learned(names: tuple[str, ...], traits: Floats, residual: Floats, *, trees: 
         pull = np.clip(left, -_OUTLIER, _OUTLIER) * np.clip(np.exp(-left), 0.5, 2.0)
         packed = _ROW + np.round(pull * _FINE)
         leaf = np.zeros(rows, dtype=np.int64)
-        table = _table(bins, leaf, packed, 1)
+        offered = np.sort(np.random.default_rng(tree).choice(telling, some, replace=False))
+        of_tree = bins[offered]
+        table = _table(of_tree, leaf, packed, 1)
         for level in range(depth):
-            trait, cut = _best_cut(table, drawn)
-            asked[tree, level], above[tree, level] = trait, cuts[trait, cut]
-            over = bins[trait] > cut
+            place, cut = _best_cut(table, drawn)
+            asked[tree, level], above[tree, level] = offered[place], cuts[offered[place], cut]
+            over = of_tree[place] > cut
             if level + 1 < depth:  # the rows above the cut are counted; all others are below it
                 high = np.flatnonzero(over)
-                of_high = _table(bins.take(high, axis=1), leaf[high], packed[high], 2**level)
+                of_high = _table(of_tree.take(high, axis=1), leaf[high], packed[high], 2**level)
                 table = np.concatenate([table - of_high, of_high])
             leaf += over * 2**level
         sums = np.bincount(leaf, pull, minlength=2**depth)

@@ -155,7 +155,7 @@ def _fitted(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str,
     rows = sum(len(part.measured_s) for part in parts)
     few = [part.every(max(1, rows // _FEW)) for part in parts]
     here = inner = np.clip(start, 1e-3, 1 - 1e-3)  # the solver begins inside the range
-    for seen, rounds in ((few, 4), (parts, 2)):  # most of the way is gone with a few rows
+    for seen, rounds in ((few, 4), (parts, 1)):  # most of the way is gone with a few rows
         for _ in range(rounds):
             near = [part.narrowed(model, values_at(here)) for part in seen]
             found = least_squares(
