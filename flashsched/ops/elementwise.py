@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,22 @@ _DTYPES = ("float32", "float64", "float16", "bfloat16", "int8", "int16", "int32"
 
 
 def elementwise_cpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSpec) -> None:
-    """One pass over memory: all dimensions as one, cut into chunks for the threads and vectors inside."""
+    """One pass over memory: all dimensions as one, cut into chunks for the threads and vectors inside.
+
+    The chunks are as many as the threads share evenly, and alike: the last one runs all its turns, be they masked off.
+    """
     out = args[-1]
     lanes, _ = vector_shape(spec, out.dtype)
     vectors = knobs.choice("vectors", (1, 2, 4, 8), default=4)
     chunk = knobs.choice("chunk", (16, 64, 256, 1024, 4096), default=256)
     whole = s[out].fuse(*s[out].op.axis) if len(s[out].op.axis) > 1 else s[out].op.axis[0]
-    outer, inner = s[out].split(whole, factor=lanes * vectors * chunk, tail="cut")
-    _, vector = s[out].split(inner, factor=lanes * vectors)
+    width = lanes * vectors
+    turns = max(1, -(-prod(out.known_shape) // width))
+    chunks = -(-turns // chunk)
+    if chunks > 1:
+        chunks = -(-chunks // spec.units) * spec.units
+    outer, inner = s[out].split(whole, factor=width * -(-turns // chunks), tail="cut")
+    _, vector = s[out].split(inner, factor=width)
     s[out].vectorize(vector)
     run_rows(s, args, outer, knobs, spec)
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 
 import flashsched as fs
 from flashsched.codegen.analysis import simulate
-from flashsched.hw import devices
+from flashsched.hw import devices, host_spec, probe_host
 from flashsched.ops import add, relu
 from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
@@ -30,6 +33,18 @@ def test_any_knobs_compute_what_numpy_computes(assert_right, op, shape, dtype, s
 @pytest.mark.parametrize("dtype", add.dtypes)
 def test_the_default_knobs_are_right(assert_right, op, dtype):
     assert assert_right(Task(op, (67, 131), dtype))
+
+
+@pytest.mark.parametrize("shape", [(7, 5000), (777, 333), (3, 5), (1000, 1000)])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_chunks_are_alike(shape, cores):
+    """No thread has more to do than another, and the last chunk no more than a few turns that are masked off."""
+    spec = host_spec(None, dataclasses.replace(probe_host(), cores=cores))
+    schedule = Task("add", shape).candidate(FirstKnobs(), spec).schedule
+    state = schedule.state
+    chunks, turns, width = (state.loop("Z", loop.name).turns for loop in schedule["Z"].loops)
+    assert chunks == 1 or chunks % cores == 0
+    assert chunks * turns * width - math.prod(shape) < (chunks + 1) * width
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])

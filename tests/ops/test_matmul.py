@@ -93,7 +93,7 @@ def test_register_tiles_fill_the_registers_that_a_cpu_has(isa, bits, size, tile)
 
 
 def two_cores():
-    return dataclasses.replace(machine("avx512", 512), units=2)
+    return host_spec(None, dataclasses.replace(probe_host(), isa="avx512", vector_bits=512, cores=2))
 
 
 def tile_rows(shape):
