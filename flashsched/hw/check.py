@@ -82,6 +82,7 @@ def _check_range(spec: DeviceSpec) -> None:
     for name, value in (
         ("power_w", spec.power_w),
         ("idle_power_w", spec.idle_power_w),
+        ("process_nm", spec.process_nm),
         ("host_link_bytes_per_s", spec.host_link_bytes_per_s),
         ("interconnect_bytes_per_s", spec.interconnect_bytes_per_s),
     ):

@@ -37,6 +37,8 @@ def describe(spec: DeviceSpec) -> str:
     ):
         if value is not None:
             lines.append(f"  {_row(label, f'{value:g} W', spec, field)}")
+    if spec.process_nm is not None:
+        lines.append(f"  {_row('process', f'{spec.process_nm:g} nm', spec, 'process_nm')}")
     if spec.host_link_bytes_per_s is not None:
         link = f"{spec.host_link_bytes_per_s / 1e9:g} GB/s per direction"
         lines.append(f"  {_row('host link', link, spec, 'host_link_bytes_per_s')}")

@@ -27,6 +27,8 @@ import numpy as np
 
 from flashsched.hw.combine import energy_j
 from flashsched.hw.gpu_constants import DEFAULTS, NESTS
+from flashsched.hw.gpu_power import power_s
+from flashsched.hw.matrix_units import computes_whole_tiles, macs_per_cycle, on_tensor_cores
 from flashsched.hw.numbers import Numbers, ceil, least, most, norm_of, some
 from flashsched.hw.occupancy import gpu_unit, resident_blocks, resident_of, warps_of
 from flashsched.hw.spec import DeviceSpec, GpuUnit
@@ -58,10 +60,6 @@ TENSOR_OUTPUTS_PER_LANE = 4
 
 TENSOR_LATENCY_CYCLES = 33.0
 """Its latency: W. Sun et al., "Dissecting Tensor Cores via Microbenchmarks", arXiv 2206.02874 (A100; recalled)."""
-
-POWER_WINDOW_S = 1e-3
-"""About how long a board draws more than its limit before the clock comes down. Estimated: T4's short float32 products
-run 10 to 15 % faster than its long ones (sitar-lab/NeuSight)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +135,21 @@ def gpu_times(
     busy = [most(limits["fma"], limits["issue"]) * works.stretch]
     busy += [limits[name] for name in ("special", "shared", "load", "latency")]
     exposed = constants["exposed"]
-    if computes_whole_tiles(unit) and _on_tensor_cores(spec, works.main_dtype):
-        exposed *= constants["ahead"]
+    if computes_whole_tiles(unit) and on_tensor_cores(spec, works.main_dtype):
+        exposed = exposed * constants["ahead"]
     store = limits["store"] * (exposed + (1.0 - exposed) / blocks)
     of_unit = norm_of(busy, _overlap(unit, works, resident, constants)) + store
 
     l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
     begun = works.blocks / (BLOCKS_PER_CLOCK * spec.clock_hz)
     kernel = norm_of([of_unit, l2, dram, drawn, begun], constants["overlap_memory"])
-    power = _power_s(spec, works, constants, on_device)
+    power = power_s(spec, works, on_device.l2, constants)
+    limited = kernel ** (1.0 - constants["droop"]) * most(kernel, power) ** constants["droop"]
+    if spec.sustained_clock < 1.0:
+        limited = most(limited, _arithmetic_s(spec, works.flops) * works.stretch / spec.sustained_clock)
     roofline = _roofline_s(spec, works)
     start = spec.launch_s + constants["start_us"] * 1e-6
-    seconds = most(start + most(kernel, power), roofline)
+    seconds = most(start + limited, roofline)
     return GpuTimes(
         seconds=seconds if np.all(fitting >= 1) else np.where(fitting < 1, np.inf, seconds),
         roofline_s=roofline,
@@ -164,15 +165,6 @@ def _overlap(unit: GpuUnit, works: Works, resident: Numbers, constants: Mapping[
     each = resident * warps_of(unit, works) / unit.schedulers
     few = constants.get("few", 0.0)
     return 1.0 + (constants["overlap"] - 1.0) * each / (each + few) if few else constants["overlap"]
-
-
-def computes_whole_tiles(unit: GpuUnit) -> bool:
-    """Whether a matrix instruction takes a whole unit's tile from shared memory and leaves the warps free meanwhile.
-
-    So do Hopper's and Blackwell's (64 and 128 rows): with them come loads for several units at once (multicast), and
-    kernels that store one block's results while the next one computes.
-    """
-    return unit.matrix_shape is not None and unit.matrix_shape[0] >= 64
 
 
 def _spread(mean: Numbers, whole: Numbers, constants: Mapping[str, float]) -> Numbers:
@@ -296,17 +288,9 @@ def _from_memory(
     dram_rate = least(dram.drawn_by(np.inf) * constants["dram"], dram.bandwidth_bytes_per_s)
     dram_rate = least(dram_rate, in_flight / dram.latency_s)
     fetched = moved.dram(spec, works, resident)
-    of_busiest = fetched / works.blocks * blocks / (constants["unit_in_flight"] / dram.latency_s)
+    of_unit = constants["in_flight"] * spec.level("shared").size_bytes / dram.latency_s
+    of_busiest = fetched / works.blocks * blocks / of_unit
     return moved.l2 / l2_rate, fetched / dram_rate, of_busiest
-
-
-def _power_s(spec: DeviceSpec, works: Works, constants: Mapping[str, float], moved: _Traffic) -> Numbers:
-    """Seconds in which the power limit lets all units do the arithmetic and fetch what it needs from L2."""
-    busy = _arithmetic_s(spec, works.flops)
-    if spec.power_w and any(some(count) for count in works.flops.values()):
-        busy = busy + moved.l2 * constants["byte_pj"] * 1e-12 / spec.power_w
-    sustained = busy * works.stretch / (spec.sustained_clock * constants["power"])
-    return sustained * (1.0 - constants["burst"] / (1.0 + sustained / POWER_WINDOW_S))
 
 
 def _arithmetic_s(spec: DeviceSpec, flops: Mapping[str, Numbers]) -> Numbers:
@@ -327,17 +311,6 @@ def _roofline_s(spec: DeviceSpec, works: Works) -> Numbers:
     return seconds
 
 
-def _macs_per_cycle(spec: DeviceSpec, dtype: str) -> float:
-    """Multiply-adds that one scheduler of one unit starts each clock."""
-    unit = gpu_unit(spec)
-    return spec.peak(dtype) / (2.0 * spec.units * spec.clock_hz * unit.schedulers)
-
-
-def _on_tensor_cores(spec: DeviceSpec, dtype: str) -> bool:
-    """Whether the peak for *dtype* is more than the schedulers could issue to the plain cores."""
-    return dtype in spec.peaks and _macs_per_cycle(spec, dtype) > gpu_unit(spec).warp_size * 1.05
-
-
 def _latency_hidden(spec: DeviceSpec, unit: GpuUnit, works: Works, warps: Numbers) -> Numbers:
     """Share of the FMA rate that *warps* warps on a unit keep up, dependent chains being what they are.
 
@@ -347,11 +320,11 @@ def _latency_hidden(spec: DeviceSpec, unit: GpuUnit, works: Works, warps: Number
     dtype = works.main_dtype
     if not any(some(count) for count in works.flops.values()):
         return 1.0
-    if _on_tensor_cores(spec, dtype):
-        cycles = TENSOR_MACS / _macs_per_cycle(spec, dtype)
+    if on_tensor_cores(spec, dtype):
+        cycles = TENSOR_MACS / macs_per_cycle(spec, dtype)
         chains, latency = most(1.0, works.accumulators / TENSOR_OUTPUTS_PER_LANE), TENSOR_LATENCY_CYCLES
     else:
-        cycles = unit.warp_size / _macs_per_cycle(spec, dtype)
+        cycles = unit.warp_size / macs_per_cycle(spec, dtype)
         chains, latency = works.accumulators, unit.fma_latency_cycles
     each = most(1.0, warps / unit.schedulers)
     return _schedulers_busy(unit, warps) * least(1.0, each * chains * cycles / latency)
@@ -367,6 +340,6 @@ def _instructions(spec: DeviceSpec, unit: GpuUnit, works: Works) -> Numbers:
     arithmetic: Numbers = 0.0
     for dtype, count in works.flops.items():
         macs = count * (1.0 - works.fma_share / 2.0)
-        arithmetic = arithmetic + macs / (TENSOR_MACS if _on_tensor_cores(spec, dtype) else unit.warp_size)
+        arithmetic = arithmetic + macs / (TENSOR_MACS if on_tensor_cores(spec, dtype) else unit.warp_size)
     loop = 0.0 if works.unrolled else LOOP_INSTRUCTIONS / works.accumulators
     return arithmetic * (1.0 + works.overhead_per_op + loop) + works.special_ops / unit.warp_size

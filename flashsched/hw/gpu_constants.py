@@ -16,15 +16,21 @@ __all__ = ["DEFAULTS", "GPU_CONSTANTS", "NESTS"]
 
 GPU_CONSTANTS: dict[str, Constant] = {
     "arithmetic": Constant(1.0, 0.4, 1.0, "share", "of the peak that a unit's main loop reaches with data at hand"),
-    "power": Constant(1.0, 0.3, 1.3, "share", "of the sustained peak that fits the power limit when all units compute"),
-    "burst": Constant(0.01, 0.01, 0.9, "share", "of the power-limited time that a kernel much below 1 ms is spared"),
-    "byte_pj": Constant(0.01, 0.01, 200.0, "pJ", "that moving one byte from L2 to a unit takes of the power limit"),
+    "op_pj": Constant(1.5, 0.01, 60.0, "pJ", "that an operation of 16 bits on matrix units takes of the power limit"),
+    "op_whole": Constant(0.4, 0.1, 1.0, "share", "of that where a matrix instruction takes a whole unit's tile"),
+    "droop": Constant(0.8, 0.33, 1.0, "exponent", "that a lack of power slows by: 1/3 at best, 1 at a fixed voltage"),
+    "burst": Constant(
+        0.01, 0.01, 0.9, "share", "of the time that its energy takes which a kernel much below 1 ms is spared"
+    ),
+    "byte_pj": Constant(0.01, 0.01, 400.0, "pJ", "that moving one byte from L2 to a unit takes of the power limit"),
     "dram": Constant(
         1.0, 0.5, 1.2, "ratio", "of the main memory's rate that kernels reach to the spec's sustained one"
     ),
     "l2": Constant(1.0, 0.05, 10.0, "ratio", "of L2's rate to the spec's sustained one; above 1: units share a load"),
     "unit_l2": Constant(1.0, 0.05, 10.0, "ratio", "of the rate at which one unit draws from L2 to the spec's"),
-    "unit_in_flight": Constant(65536.0, 1e3, 1e6, "bytes", "from main memory that one unit has under way at a time"),
+    "in_flight": Constant(
+        0.4, 0.004, 16.0, "share", "of a unit's shared memory that it has under way from main memory at a time"
+    ),
     "store": Constant(64.0, 0.5, 512.0, "bytes/clock", "that one unit stores when a block writes its results"),
     "exposed": Constant(0.3, 0.01, 1.0, "share", "of that store time which no other block's work hides"),
     "ahead": Constant(1.0, 0.02, 1.0, "share", "of it left where warps are free while a whole tile is computed"),

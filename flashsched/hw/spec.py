@@ -154,7 +154,7 @@ class DeviceSpec:
         kind: "gpu", "cpu", "tpu" or "asic"; it says which of ``gpu``, ``cpu``, ``systolic``, ``asic`` describes a unit.
         units: SMs, compute units, cores or TensorCores.
         clock_hz: the clock at which the peaks hold; ``sustained_clock`` is the share of it that dense arithmetic
-            keeps within the power limit.
+            keeps within the power limit (a GPU's is worked out from ``power_w`` and ``process_nm``).
         peaks: FLOP/s (OP/s for integers) of the whole device, dense, by dtype; a fused multiply-add counts as two.
             "float32" means IEEE fp32 on the plain cores; "tf32", "bfloat16", … are asked for by name.
         accumulate: the dtype that sums are kept in at those peaks, where it is not the usual one: float32 for floats
@@ -162,6 +162,7 @@ class DeviceSpec:
         memory: the levels, nearest to the arithmetic first, DRAM last.
         launch_s: time to start a kernel that does nothing (for a CPU: to fork and join its threads).
         power_w, idle_power_w: board or package power at full load and at rest, watts; None where unknown.
+        process_nm: the name of the process that its arithmetic is made in, as nanometres: what an operation costs.
         host_link_bytes_per_s: to and from the host, per direction; None where host and device share memory.
         interconnect_bytes_per_s: to other devices of its kind (NVLink, XGMI, ICI), all links together, per direction.
         measured: the figures were timed on this very machine.
@@ -191,6 +192,7 @@ class DeviceSpec:
     sustained_clock: float = 1.0
     power_w: float | None = None
     idle_power_w: float | None = None
+    process_nm: float | None = None
     host_link_bytes_per_s: float | None = None
     interconnect_bytes_per_s: float | None = None
     aliases: tuple[str, ...] = ()

@@ -16,6 +16,8 @@ from flashsched.hw import DeviceSpec, Work, devices, predict
 from flashsched.hw.gpu import gpu_times
 from flashsched.hw.gpu_constants import NESTS
 from flashsched.hw.operators import OPERATORS, estimate, gemm
+from flashsched.hw.validation.fit import fitted_values, predicted
+from flashsched.hw.validation.rows import Rows
 from flashsched.hw.validation.timing import timing_of
 from flashsched.hw.works import Works
 
@@ -101,6 +103,38 @@ def test_a_lesser_device_is_never_faster(spec: DeviceSpec, size: tuple[int, int,
         assert seconds(worse, DEFAULTS, "float16", size) >= whole * (1 - 1e-9)
 
 
+def test_a_power_limit_slows_by_less_than_what_it_lacks() -> None:
+    t4, size = devices["t4-sim"], (8192, 8192, 8192)  # 70 W for lanes that would draw twice as much
+    at_70, at_35, free = (
+        seconds(t4.replace(power_w=watts), DEFAULTS, "float32", size)[0] for watts in (70.0, 35.0, 10_000.0)
+    )
+    assert 1.2 * free < at_70 < 2.0 * free
+    assert 1.5 * at_70 < at_35 < 1.9 * at_70  # half the power, and the voltage falls with the clock
+    older = t4.replace(process_nm=28.0)
+    assert seconds(older, DEFAULTS, "float32", size)[0] > 1.15 * at_70
+    assert seconds(older, DEFAULTS, "float16", size)[0] == seconds(t4, DEFAULTS, "float16", size)[0]
+    slow = t4.replace(power_w=10_000.0, sustained_clock=0.4)  # a clock that is stated holds it down too
+    assert seconds(slow, DEFAULTS, "float32", size)[0] >= 2.0 * 8192**3 / t4.peak("float32") / 0.4
+
+
+def test_units_that_take_whole_tiles_fill_their_shared_memory_with_buffers() -> None:
+    h100, deep, shallow = devices["h100-sim"], {**DEFAULTS, "stages": 12.0}, {**DEFAULTS, "stages": 1.5}
+    size = (64, 64, 16384)
+    assert seconds(h100, deep, "float16", size) == seconds(h100, shallow, "float16", size)
+    assert seconds(A100, deep, "float16", size) < seconds(A100, shallow, "float16", size)
+
+
+def test_what_is_known_stays_where_it_is_in_a_fit_over_devices() -> None:
+    spec, sizes = A100, {"m": np.arange(1, 13) * 512, "n": np.full(12, 4096), "k": np.full(12, 4096)}
+    measured = gemm.gemm_seconds(spec, {**DEFAULTS, "kept": 0.1, "arithmetic": 0.7}, "float16", sizes)
+    rows = Rows("a.csv", spec.name, "gemm", "fp16", "", spec, gemm, "float16", sizes, measured, np.arange(12))
+    found = fitted_values(gemm, [rows], DEFAULTS, fixed=gemm.KNOWN["tensor"])
+    assert [found[name] for name in gemm.KNOWN["tensor"]] == [DEFAULTS[name] for name in gemm.KNOWN["tensor"]]
+    assert list(found) == list(gemm.CONSTANTS)
+    before, after = (np.abs(np.log(predicted(gemm, rows, one) / measured)).mean() for one in (DEFAULTS, found))
+    assert after < 0.5 * before  # the others take up what they can
+
+
 def test_the_fastest_kernel_is_the_one_that_is_timed() -> None:
     kernel = gemm.chosen(A100, DEFAULTS, "bfloat16", 4096, 4096, 4096)
     assert kernel.seconds == seconds(A100, DEFAULTS, "bfloat16", (4096, 4096, 4096))[0]
@@ -150,7 +184,7 @@ def test_a_dtype_that_a_device_lacks_is_refused() -> None:
 
 
 def test_constants_are_told_with_unit_and_bounds() -> None:
-    assert len(gemm.CONSTANTS) <= 30
+    assert len(gemm.CONSTANTS) <= 32
     for one in gemm.CONSTANTS.values():
         assert one.low < one.high
         assert one.unit

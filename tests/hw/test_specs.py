@@ -29,7 +29,7 @@ def test_a_shipped_spec_reads_back_equal_and_pickles(name: str) -> None:
 def test_every_figure_of_a_shipped_spec_has_a_source(name: str) -> None:
     spec = devices[name]
     figures = ["units", "clock_hz", "launch_s", *(f"peaks.{dtype}" for dtype in spec.peaks)]
-    optional = ("power_w", "idle_power_w", "host_link_bytes_per_s", "interconnect_bytes_per_s")
+    optional = ("power_w", "idle_power_w", "process_nm", "host_link_bytes_per_s", "interconnect_bytes_per_s")
     figures += [name for name in optional if getattr(spec, name) is not None]
     for level in spec.memory:
         figures += [f"memory.{level.name}.{name}" for name in ("size_bytes", "bandwidth_bytes_per_s", "latency_s")]

@@ -34,6 +34,7 @@ __all__ = [
     "CONSTANTS",
     "GROWS",
     "KINDS",
+    "KNOWN",
     "NAME",
     "SIZES",
     "Chosen",
@@ -55,7 +56,7 @@ Floats = NDArray[np.float64]
 Sizes = Mapping[str, NDArray[np.int64]]
 
 TYPICAL = {
-    "arithmetic": 0.95, "power": 1.0, "byte_pj": 20.0, "unit_in_flight": 100000.0, "store": 15.0, "exposed": 0.6,
+    "arithmetic": 0.95, "byte_pj": 20.0, "in_flight": 0.6, "store": 15.0, "exposed": 0.6,
     "ahead": 0.4, "start_us": 1.5, "block_us": 0.05, "wave": 0.6, "lone": 0.3, "overlap": 4.0, "overlap_memory": 2.5,
 }  # fmt: skip
 """Defaults of the GPU model's constants for a library's products, where a nest's are those of a perfect device."""
@@ -74,6 +75,12 @@ CONSTANTS: dict[str, Constant] = {
     **LAUNCHED,
 }
 
+_CACHE, _ENERGY = ("kept", "turns"), ("op_pj", "op_whole", "droop")
+KNOWN = {"tensor": _CACHE, "plain": _CACHE, "bytes": (*_CACHE, *_ENERGY)}
+"""Constants that a fit over several devices leaves at their defaults. A cache holds about its size, and
+aiconfigurator's rows use six layers' weights in turn; rows that fill no cache would draw both off. And what an
+operation on bytes costs is better told by those on 16 bits than by rows that libraries differ in most."""
+
 FAR_BYTES = 32768.0
 """Length of a row of the reduction from which translation begins to miss: a tile's 128 rows then span 4 MB."""
 
@@ -83,6 +90,9 @@ ALIAS_BYTES = 131072
 _FORGETS = 0.25
 """How much more than a cache holds must be touched between two uses, for none of it to be there still, beginning half
 as much below. L40S and RTX PRO 6000 fall from 2.3 times main memory's rate to it between 0.85 and 1.1 of their L2."""
+
+_MOST_STAGES = 8.0
+"""Of a kernel that takes as many buffers as fit: eight of a tile of 64 x 128 hide main memory's latency."""
 
 _SCALINGS = {"": 0, "block": 1, "row": 2}
 
@@ -325,13 +335,20 @@ def _works(
         global_lane_bytes=0.0,
         shared_bytes_per_block=(rows + columns) * 128.0,
         steps=slice_k / deep,
-        stages=constants["stages"],
+        stages=_stages(spec, constants, tensor, (rows + columns) * 128.0),
         registers_per_thread=sums + 48.0,
         bytes_in_flight=256.0,
         accumulators=1024.0,  # a library keeps its pipes full, whatever the tile
         stretch=stretch,
     )
     return works, np.where(used > 1, 8.0 * m * n * batch * used, 0.0)
+
+
+def _stages(spec: DeviceSpec, constants: Mapping[str, float], tensor: bool, tile_bytes: Floats) -> Numbers:
+    """Buffers of a tile's loads: where an engine copies whole tiles, as many as shared memory holds, up to a few."""
+    if not tensor or not computes_whole_tiles(gpu_unit(spec)):
+        return constants["stages"]
+    return np.clip(np.floor(spec.level("shared").size_bytes / tile_bytes), 2.0, _MOST_STAGES)
 
 
 def _forgotten(touched: Floats) -> Floats:

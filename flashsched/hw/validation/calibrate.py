@@ -25,6 +25,7 @@ __all__ = ["calibrated", "fit_devices", "fit_families", "write_calibration", "wr
 
 _FEWEST = 10
 _ROWS_OF_A_FIT = 600
+_EFFORT_OVER_MANY = 3  # such a fit begins far from its end, and what it finds stands for devices never seen
 _ROWS_OF_A_DEVICE = 60  # in a fit over several devices, so that none outweighs the others
 
 
@@ -165,7 +166,10 @@ def _over(members: list[Rows], tier: Tier, known: Mapping[str, float]) -> Fitted
     kept = []
     for name in dict.fromkeys(group.spec.name for group in members):
         kept += thinned([group for group in members if group.spec.name == name], _ROWS_OF_A_DEVICE)
-    return Fitted(fitted_values(members[0].model, kept, known), tier, None, 0, _origin(members))
+    model, variant = members[0].model, members[0].section.partition(".")[2]
+    fixed = getattr(model, "KNOWN", {}).get(variant, ())
+    values = fitted_values(model, kept, known, _EFFORT_OVER_MANY, fixed)
+    return Fitted(values, tier, None, 0, _origin(members))
 
 
 def _count(members: Iterable[Rows]) -> int:

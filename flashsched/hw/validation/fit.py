@@ -109,36 +109,46 @@ def predicted(
     return operators.predicted(model, sample.spec, sample.dtype, sample.sizes, values, residual)
 
 
-def fitted_values(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float]) -> dict[str, float]:
-    """The constants of *model* that fit *samples* best, beginning at *known* and held to it weakly.
+def fitted_values(
+    model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float], effort: int = 1,
+    fixed: Sequence[str] = (),
+) -> dict[str, float]:  # fmt: skip
+    """The constants of *model* that fit *samples* best, beginning at *known* and held to it weakly, the *fixed* ones
+    firmly; more *effort* finds the way with so many times the rows, and goes so many times the rounds at its end.
 
     A fit that was made before, by this version of the models on the same rows, is not made again.
     """
-    key = fit_key(model.NAME, model.CONSTANTS, samples, known)
+    name = model.NAME if effort == 1 and not fixed else f"{model.NAME}, effort {effort}, fixed {sorted(fixed)}"
+    key = fit_key(name, model.CONSTANTS, samples, known)
     kept = kept_fit(key)
     if kept is not None and kept.keys() == model.CONSTANTS.keys():
         return kept
-    found = _fitted(model, samples, known)
+    found = _fitted(model, samples, known, effort, fixed)
     keep_fit(key, found)
     return found
 
 
-def _fitted(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float]) -> dict[str, float]:
+def _fitted(
+    model: OperatorModel, samples: Sequence[Sample], known: Mapping[str, float], effort: int, fixed: Sequence[str]
+) -> dict[str, float]:
     from scipy.optimize import least_squares  # here: it costs 0.2 s
 
-    names = list(model.CONSTANTS)
+    kept = {name: known.get(name, model.CONSTANTS[name].default) for name in fixed}
+    names = [name for name in model.CONSTANTS if name not in kept]
     scales = [_Scale(model.CONSTANTS[name]) for name in names]
     start = np.array(
         [scale.to_unit(known.get(name, scale.constant.default)) for name, scale in zip(names, scales, strict=True)]
     )
 
     def values_at(point: Floats) -> dict[str, float]:
-        return {name: scale.from_unit(float(x)) for name, scale, x in zip(names, scales, point, strict=True)}
+        free = {name: scale.from_unit(float(x)) for name, scale, x in zip(names, scales, point, strict=True)}
+        return {name: {**free, **kept}[name] for name in model.CONSTANTS}
 
     def errors_at(near: Sequence[_Part], points: Sequence[Floats]) -> Floats:
         """Errors by point (a row of the result) and row, all of them in one call of the model for each part."""
         values = {name: np.array([scale.from_unit(float(x)) for x in column])
                   for name, scale, column in zip(names, scales, np.transpose(points), strict=True)}  # fmt: skip
+        values |= {name: np.full(len(points), value) for name, value in kept.items()}
         found = [np.log(_at_points(model, part, values) / part.measured_s) for part in near]
         return np.concatenate(found, axis=1)
 
@@ -153,9 +163,10 @@ def _fitted(model: OperatorModel, samples: Sequence[Sample], known: Mapping[str,
 
     parts = _joined(samples)
     rows = sum(len(part.measured_s) for part in parts)
-    few = [part.every(max(1, rows // _FEW)) for part in parts]
+    few = [part.every(max(1, rows // (_FEW * effort))) for part in parts]
     here = inner = np.clip(start, 1e-3, 1 - 1e-3)  # the solver begins inside the range
-    for seen, rounds in ((few, 4), (parts, 1)):  # most of the way is gone with a few rows
+    rounds_of_all = 1 if effort == 1 else 2 * effort
+    for seen, rounds in ((few, 4), (parts, rounds_of_all)):  # most of the way is gone with a few rows
         for _ in range(rounds):
             near = [part.narrowed(model, values_at(here)) for part in seen]
             found = least_squares(
