@@ -116,7 +116,7 @@ def test_a_template_that_fails_is_shown_at_its_own_line(cli: Cli) -> None:
 
 
 def test_this_machine_is_measured_and_loaded_from_the_log(ended: Cli, tmp_path: Path) -> None:
-    done = ended("tune", "relu", "--shape", "4,32", "--trials", "2", "--json")
+    done = ended("tune", "relu", "--shape", "4,32", "--trials", "2", "--cold", "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["best"]["status"] == "correct"
@@ -137,7 +137,7 @@ def test_a_stopped_run_leaves_a_whole_log_and_goes_on(
     process: Callable[..., Any], ended: Cli, tmp_path: Path, number: signal.Signals, code: int, name: str
 ) -> None:
     log = tmp_path / "x.jsonl"
-    words = ("tune", "relu", "--shape", "8,32", "--trials", "5000", "--log", log)
+    words = ("tune", "relu", "--shape", "8,32", "--cold", "--trials", "5000", "--log", log)
     with process(*words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) as child:
         deadline = time.monotonic() + 60
         while not (log.exists() and len(log.read_bytes().splitlines()) >= 2) and time.monotonic() < deadline:
@@ -151,7 +151,7 @@ def test_a_stopped_run_leaves_a_whole_log_and_goes_on(
     assert "Traceback" not in err
     held = verify(log)
     assert held.ok
-    again = ended(*words[:5], held.records + 1, "--log", log, "--resume", "--json", "-q")
+    again = ended(*words[:6], held.records + 1, "--log", log, "--resume", "--json", "-q")
     assert again.code == 0, again.err
     assert json.loads(again.out)["trials"] == held.records + 1
     assert verify(log).ok

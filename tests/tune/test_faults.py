@@ -58,7 +58,7 @@ while os.path.exists(log + ".wait"):
     time.sleep(0.002)
 done = lambda at: print(at.done, at.stage, flush=True)
 result = fs.tune(task, device=device, trials=int(trials), log=log, seed=int(seed), resume=resume == "resume",
-                 jobs=1, progress=done)
+                 jobs=1, progress=done, pretrained=False)
 print("best", result.best.record_id, flush=True)
 """
 
@@ -155,7 +155,7 @@ def test_a_measuring_worker_killed_in_the_middle_of_a_trial_costs_that_trial_and
     killer = threading.Thread(target=kill)
     killer.start()
     log = tmp_path / "a.jsonl"
-    result = fs.tune(TASK, trials=4, log=log)
+    result = fs.tune(TASK, trials=4, log=log, pretrained=False)
     killer.join()
     records = assert_whole(log, 4)
     assert [record.status for record in records] == ["correct", "crash", "correct", "correct"]
@@ -181,7 +181,7 @@ def test_compiling_workers_killed_at_random_moments_lose_no_trial(tmp_path, monk
     harasser.start()
     log = tmp_path / "a.jsonl"
     try:
-        fs.tune(TASK, trials=8, log=log, progress=lambda now: allowed.__setitem__(0, 2))
+        fs.tune(TASK, trials=8, log=log, pretrained=False, progress=lambda now: allowed.__setitem__(0, 2))
     finally:
         stop.set()
         harasser.join()
@@ -251,7 +251,7 @@ def test_ctrl_c_ends_it_at_once_with_a_whole_log_and_no_process_left(start, tmp_
     count = sum("retimes" not in record.extra for record in read(log))
     assert count >= 3
     assert_whole(log, count)
-    fs.tune(TASK, trials=count + 1, log=log, resume=True)
+    fs.tune(TASK, trials=count + 1, log=log, resume=True, pretrained=False)
     assert_whole(log, count + 1)
 
 

@@ -154,7 +154,7 @@ class TestRealFleet:
             killed[-1].wait()
 
         with pytest.raises(FleetError, match=r"scheduler at .* is gone(.|\n)*--resume"):
-            fs.tune(MATMUL, trials=40, log=log, fleet=cluster.address, progress=progress)
+            fs.tune(MATMUL, trials=40, log=log, pretrained=False, fleet=cluster.address, progress=progress)
         assert len(killed) == 2
         assert verify(log).ok
         records = list(read(log))
@@ -162,7 +162,7 @@ class TestRealFleet:
         assert [record.trial for record in records] == list(range(len(records)))
         assert {record.status for record in records} <= {"correct", "crash"}
         monkeypatch.setattr(tuner, "runner_for", lambda *_, **__: runner_for("cpu", jobs=1))
-        fs.tune(MATMUL, trials=len(records) + 1, log=log, resume=True)
+        fs.tune(MATMUL, trials=len(records) + 1, log=log, resume=True, pretrained=False)
         records = [record for record in read(log) if "retimes" not in record.extra]
         assert len({fs.Trace.from_json(record.trace).canonical() for record in records}) == len(records)
 

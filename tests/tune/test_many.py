@@ -11,7 +11,7 @@ from flashsched.tune.task import Task
 
 SMALL, LARGE = Task("relu", (64, 64)), Task("matmul", (256, 256, 128))
 
-pytestmark = pytest.mark.usefixtures("quick_finals")
+pytestmark = pytest.mark.usefixtures("quick_finals", "small_pools")
 
 
 def test_what_computes_the_same_is_one_task():

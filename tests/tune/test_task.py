@@ -291,7 +291,7 @@ def test_an_operator_of_a_users_file_is_tuned_though_no_worker_can_import_it(tmp
             s[args[-1]].vectorize(inner)
 
         if __name__ == "__main__":
-            result = fs.tune(fs.Task(doubled), trials=2)
+            result = fs.tune(fs.Task(doubled), trials=2, pretrained=False)
             print([record.status for record in result.records], result.best is None)
             print(result.why_nothing())
         """)

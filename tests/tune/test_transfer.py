@@ -10,7 +10,7 @@ from flashsched.tune.task import Task
 
 SPEC = devices.for_simulation("a100-sim")
 
-pytestmark = pytest.mark.usefixtures("quick_finals")
+pytestmark = pytest.mark.usefixtures("quick_finals", "small_pools")
 
 
 def test_a_decision_becomes_the_option_nearest_to_what_it_meant():
