@@ -297,8 +297,8 @@ def test_a_candidate_that_loses_its_worker_twice_is_a_crash(fake):
 
     def does(address, work, future):
         if deadly in work.traces:
-            made.workers.pop(address, None)  # and another is started in its place
-            made.workers[f"{address}'"] = HERE
+            made.workers[f"{address}'"] = HERE  # another is started in its place, before it goes: one is always there
+            made.workers.pop(address, None)
         else:
             future.finish()
 
@@ -318,6 +318,14 @@ def test_a_worker_that_does_not_answer_is_left_out(fake, monkeypatch):
         FleetRunner("tcp://s", timeout_s=0.01) as runner,
         pytest.warns(FleetWarning, match="tcp://a takes no part: it does not answer"),
     ):
+        assert len(dict(runner.run(MATMUL, candidates(4), None))) == 4
+
+
+def test_an_answer_that_came_late_is_an_answer(fake, monkeypatch):
+    """A laptop that was shut has waited too long for everybody when it wakes; what lies there is taken all the same."""
+    monkeypatch.setattr(fleet_module, "_SLACK_S", -1e6)
+    fake({A: HERE, B: HERE}, lambda address, work, future: future.finish())
+    with FleetRunner("tcp://s") as runner:
         assert len(dict(runner.run(MATMUL, candidates(4), None))) == 4
 
 

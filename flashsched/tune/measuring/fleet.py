@@ -194,15 +194,19 @@ class FleetRunner:
                     if device.future is None and job.waiting:
                         self._give(device, job.waiting.popleft(), job)
                         mine.add(device)
-                for device in list(mine):
-                    if self._devices.get(device.address) is not device or time.monotonic() > device.deadline:
-                        mine.discard(device)
-                        yield from self._lost(device, job)
-                with suppress(queue.Empty):
+                try:
                     device, future = self._ended.get(timeout=_LOOK_S)
+                except queue.Empty:  # what came in late, when this process slept perhaps, has come in all the same
+                    late = [device for device in mine if time.monotonic() > device.deadline]
+                else:
+                    late = []
                     if device in mine and device.future is future and future.status != "cancelled":
                         mine.discard(device)
                         yield from self._taken(device, job)
+                for device in [*late, *(d for d in mine if self._devices.get(d.address) is not d)]:
+                    if device in mine:
+                        mine.discard(device)
+                        yield from self._lost(device, job)
         finally:
             for device in mine:  # nobody waits for it any more
                 device.future.cancel()
