@@ -30,6 +30,7 @@ __all__ = ["Sample", "fitted_values", "folds_of", "predicted"]
 _OUTLIER = 0.1  # residuals above it count with their absolute value, not their square
 _STEP = 1e-3  # of a constant's range, by which slopes are found
 _TRIES = 4  # points that the solver asks about in a round, with the best candidates at the point where it began
+_TRIES_AT_ONCE = 12  # of a model that searches nothing, and so has no rounds
 _FEW = 120  # rows, about, that the way is found with, before all are asked
 _HOLD = 0.3  # weight of the value known before: a constant moved across its range costs as a row that is off by 30 %
 
@@ -165,13 +166,14 @@ def _fitted(
     rows = sum(len(part.measured_s) for part in parts)
     few = [part.every(max(1, rows // (_FEW * effort))) for part in parts]
     here = inner = np.clip(start, 1e-3, 1 - 1e-3)  # the solver begins inside the range
+    searching = isinstance(model, _Searching)
     rounds_of_all = 1 if effort == 1 else 2 * effort
     for seen, rounds in ((few, 4), (parts, rounds_of_all)):  # most of the way is gone with a few rows
-        for _ in range(rounds):
+        for _ in range(rounds if searching else 1):
             near = [part.narrowed(model, values_at(here)) for part in seen]
             found = least_squares(
                 partial(residuals, near), here, partial(slopes_at, near), bounds=(0.0, 1.0), loss="soft_l1",
-                f_scale=_OUTLIER, max_nfev=_TRIES, xtol=1e-4, ftol=1e-4,
+                f_scale=_OUTLIER, max_nfev=_TRIES if searching else _TRIES_AT_ONCE, xtol=1e-4, ftol=1e-4,
             ).x  # fmt: skip
             moved, here = float(np.abs(found - here).max()), found
             if moved < _STEP:

@@ -193,5 +193,9 @@ def _by_folds(members: list[Rows], folds: int, known: Mapping[str, float]) -> li
 
 
 def _fold_keys(group: Rows) -> NDArray[np.int64]:
+    """What rows that belong together share; all sizes where it is the same for all rows, which were one fold."""
     names = FOLD_BY.get(group.model.NAME, ("n",) if "n" in group.sizes else tuple(group.sizes)[:1])
-    return np.stack([group.sizes[name] for name in names], axis=1)
+    keys = np.stack([group.sizes[name] for name in names], axis=1)
+    if (keys == keys[0]).all():
+        keys = np.stack([group.sizes[name] for name in group.model.SIZES if name in group.sizes], axis=1)
+    return keys
