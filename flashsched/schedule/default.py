@@ -215,4 +215,6 @@ def root_nest(
     body: Stmt = replace(stage.block, iters=tuple(iters), where=tuple(where))
     for var, extent, notes in reversed(headers):
         body = For(var, extent_expr(extent), body, notes=notes)
-    return body, replace(stage, loops=MappingProxyType(loops), gone=MappingProxyType({}))
+    again = {*loops, *(name for step in stage.steps for name in step.out)}
+    gone = {name: taker for name, taker in stage.gone.items() if name not in again}
+    return body, replace(stage, loops=MappingProxyType(loops), gone=MappingProxyType(gone))

@@ -59,7 +59,7 @@ def test_texts_that_are_not(text: str, says: str) -> None:
 
 
 def test_functions_that_do_not_fit() -> None:
-    with pytest.raises(ScheduleError, match="the layout takes 1 indices, and the tensor has rank 2"):
+    with pytest.raises(ScheduleError, match="the layout takes 1 index, and the tensor has rank 2"):
         IndexMap.of(lambda i: i, 2)
     with pytest.raises(ScheduleError, match="the layout gives no index"):
         IndexMap.of(lambda i, j: (), 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flashsched import te
 from flashsched.codegen.build import build
 from flashsched.codegen.lower import lower
-from flashsched.errors import ArgumentError, ScheduleError, StructureError
+from flashsched.errors import ArgumentError, ScheduleError, StructureError, UnknownNameError
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
 from flashsched.testing.checks import check_meaning, check_round_trip
@@ -268,7 +268,7 @@ def test_rfactor_refuses() -> None:
     outer, inner = s[C].split(k, 2)
     s.rfactor(C, outer)
     for handle in (k, inner):
-        with pytest.raises(ScheduleError, match=r"no loop named 'k.i'|axis 'k' is not one of stage 'C'"):
+        with pytest.raises(ScheduleError, match=r"'k.i' of stage 'C' is no more|axis 'k' is not one of stage 'C'"):
             s[C].split(handle, 2)
     _, Q, R = chain(3, 4)
     y = te.reduce_axis((0, 4), name="y")
@@ -283,3 +283,24 @@ def test_rfactor_refuses() -> None:
     t.rfactor(D, "y")
     t[Q].compute_at(t[R], "i0")
     check_meaning(t)
+
+
+def test_loops_of_no_name_keep_their_names() -> None:
+    a, k = te.placeholder((8,), name="A"), te.reduce_axis((0, 8), name="k")
+    c = te.compute((), lambda: te.sum(a[k], axis=k), name="C")
+    s = te.create_schedule(c)
+    s[c].add_unit_loop(k)  # a loop over the reduction, which is not kept
+    s[c].add_unit_loop()
+    s.rfactor(c, k)
+    assert str(s).endswith(
+        """\
+for k in range(8):
+  for unit2 in range(1):
+    C(k=k):  # reduces k
+      init C[] = 0.0
+      C[] = C[] + C.rf[k]"""
+    )
+    with pytest.raises(UnknownNameError, match=r"'unit' of stage 'C' is no more: rfactor took it"):
+        s[c].unroll("unit")
+    check_meaning(s, compiled=True)
+    check_round_trip(s)

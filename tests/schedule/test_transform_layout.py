@@ -67,7 +67,7 @@ def test_constant_dimensions_and_texts() -> None:
 @pytest.mark.parametrize(
     ("layout", "says"),
     [
-        ("i -> i", "the layout takes 1 indices, and 'P' has rank 2"),
+        ("i -> i", "the layout takes 1 index, and 'P' has rank 2"),
         (
             "i, j -> i",
             "does not give each element of 'P' a place of its own, or leaves places unused: j = 0 and j = 1 lie in one",

@@ -220,7 +220,8 @@ def _combined(known: Stage, parts: Stage, place: int) -> Stage:
     op = ComputeOp(known.name, known.spatial, _reduced(whole.reducer, terms, (axis,)), known.op.where)
     read = {id(tensor): buffer for tensor, buffer in zip(parts.op.outputs, parts.buffers, strict=True)}
     block = new_stage(known.name, op, read, outs=known.buffers).block
-    return replace(known, remade=op, block=block)
+    gone = {**known.gone, **dict.fromkeys(known.loops, "rfactor")}  # names that the steps it keeps are not to take
+    return replace(known, remade=op, block=block, gone=MappingProxyType(gone))
 
 
 def _reducing(known: Stage) -> set[str]:
