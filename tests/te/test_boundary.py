@@ -49,7 +49,7 @@ def test_each_is_a_mode_of_numpys_pad(mode: str, m: int, n: int, before: int, af
     np.testing.assert_array_equal(run_graph([C], {A: a})[0], wanted)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     mode=st.sampled_from(list(MODES)),
     n=st.integers(1, 23),
