@@ -45,15 +45,13 @@ def _ways(work: Work) -> Iterator[Way]:
     target = tvm.target.Target({"kind": "llvm", "mcpu": cpu, "num-cores": work.threads})
     out = tvm.runtime.tensor(empty(work.case.out_shape, work.case.dtype))
     args = [*map(tvm.runtime.tensor, arrays), out]
+    # three, as now and then the best computes something else
     for place, module in zip(("best", "second", "third"), _found(function, target, args), strict=False):
         yield Way(f"MetaSchedule, {place}", partial(module["main"], *args), out.numpy)
 
 
 def _found(function: Any, target: Any, args: list[Any]) -> Iterator[Any]:
-    """The modules of the best schedules that an earlier run found for *function*, or that are searched now.
-
-    Three, as now and then its best computes something else.
-    """
+    """The modules of the schedules that an earlier run found for *function*, or that are searched now; best first."""
     import tvm
     from tvm.s_tir import Schedule
     from tvm.s_tir import meta_schedule as ms
@@ -65,11 +63,13 @@ def _found(function: Any, target: Any, args: list[Any]) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         if kept is None or not kept.is_dir():
             _tune(function, target, args, trials, folder)
-            if kept is not None:
-                shutil.copytree(folder, kept, dirs_exist_ok=True)
+            if kept is not None:  # under its name once it is whole
+                part = kept.with_name(f"{kept.name}.{os.getpid()}")
+                shutil.copytree(folder, part)
+                part.rename(kept)
         records = ms.database.JSONDatabase(work_dir=str(kept or folder)).get_all_tuning_records()
     timed = [record for record in records if record.run_secs and math.isfinite(record.run_secs[0])]
-    for record in sorted(timed, key=lambda record: min(map(float, record.run_secs)))[:3]:
+    for record in sorted(timed, key=lambda record: min(map(float, record.run_secs))):
         schedule = Schedule(record.workload.mod)
         record.trace.apply_to_schedule(schedule, remove_postproc=False)
         yield ms.builder.local_builder.default_build(schedule.mod, target, None)
@@ -220,5 +220,5 @@ _MAKERS: dict[str, Maker] = {
 
 TVM = Peer(
     "tvm", "TVM", "tvm", "apache-tvm", _ways, patience_s=1800.0,
-    remark=f"MetaSchedule measures {TRIALS} schedules of each case first, which takes minutes, and once"
+    remark="MetaSchedule searches a schedule for each case first, which takes minutes, and once"
 )  # fmt: skip
