@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flashsched.bench.results import OURS, CaseResult, Results
+from flashsched.errors import counted
 
 __all__ = ["summary", "tables_of", "to_markdown", "to_text", "update"]
 
@@ -50,12 +51,8 @@ def summary(results: Results) -> list[str]:
     for peer in results.peers:
         ratios = [r.ratio(peer) for r in results.cases if peer in r.seconds and OURS in r.seconds]
         if ratios and peer != OURS:
-            lines.append(f"vs {peer}: {statistics.geometric_mean(ratios):.2f}x over {_cases(len(ratios))}")
+            lines.append(f"vs {peer}: {statistics.geometric_mean(ratios):.2f}x over {counted(len(ratios), 'case')}")
     return [*lines, *([f"vs {_best_text(results)}"] if _compared(results) else [])]
-
-
-def _cases(count: int) -> str:
-    return f"{count} case{'s' * (count != 1)}"
 
 
 def _best_text(results: Results) -> str:
@@ -64,7 +61,8 @@ def _best_text(results: Results) -> str:
     worst = min(ratios, key=lambda name: ratios[name][0])
     mean = statistics.geometric_mean(ratio for ratio, _ in ratios.values())
     ratio, peer = ratios[worst]
-    return f"the best of each case: {mean:.2f}x over {_cases(len(ratios))}, at worst {ratio:.2f}x ({worst}, {peer})"
+    cases = counted(len(ratios), "case")
+    return f"the best of each case: {mean:.2f}x over {cases}, at worst {ratio:.2f}x ({worst}, {peer})"
 
 
 def to_markdown(results: Results) -> str:

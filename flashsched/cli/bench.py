@@ -11,6 +11,7 @@ import click
 from flashsched.cli.run import CommandError, say, tell, usage
 from flashsched.cli.shared_options import json_option, quiet_option
 from flashsched.cli.workload import Shape, find_task, option_words
+from flashsched.errors import counted
 
 if TYPE_CHECKING:
     from flashsched.bench.cases import Case
@@ -87,7 +88,7 @@ def bench(
     if page is not None:
         if not (count := update(page)):
             raise CommandError(f"error: {page} has no line <!-- bench: FILE -->", 2)
-        say(f"{page}: {count} table{'s' * (count != 1)}")
+        say(f"{page}: {counted(count, 'table')}")
         return
     if source:
         results = Results.read(source)

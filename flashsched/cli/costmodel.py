@@ -11,6 +11,7 @@ import click
 
 from flashsched.cli.run import DONE, USAGE, CommandError, say, tell, usage
 from flashsched.cli.shared_options import json_option
+from flashsched.errors import counted
 
 __all__ = ["costmodel"]
 
@@ -56,7 +57,7 @@ def evaluate(logs: tuple[Path, ...], seed: int, operators: bool, as_json: bool) 
         if logs:
             mine, left_out = tabulate(logs, devices["cpu"], {})
             for reason, count in left_out.items():
-                say(f"{count} record{'s' * (count > 1)} left out: {reason}")
+                say(f"{counted(count, 'record')} left out: {reason}")
             only = {str(task["hash"]) for task in mine.tasks}
             table = mine if table is None else joined(table, mine)
     if table is None or not len(table):

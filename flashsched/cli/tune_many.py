@@ -72,7 +72,7 @@ def tune_many(
         device = canonical_device(device)
     path = log if log is not None else Path("tuning_logs", "many.jsonl")
     if not quiet:
-        say(f"tuning {len(tasks)} workloads on {device}: at most {counted(trials, 'trial')}, log {path}")
+        say(f"tuning {counted(len(tasks), 'workload')} on {device}: at most {counted(trials, 'trial')}, log {path}")
     started = time.perf_counter()
     with ProgressLine(quiet) as shown, contextlib.redirect_stdout(sys.stderr), usage():
 

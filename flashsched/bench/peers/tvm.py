@@ -28,7 +28,7 @@ TRIALS = 64
 _A_ROUND = 16  # the model of costs learns after each
 
 Maker: TypeAlias = Callable[..., Any]
-"""``make(work, *inputs)`` writes the case in tensor expressions and returns the output."""
+"""``make(tvm, work, *inputs)`` writes the case in tensor expressions and returns the output."""
 
 
 def _ways(work: Work) -> Iterator[Way]:
@@ -36,11 +36,11 @@ def _ways(work: Work) -> Iterator[Way]:
     if make is None:
         return
     import tvm  # type: ignore[import-not-found,unused-ignore]
-    from tvm import te
+    from tvm import te, tirx, topi  # noqa: F401 (what makers take of *tvm*)
 
     arrays = [work.contiguous(index) for index in range(len(work.inputs))]
     places = [te.placeholder(array.shape, str(array.dtype), f"i{index}") for index, array in enumerate(arrays)]
-    function = te.create_prim_func([*places, make(work, *places)])
+    function = te.create_prim_func([*places, make(tvm, work, *places)])
     cpu = tvm.target.codegen.llvm_get_system_cpu()
     target = tvm.target.Target({"kind": "llvm", "mcpu": cpu, "num-cores": work.threads})
     out = tvm.runtime.tensor(empty(work.case.out_shape, work.case.dtype))
@@ -120,9 +120,8 @@ def _tune(function: Any, target: Any, args: list[Any], trials: int, folder: str)
     )
 
 
-def _product(work: Work, a: Any, b: Any, *bias: Any) -> Any:
-    from tvm import te, topi
-
+def _product(tvm: Any, work: Work, a: Any, b: Any, *bias: Any) -> Any:
+    te, topi = tvm.te, tvm.topi
     x = topi.matmul(a, b, 0 in work.case.transposed, 1 in work.case.transposed)
     if bias:
         x = topi.add(x, bias[0])
@@ -135,17 +134,15 @@ def _product(work: Work, a: Any, b: Any, *bias: Any) -> Any:
     return x
 
 
-def _batch_matmul(work: Work, a: Any, b: Any) -> Any:
+def _batch_matmul(tvm: Any, work: Work, a: Any, b: Any) -> Any:
     """In our words: TOPI's lets the second input be rearranged ahead, as if it were constant."""
-    from tvm import te
-
+    te = tvm.te
     k = te.reduce_axis((0, work.case.shape[-1]))
     return te.compute(work.case.out_shape, lambda i, m, n: te.sum(a[i, m, k] * b[i, k, n], axis=k))
 
 
-def _conv2d(work: Work, image: Any, weight: Any, *bias: Any) -> Any:
-    from tvm import te, topi
-
+def _conv2d(tvm: Any, work: Work, image: Any, weight: Any, *bias: Any) -> Any:
+    te, topi = tvm.te, tvm.topi
     channels, out, stride, padding = (work.case.shape[at] for at in (1, 4, 6, 7))
     groups, dilation = work.case.options.get("groups", 1), work.case.options.get("dilation", 1)
     if groups == 1:
@@ -157,16 +154,9 @@ def _conv2d(work: Work, image: Any, weight: Any, *bias: Any) -> Any:
     return te.compute(sums.shape, lambda n, o, y, x: sums[n, o, y, x] + bias[0][o]) if bias else sums
 
 
-def _softmax(work: Work, x: Any) -> Any:
-    from tvm import topi
-
-    return topi.nn.softmax(x)
-
-
-def _attention(work: Work, q: Any, k: Any, v: Any) -> Any:
+def _attention(tvm: Any, work: Work, q: Any, k: Any, v: Any) -> Any:
     """As TOPI has no attention: products of batches, and softmax between them."""
-    from tvm import te, tirx, topi
-
+    te, topi = tvm.te, tvm.topi
     batch, heads, length, width = work.case.shape
     d, t = te.reduce_axis((0, width)), te.reduce_axis((0, length))
     scores = te.compute(
@@ -176,34 +166,10 @@ def _attention(work: Work, q: Any, k: Any, v: Any) -> Any:
 
     def seen(b: Any, h: Any, row: Any, at: Any) -> Any:
         score = scores[b, h, row, at] * scale
-        return tirx.if_then_else(at <= row, score, least) if work.case.options.get("causal") else score
+        return tvm.tirx.if_then_else(at <= row, score, least) if work.case.options.get("causal") else score
 
     share = topi.nn.softmax(te.compute(scores.shape, seen))
     return te.compute(work.case.out_shape, lambda b, h, row, at: te.sum(share[b, h, row, t] * v[b, h, t, at], axis=t))
-
-
-def _layernorm(work: Work, x: Any, gamma: Any, beta: Any) -> Any:
-    from tvm import topi
-
-    return topi.nn.layer_norm(x, gamma, beta, [1], EPSILON)
-
-
-def _rmsnorm(work: Work, x: Any, gamma: Any) -> Any:
-    from tvm import topi
-
-    return topi.nn.rms_norm(x, gamma, [1], EPSILON)
-
-
-def _add(work: Work, a: Any, b: Any) -> Any:
-    from tvm import topi
-
-    return topi.add(a, b)
-
-
-def _relu(work: Work, x: Any) -> Any:
-    from tvm import topi
-
-    return topi.nn.relu(x)
 
 
 _MAKERS: dict[str, Maker] = {
@@ -211,11 +177,11 @@ _MAKERS: dict[str, Maker] = {
     "batch_matmul": _batch_matmul,
     "conv2d": _conv2d,
     "attention": _attention,
-    "softmax": _softmax,
-    "layernorm": _layernorm,
-    "rmsnorm": _rmsnorm,
-    "add": _add,
-    "relu": _relu,
+    "softmax": lambda tvm, work, x: tvm.topi.nn.softmax(x),
+    "layernorm": lambda tvm, work, x, gamma, beta: tvm.topi.nn.layer_norm(x, gamma, beta, [1], EPSILON),
+    "rmsnorm": lambda tvm, work, x, gamma: tvm.topi.nn.rms_norm(x, gamma, [1], EPSILON),
+    "add": lambda tvm, work, a, b: tvm.topi.add(a, b),
+    "relu": lambda tvm, work, x: tvm.topi.nn.relu(x),
 }
 
 TVM = Peer(

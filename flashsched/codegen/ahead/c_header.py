@@ -10,6 +10,7 @@ from typing import Final
 from flashsched.codegen.ahead.record import Record
 from flashsched.codegen.ahead.wrapper import BAD_SIZE, NO_MEMORY, c_arguments, c_names
 from flashsched.codegen.signature import Param
+from flashsched.errors import counted
 from flashsched.te import dtypes
 from flashsched.te.expr import SizeVar, Var
 from flashsched.te.printing import expr_text
@@ -151,7 +152,7 @@ def _array(param: Param, name: str, spelt: Mapping[Var, str]) -> str:
     way = "output" if param.is_output else "input"
     shape = "".join(f"[{_in_c(size, spelt)}]" for size in param.shape) or ", one element"
     size = dtypes.bits(param.dtype) // 8
-    aligned = f"aligned to {size} byte{'s' if size > 1 else ''}"
+    aligned = f"aligned to {counted(size, 'byte')}"
     text = f"{name}: {way}, {param.dtype}{shape}{_SPECIAL.get(param.dtype, '')}, {aligned}"
     if param.strides is not None:
         text += f", elements [{', '.join(_in_c(step, spelt) for step in param.strides)}] apart"
