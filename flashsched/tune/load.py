@@ -13,13 +13,14 @@ can miss, and how far, is ``tune/logs/nearest.py``.
 from __future__ import annotations
 
 import heapq
+import os
 import warnings
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from flashsched.errors import LogError, NoRecordError, ScheduleError
+from flashsched.errors import LogError, NoRecordError, ScheduleError, TuneError
 from flashsched.schedule import Trace
 from flashsched.tune.logs.glance import Glance, is_sound
 from flashsched.tune.logs.log import LogWarning, glances, glances_at, records_at
@@ -47,6 +48,7 @@ def load(log: str | Path | Iterable[str | Path], task: Task, *, target: str = "c
     Raises:
         NoRecordError: no record fits; the message names the nearest and why it does not fit.
         LogError: the log can't be read, or is of a newer version.
+        TuneError: *log* is no path, or *task* no task.
         DeviceError: there is no such target.
     """
     from flashsched.codegen.build import build
@@ -76,7 +78,19 @@ def near_misses(log: str | Path | Iterable[str | Path], task: Task, device: str 
 
 
 def _paths(log: str | Path | Iterable[str | Path]) -> list[Path]:
-    return [Path(log)] if isinstance(log, str | Path) else [Path(item) for item in log]
+    """The log, or the logs, that were named.
+
+    Raises:
+        TuneError: what was given is no path, nor several.
+    """
+    given = list(log) if isinstance(log, Iterable) and not isinstance(log, str) else [log]
+    for one in given:
+        if not isinstance(one, str | os.PathLike):
+            raise TuneError(
+                f"a log is named by its path, got a {type(one).__name__}",
+                hint='the log comes first, then the task: fs.load("tuned.jsonl", task)',
+            )
+    return [Path(one) for one in given]
 
 
 def _search(paths: list[Path], task: Task, device: str) -> _Found:

@@ -8,7 +8,7 @@ import pytest
 
 import flashsched as fs
 from flashsched.codegen.target import host_target
-from flashsched.errors import LogError, NoRecordError
+from flashsched.errors import LogError, NoRecordError, TuneError
 from flashsched.hw import devices
 from flashsched.te import dtypes
 from flashsched.testing import programs
@@ -264,3 +264,9 @@ def test_no_log_an_empty_one_and_none_at_all(tmp_path):
 def test_a_record_with_fields_that_this_version_does_not_know(chosen):
     later = replace(record("later"), schema="flashsched.tuning/1.7", extra={"colour": "blue"})
     assert chosen(later) == "later"
+
+
+@pytest.mark.parametrize("given", [MATMUL, None, 1, [MATMUL], ["a.jsonl", 2]])
+def test_a_log_that_is_no_path_is_refused_before_anything_is_read(given):
+    with pytest.raises(TuneError, match=r"(?s)a log is named by its path, got a .*the log comes first"):
+        load(given, MATMUL)
