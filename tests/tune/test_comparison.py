@@ -9,6 +9,7 @@ import pytest
 import flashsched as fs
 from flashsched.errors import DeviceError, TuneError
 from flashsched.hw import devices
+from flashsched.hw.operators import estimate
 from flashsched.testing import programs
 from flashsched.tune.comparison.compare import COLUMNS, compare_devices, pareto
 from flashsched.tune.comparison.estimates import estimate_schedule, estimates, total
@@ -73,6 +74,34 @@ def test_a_graph_of_ones_own_goes_by_its_template_or_by_the_roofline():
     cpu, gpu = (estimates([task], devices[name])[0] for name in ("cpu-xeon-sim", "a100-sim"))
     assert cpu.how == "template"
     assert gpu.how in ("roofline", "template")
+
+
+@pytest.mark.parametrize(
+    ("task", "device", "op", "sizes"),
+    [
+        (
+            fs.Task("conv2d", (4, 64, 28, 30, 96, 3, 2, 1)),
+            "t4-sim",
+            "conv2d",
+            {"batch": 4, "cin": 64, "hin": 28, "win": 30, "cout": 96, "kh": 3, "kw": 3, "stride_h": 2, "stride_w": 2,
+             "pad_h": 1, "pad_w": 1, "pass": 0},
+        ),
+        (fs.Task("layernorm", (512, 768)), "t4-sim", "row_wise", {"m": 512, "n": 768, "passes": 2}),
+        (fs.Task("rmsnorm", (512, 768)), "cpu-xeon-sim", "row_wise", {"m": 512, "n": 768, "passes": 1}),
+    ],
+    ids=lambda value: getattr(value, "op", None),
+)  # fmt: skip
+def test_an_operator_goes_by_its_own_model(task, device, op, sizes):
+    (found,) = estimates([task], devices[device])
+    expected, fitted = estimate(devices[device], op, "float32", sizes)
+    assert (found.how, found.time_s, found.tier) == ("library", expected[0], fitted.tier)
+
+
+@pytest.mark.parametrize("options", [{"groups": 8}, {"dilation": 2}])
+def test_a_convolution_that_no_model_knows_is_the_product_it_makes(options):
+    task = fs.Task("conv2d", (1, 64, 28, 28, 64, 3, 1, 1), **options)
+    (found,) = estimates([task], devices["t4-sim"])
+    assert found.how == "library, as a product"
 
 
 def test_the_way_over_the_link():

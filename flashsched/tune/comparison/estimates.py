@@ -125,8 +125,11 @@ def _operations(task: Task) -> list[tuple[str, dict[str, int]]]:
             batch, heads, length, dim = shape
             sizes = {"batch": batch, "seqlen": length, "kv_len": length, "heads": heads, "kv_heads": heads}
             return [("attention", {**sizes, "head_dim": dim, "causal": int(bool(task.options.get("causal", False)))})]
-        case "softmax" | "layernorm" | "rmsnorm":
-            return [(task.op, {"m": shape[0], "n": shape[1]})]
+        case "softmax":
+            return [("softmax", {"m": shape[0], "n": shape[1]})]
+        case "layernorm" | "rmsnorm" | "sum" if len(shape) == 2:
+            passes = {"layernorm": 2, "rmsnorm": 1, "sum": 0}[task.op]
+            return [("row_wise", {"m": shape[0], "n": shape[1], "passes": passes})]
         case "conv2d":
             return _convolution(task)
         case op if op in functions and len(shape) == 2:
@@ -140,12 +143,15 @@ def _convolution(task: Task) -> list[tuple[str, dict[str, int]]]:
     groups, dilation = int(task.options.get("groups", 1)), int(task.options.get("dilation", 1))
     reach = dilation * (kernel - 1) + 1
     rows, columns = ((n + 2 * padding - reach) // stride + 1 for n in (height, width))
-    own = {
-        "batch": batch, "n": batch, "c": channels, "h": height, "w": width, "o": out, "k": out, "r": kernel,
-        "s": kernel, "kernel": kernel, "stride": stride, "padding": padding, "groups": groups, "dilation": dilation,
-    }  # fmt: skip
     product = {"m": batch * rows * columns, "n": out // groups, "k": channels // groups * kernel**2, "batch": groups}
-    return [("conv2d", own), ("gemm", product)]
+    as_product = ("gemm", product)
+    if groups > 1 or dilation > 1:  # of which the model of convolutions knows nothing
+        return [as_product]
+    own = {
+        "batch": batch, "cin": channels, "hin": height, "win": width, "cout": out, "kh": kernel, "kw": kernel,
+        "stride_h": stride, "stride_w": stride, "pad_h": padding, "pad_w": padding, "pass": 0,
+    }  # fmt: skip
+    return [("conv2d", own), as_product]
 
 
 def _by_template(task: Task, spec: DeviceSpec) -> Estimate:
