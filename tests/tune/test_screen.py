@@ -16,11 +16,12 @@ SPEC = devices.for_simulation("a100-sim")
 
 def filled(count=60, seed=0):
     """A screen that knows some schedules of a product on a GPU, and its maker."""
-    maker, screen, rng = Maker(Task("matmul", (64, 96, 32)), SPEC), Screen(seed), random.Random(seed)
+    maker, rng = Maker(Task("matmul", (64, 96, 32)), SPEC), random.Random(seed)
+    screen = Screen(seed, maker.knows)
     while len(screen._made) < count:
         knobs = RandomKnobs(rng)
         try:
-            screen.note(maker.ranked(maker.make(knobs), knobs.decisions, knobs.sizes))
+            screen.note(maker.ranked(maker.make(knobs).candidate, knobs.decisions, knobs.sizes))
         except Infeasible:
             screen.note_refused(knobs.decisions, knobs.sizes)
     return screen, maker
@@ -37,7 +38,7 @@ def test_what_it_thinks_most_of_is_better_than_chance_and_new():
     for decisions in proposed:
         knobs = HintedKnobs(decisions, rng)
         try:
-            made.append(maker.ranked(maker.make(knobs), knobs.decisions, knobs.sizes).prior_s)
+            made.append(maker.ranked(maker.make(knobs).candidate, knobs.decisions, knobs.sizes).prior_s)
         except Infeasible:
             continue
     assert len(made) >= 12  # it has learned what is infeasible, too

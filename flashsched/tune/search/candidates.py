@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from flashsched.errors import Infeasible, ScheduleError
 from flashsched.hw import DeviceSpec
 from flashsched.schedule import Trace
+from flashsched.tune.search.knobs import Answers
+from flashsched.tune.search.questions import Key, Questions, Refusal
 from flashsched.tune.task import Candidate, Task
 
 if TYPE_CHECKING:
     from flashsched.tune.search.proposer import Proposal
 
-__all__ = ["Maker", "Ranked", "key_of"]
+__all__ = ["Draft", "Maker", "Ranked", "key_of"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Ranked:
     sizes: dict[str, int]
     features: dict[str, float]
     prior_s: float
-    proposal: Proposal[Candidate] | None = None
+    proposal: Proposal[Draft] | None = None
     energy_j: float | None = None
     code: float = 0.0
 
@@ -48,8 +51,25 @@ class Ranked:
         return self.candidate.decisions
 
 
+@dataclass
+class Draft:
+    """A candidate that was asked for; one whose key is known already is made only where it is wanted all the same.
+
+    Attributes:
+        key: of its steps.
+    """
+
+    key: str
+    make: Callable[[], Candidate] = field(repr=False)
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """The schedule."""
+        return self.make()
+
+
 class Maker:
-    """Makes candidates of *task* for *spec*.
+    """Makes candidates of *task* for *spec*, and none twice.
 
     Attributes:
         refused: why candidates were ruled out before they were run, and how often.
@@ -59,25 +79,44 @@ class Maker:
         self.task, self.spec = task, spec
         self.refused: dict[str, int] = {}
         self._start = task.start()
+        self._questions = Questions()
 
-    def make(self, knobs: Any) -> Candidate:
-        """The schedule that the template makes of *knobs*.
+    def make(self, knobs: Answers) -> Draft:
+        """What the template makes of *knobs*.
 
         Raises:
             Infeasible: the template rules it out, or runs into a refusal of the schedule language.
         """
+        end = self._questions.end_of(knobs)
+        if isinstance(end, Refusal):
+            raise self._ruled_out(end.reason)
+        if isinstance(end, Key):
+            return Draft(end.text, lambda: self._made(knobs))
+        try:
+            candidate = self._made(knobs)
+        except Infeasible as error:
+            self._questions.note(knobs, Refusal(error.reason))
+            raise self._ruled_out(error.reason) from None
+        key = key_of(candidate.trace)
+        self._questions.note(knobs, Key(key))
+        return Draft(key, lambda: candidate)
+
+    def knows(self, decisions: Mapping[str, int]) -> bool:
+        """Whether *decisions* were made before, or are known to be infeasible."""
+        return self._questions.knows(decisions)
+
+    def _made(self, knobs: Answers) -> Candidate:
         try:
             return self.task.candidate(knobs, self.spec, self._start)
-        except (Infeasible, ScheduleError) as error:
-            reason = f"refused: {error.step}: {error.reason}" if isinstance(error, ScheduleError) else error.reason
-            raise self._ruled_out(reason) from None
+        except ScheduleError as error:
+            raise Infeasible(f"refused: {error.step}: {error.reason}") from None
 
     def ranked(
         self,
         candidate: Candidate,
         decisions: Mapping[str, int],
         sizes: Mapping[str, int],
-        proposal: Proposal[Candidate] | None = None,
+        proposal: Proposal[Draft] | None = None,
     ) -> Ranked:
         """*candidate* with its features and the prediction of the device's model.
 

@@ -56,20 +56,19 @@ class Knobs(Protocol):
         ...
 
 
-Template = Callable[[Knobs], T]
-
-
 class Answers:
     """Base of all knobs: remembers what was asked and answered. A subclass says how to answer (``_pick``).
 
     Attributes:
         decisions: index of the option taken, by name, in the order of asking.
         sizes: how many options there were, by name.
+        asked: the questions, as they were first asked: name, options, default.
     """
 
     def __init__(self) -> None:
         self.decisions: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
+        self.asked: list[tuple[str, Sequence[Any], Any]] = []
 
     def choice(self, name: str, options: Sequence[O], default: O | None = None) -> O:
         if not len(options):
@@ -77,6 +76,7 @@ class Answers:
         if name not in self.decisions:
             index = self._pick(name, options, _index_of(default, options))
             self.decisions[name], self.sizes[name] = index, len(options)
+            self.asked.append((name, options, default))
         elif self.sizes[name] != len(options):
             raise TuneError(
                 f"knob {name!r} was asked with {self.sizes[name]} options and now with {len(options)}",
@@ -90,6 +90,9 @@ class Answers:
 
     def _pick(self, name: str, options: Sequence[Any], default: int) -> int:
         raise NotImplementedError
+
+
+Template = Callable[[Answers], T]
 
 
 class FirstKnobs(Answers):

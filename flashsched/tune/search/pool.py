@@ -17,7 +17,7 @@ from flashsched.errors import Infeasible
 from flashsched.tune.costmodel.cost_model import CostModel
 from flashsched.tune.goal import Goal
 from flashsched.tune.logs.record import Record
-from flashsched.tune.search.candidates import Maker, Ranked, key_of
+from flashsched.tune.search.candidates import Draft, Maker, Ranked
 from flashsched.tune.search.history import History, decisions_of, record_key
 from flashsched.tune.search.knobs import Answers, FirstKnobs, HintedKnobs, MutatedKnobs, RandomKnobs
 from flashsched.tune.search.screen import Screen
@@ -33,9 +33,10 @@ __all__ = ["Pool"]
 
 _FIRST = 96  # candidates that the prior ranks before the first trial
 _FIRST_EACH = 16  # and no more of them for each trial that is asked for
-_FRESH = 24  # new candidates that the cost model ranks for each batch, beside those that wait; a round of the screen
+_FRESH = 16  # new candidates that the cost model ranks for each batch, beside those that wait; a round of the screen
 _SCREENED = 2048  # draws that are screened for each trial of a batch
-_TURNS = 8  # of which the sampler has one, chance one, and the screen the others; before it knows enough, neighbours
+_TURNS = 8  # of which chance has one, and the screen the others; before it knows enough, neighbours
+_ASKED = 8  # the sampler is asked for one of so many new candidates: a draw of it takes far longer than the others
 _ATTEMPTS = 2  # draws for each candidate that is wanted: a template is asked for each, which costs milliseconds
 _WAITING = 400  # candidates that are kept for later batches; one takes some 100 KB
 _FRUITLESS = 32  # draws in a row that may give nothing new
@@ -77,14 +78,14 @@ class Pool:
         self.model = CostModel(seed, history.device if settings.pretrained else None)
         self._goal = Goal(settings.objectives, seed)
         self._blindly = settings.sampler == "random"
-        self._screen = Screen(seed)
+        self._screen = Screen(seed, self._maker.knows)
         self._screened: deque[dict[str, int]] = deque()
         self._rng = random.Random(seed)
         self._seeds = seeds
         self._seeded: set[str] = set()  # keys of candidates that came from seeds
         self._waiting: dict[str, Ranked] = {}
         self._said: dict[str, float] = {}  # what was predicted of those that are being run
-        self._asked_again: dict[str, Proposal[Candidate]] = {}  # what the sampler proposed of those meanwhile
+        self._asked_again: dict[str, Proposal[Draft]] = {}  # what the sampler proposed of those meanwhile
         self._coming: Iterator[None] | None = None  # proposals for the next batch, where they have begun
         self._measured = history.runner.source == "measured"
         self.exhausted = False
@@ -182,14 +183,20 @@ class Pool:
 
     def _fill(self, fresh: int, enough: float | None) -> Iterator[None]:
         """Make up to *fresh* new candidates, each with its features and the prior's prediction; until *enough*."""
-        aim = len(self._waiting) + fresh
+        before = len(self._waiting)
+        aim = before + fresh
         fruitless = 0  # turns in a row that gave nothing new: the space may be small, and be used up
+        asked = 0
         for turn in range(_ATTEMPTS * fresh if self._screened else 6 * fresh):
             if len(self._waiting) >= aim or fruitless >= _FRUITLESS or self.exhausted:
                 break
             if self._waiting and enough is not None and time.perf_counter() >= enough:
                 break
-            item = self._propose(turn)
+            if self._history.records and asked * _ASKED <= len(self._waiting) - before:
+                asked += 1
+                item = self._asked()
+            else:
+                item = self._propose(turn)
             fruitless = 0 if item is not None else fruitless + 1
             if item is not None:
                 self._waiting[item.key] = item
@@ -197,19 +204,17 @@ class Pool:
 
     def _propose(self, turn: int) -> Ranked | None:
         """A candidate that was not seen before; None if this draw gave none."""
-        if self._history.records and turn % _TURNS == 0:
-            return self._asked()
         knobs = self._answers(turn)
         try:
-            candidate = self._maker.make(knobs)
+            draft = self._maker.make(knobs)
         except Infeasible:
             self._screen.note_refused(knobs.decisions, knobs.sizes)
             return None
-        key = key_of(candidate.trace)
+        key = draft.key
         if key in self._history.seen or key in self._waiting or key in self._said:
             return None
         try:
-            item = self._maker.ranked(candidate, knobs.decisions, knobs.sizes)
+            item = self._maker.ranked(draft.candidate, knobs.decisions, knobs.sizes)
         except Infeasible:
             self._history.seen[key] = None
             self._screen.note_refused(knobs.decisions, knobs.sizes)
@@ -243,7 +248,7 @@ class Pool:
         except SpaceExhausted:
             self.exhausted = True
             return None
-        key = key_of(proposal.value.trace)
+        key = proposal.value.key
         if key in self._waiting:
             self._waiting[key] = replace(self._waiting[key], proposal=proposal)
             return None
@@ -254,7 +259,7 @@ class Pool:
             self._proposer.tell(proposal, self._history.seen[key])
             return None
         try:
-            item = self._maker.ranked(proposal.value, proposal.decisions, proposal.sizes, proposal)
+            item = self._maker.ranked(proposal.value.candidate, proposal.decisions, proposal.sizes, proposal)
         except Infeasible:
             self._history.seen[key] = None
             self._proposer.tell(proposal, None)

@@ -8,7 +8,7 @@ promising of them are made and ranked by their nests. Draws that turned out infe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,16 @@ class Screen:
 
     Args:
         seed: of the draws and the forest.
+        knows: whether it is known what comes of some decisions: they need not be proposed then.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, knows: Callable[[Mapping[str, int]], bool]) -> None:
+        self._knows = knows
         self._seed = seed % 2**32
         self._rng = np.random.default_rng(seed)
         self._table = DecisionTable()
         self._made: list[Ranked] = []
         self._refused: list[dict[str, int]] = []
-        self._known: set[int] = set()  # hashes of decisions
         self._noted = 0
         self._predict: Any = None
         self._fitted = self._width = 0  # how many were noted, and how many knobs known, when the forest was fitted
@@ -52,7 +53,6 @@ class Screen:
         self._table.note(item.sizes)
         self._noted += 1
         self._made.append(item)
-        self._known.add(_key(item.decisions))
         if len(self._made) >= 2 * _KEPT:
             del self._made[:-_KEPT]
 
@@ -61,7 +61,6 @@ class Screen:
         self._table.note(sizes)
         self._noted += 1
         self._refused.append(dict(decisions))
-        self._known.add(_key(decisions))
         del self._refused[: -_KEPT // 2]
 
     @property
@@ -91,7 +90,7 @@ class Screen:
             if len(found) >= want and place >= _LOOKED_UP:
                 break
             decisions = self._table.decisions(drawn[at])
-            new[at] = _key(decisions) not in self._known
+            new[at] = not self._knows(decisions)
             if new[at] and len(found) < want:
                 found.append(decisions)
         self.left_s = np.exp(mean - spread)[new]
@@ -110,7 +109,3 @@ class Screen:
         any_row = known[self._rng.integers(len(known), size=len(rows))]
         made: Rows = np.where(rows == ABSENT, any_row, rows).astype(np.int16)
         return made
-
-
-def _key(decisions: Mapping[str, int]) -> int:
-    return hash(frozenset(decisions.items()))
