@@ -5,6 +5,7 @@ import random
 import re
 
 import numpy as np
+import platformdirs
 import pytest
 
 from flashsched.cli import main
@@ -12,8 +13,10 @@ from flashsched.hw import devices
 from flashsched.tune.costmodel.cost_model import CostModel
 from flashsched.tune.costmodel.features import FEATURES, features
 from flashsched.tune.costmodel.heldout import held_out
+from flashsched.tune.costmodel.learners import forest, lasting_forest
 from flashsched.tune.costmodel.ranking import best_of_first, pairwise
-from flashsched.tune.costmodel.table import Table, joined, shipped
+from flashsched.tune.costmodel.table import Table, _kept, joined, shipped
+from flashsched.tune.costmodel.trees import Trees
 from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
@@ -56,6 +59,36 @@ def test_held_out_tasks_are_ordered_by_what_others_taught():
     assert 0.45 < scores["random"].pairwise < 0.55
     assert {score.tasks for score in scores.values()} == {10}
     assert held_out(drawn(), only={"0.3"})["cost model"].tasks == 1
+
+
+def test_a_forest_is_fitted_once_and_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *a, **b: str(tmp_path / "cache"))
+    table, asked, fits = drawn(), drawn(seed=1).inputs(), []
+    fitted = Table.fit
+    monkeypatch.setattr(Table, "fit", lambda self: fits.append(self) or fitted(self))
+    first = _kept(table)(asked)
+    np.testing.assert_array_equal(_kept(table)(asked), first)
+    assert len(fits) == 1
+    other = _kept(drawn(seed=2))(asked)  # of another table
+    assert (len(fits), np.array_equal(other, first)) == (2, False)
+    for kept in (tmp_path / "cache" / "fits").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-100])
+    np.testing.assert_array_equal(_kept(table)(asked), first)  # damaged, so fitted anew
+    assert len(fits) == 3
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *a, **b: "/dev/null/nowhere")
+    np.testing.assert_array_equal(_kept(table)(asked), first)
+
+
+@pytest.mark.parametrize("leaf", [1, 5, 500])  # 500: no tree has more than its root
+def test_trees_say_what_the_forest_says_that_they_are_of(leaf):
+    rng = np.random.default_rng(leaf)
+    rows = rng.integers(0, 9, (300, 4)).astype(np.float32)
+    values = rows[:, 0] * rows[:, 1] + rng.random(300)
+    asked = rng.integers(0, 9, (50, 4))
+    trees = lasting_forest(rows, values, 3, 12, leaf, 0.7)
+    np.testing.assert_array_equal(trees(asked), forest(rows, values, 3, 12, leaf, 0.7)(asked))
+    np.testing.assert_array_equal(Trees.from_bytes(trees.to_bytes())(asked), trees(asked))
+    assert [len(each) for each in trees(asked[:0])] == [0, 0]
 
 
 def test_measures_of_an_order():

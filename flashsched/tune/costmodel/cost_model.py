@@ -25,6 +25,7 @@ _FEWEST = 6  # samples before anything is learned of the run
 _SHORTEST = 1e-12  # seconds; a kernel over nothing has a prior of 0
 _KEPT = 600  # measurements that the run's forest is fitted to, half of them the fastest and half the latest
 _ANEW = 8  # the run's forest is fitted anew when the measurements have grown by one part in so many
+_TOLD = 2048  # candidates of which it is kept what the table says: each is asked about in many rounds
 _UNSURE = 0.5  # of the prior's logarithm, before anything is known
 _TRUST, _HELD = 0.5, 4.0  # share of the table's correction that is believed at first, and samples that this counts like
 
@@ -49,6 +50,7 @@ class CostModel:
         self._predict: Predict | None = None
         self._fitted = 0
         self._trusted = _TRUST  # when it was fitted
+        self._told: dict[tuple[int, float], tuple[Mapping[str, float], float, float]] = {}
         self._level: float | None = None  # what is added to the table's figures, which say nothing of absolute times
 
     def __len__(self) -> int:
@@ -105,8 +107,14 @@ class CostModel:
             return np.zeros(len(prior)), np.full(len(prior), _UNSURE)
         names, predict = found
         logs = np.log(np.maximum(prior, _SHORTEST))
-        rows = np.array([[float(row.get(name, 0.0)) for name in names[:-1]] for row in features])
-        ordered, spread = predict(np.column_stack([rows, logs]))
+        keys = [(id(row), float(each)) for row, each in zip(features, prior, strict=True)]
+        if len(self._told) > _TOLD:
+            self._told.clear()
+        if new := [at for at, key in enumerate(keys) if key not in self._told]:
+            rows = np.array([[float(features[at].get(name, 0.0)) for name in names[:-1]] for at in new])
+            for at, *said in zip(new, *predict(np.column_stack([rows, logs[new]])), strict=True):
+                self._told[keys[at]] = features[at], *said
+        ordered, spread = np.array([self._told[key][1:] for key in keys]).T
         if self._level is None:
             self._level = float(np.median(logs - ordered))
         return ordered + self._level - logs, spread

@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Predict", "forest", "gaussian"]
+from flashsched.tune.costmodel.trees import Trees
+
+__all__ = ["Predict", "forest", "gaussian", "lasting_forest"]
 
 Rows: TypeAlias = NDArray[Any]
 Predict: TypeAlias = Callable[[Rows], tuple[Rows, Rows]]
@@ -25,13 +27,7 @@ def forest(rows: Rows, values: Rows, seed: int, trees: int = 48, leaf: int = 2, 
     """
     if np.all(values == values[0]):  # no tree would split, as where a device is its own model
         return functools.partial(_alike, float(values[0]))
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    fitted = ExtraTreesRegressor(
-        n_estimators=trees, min_samples_leaf=leaf, max_features=tried, random_state=seed, n_jobs=1
-    )
-    fitted.fit(np.asarray(rows, dtype=np.float32), values)
-    each = [tree.tree_ for tree in fitted.estimators_]
+    each = _grown(rows, values, seed, trees, leaf, tried)
 
     def predict(asked: Rows) -> tuple[Rows, Rows]:
         table = np.ascontiguousarray(asked, dtype=np.float32)
@@ -39,6 +35,21 @@ def forest(rows: Rows, values: Rows, seed: int, trees: int = 48, leaf: int = 2, 
         return votes.mean(axis=0), votes.std(axis=0)
 
     return predict
+
+
+def lasting_forest(rows: Rows, values: Rows, seed: int, trees: int, leaf: int, tried: float) -> Trees:
+    """The same forest, as arrays that can be kept: slower to ask about thousands of rows."""
+    return Trees.of(_grown(rows, values, seed, trees, leaf, tried))
+
+
+def _grown(rows: Rows, values: Rows, seed: int, trees: int, leaf: int, tried: float) -> list[Any]:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    fitted = ExtraTreesRegressor(
+        n_estimators=trees, min_samples_leaf=leaf, max_features=tried, random_state=seed, n_jobs=1
+    )
+    fitted.fit(np.asarray(rows, dtype=np.float32), values)
+    return [tree.tree_ for tree in fitted.estimators_]
 
 
 def _alike(value: float, asked: Rows) -> tuple[Rows, Rows]:

@@ -1,23 +1,29 @@
 """Tables of what was measured: a row of features for each schedule, the prior's time and the measured one.
 
 The table that ships with the package (``pretrained/cpu.npz``, by ``benchmarks/costmodel.py``) holds
-plain arrays and no code. A forest is fitted to it when a run begins, which takes less than a second; what a run then
-measures corrects that forest, see `flashsched.tune.costmodel.cost_model`.
+plain arrays and no code. A forest is fitted to it when it is first needed, which takes less than a second, and kept in
+the user's cache folder; what a run then measures corrects that forest, see `flashsched.tune.costmodel.cost_model`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import json
+import os
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.tune.costmodel.learners import Predict, forest
+from flashsched.tune.costmodel.learners import Predict, lasting_forest
+from flashsched.tune.costmodel.trees import Trees
 
 __all__ = ["PRIOR", "Table", "base_model", "joined", "shipped"]
 
@@ -116,7 +122,7 @@ class Table:
         found: NDArray[Any] = by_task[self.task]
         return found
 
-    def fit(self, seed: int = 0) -> Predict:
+    def fit(self, seed: int = 0) -> Trees:
         """A forest that orders schedules of one task: it predicts log seconds, less the task's median.
 
         What a task takes on the whole is not to be learned from others, and would only hide what tells its schedules
@@ -125,7 +131,7 @@ class Table:
         logs = _log(self.measured_s)
         medians = np.array([float(np.median(logs[self.task == n])) if (self.task == n).any() else 0.0
                             for n in range(len(self.tasks))])  # fmt: skip
-        return forest(self.inputs(), logs - medians[self.task], seed, trees=_TREES, leaf=_LEAF, tried=_TRIED)
+        return lasting_forest(self.inputs(), logs - medians[self.task], seed, _TREES, _LEAF, _TRIED)
 
     def inputs(self) -> NDArray[Any]:
         """The rows as the forest takes them: the features, then the prior."""
@@ -167,7 +173,28 @@ def shipped(device: str) -> Table | None:
 def base_model(device: str) -> tuple[tuple[str, ...], Predict] | None:
     """The names of the features and the fitted forest of the table that ships for *device*; None without one."""
     table = shipped(device)
-    return None if table is None else ((*table.names, PRIOR), table.fit())
+    return None if table is None else ((*table.names, PRIOR), _kept(table))
+
+
+def _kept(table: Table) -> Trees:
+    """The forest of *table*: as it was fitted before, if it was by this version of scikit-learn, else fitted now."""
+    import platformdirs
+
+    how = repr((version("scikit-learn"), table.names, _TREES, _LEAF, _TRIED))
+    digest = hashlib.sha256(how.encode())
+    for column in (table.rows, table.prior_s, table.measured_s, table.task):
+        digest.update(column.tobytes())
+    folder = Path(platformdirs.user_cache_dir("flashsched", appauthor=False)) / "fits"
+    path = folder / f"forest-{digest.hexdigest()[:32]}.npz"
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+        return Trees.from_bytes(path.read_bytes())
+    found = table.fit()
+    with contextlib.suppress(OSError):  # a folder that can't be written costs the time of the fit
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f"{path.name}.{os.getpid()}")
+        scratch.write_bytes(found.to_bytes())
+        scratch.replace(path)
+    return found
 
 
 def _log(seconds: NDArray[Any]) -> NDArray[Any]:
