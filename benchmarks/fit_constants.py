@@ -1,12 +1,13 @@
 """Fit the constants that ship (``flashsched/hw/fitted/*.toml``) to a folder of measurements.
 
-    python benchmarks/fit_constants.py [--folds 5] [--own] MEASUREMENTS [SECTION …]
+    python benchmarks/fit_constants.py [--folds 5] [--own] [--families apple …] MEASUREMENTS [SECTION …]
 
 With sections named (``softmax``, ``conv2d.tensor``), only those are fitted anew; others stay as they are. A section
 that no row asks for any more is dropped. First come the constants that devices share, then each device's own, which
-begin at them (``--own``: these alone); every fit is written when it is there, and one that was made before on the same
-rows by the same model is taken from the user's cache, so that a run can be broken off and gone on with. Sections may be
-fitted side by side: each process adds to the files what it has found.
+begin at them (``--own``: these alone; ``--families``: of these families alone, and no defaults). A device whose family
+predicts it better than its own rows do has none. Every fit is written when it is there, and one that was made before on
+the same rows by the same model is taken from the user's cache, so that a run can be broken off and gone on with.
+Sections may be fitted side by side: each process adds to the files what it has found.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from flashsched.hw.constants import Section, fitted_in, shipped_residual
+from flashsched.hw.constants import Fitted, Section, family_of, fitted_in, residual_file, shipped_residual
 from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residuals
 from flashsched.hw.validation.files import change_sections
 from flashsched.hw.validation.rows import read_rows
@@ -36,21 +37,26 @@ def main() -> None:
     parser.add_argument("sections", nargs="*")
     parser.add_argument("--folds", type=int, default=5, help="parts that a device's rows are held out in (default 5)")
     parser.add_argument("--own", action="store_true", help="only devices' own constants: those that they share stay")
+    parser.add_argument("--families", nargs="+", default=[], help="only these, beginning at the defaults that ship")
     asked = parser.parse_args()
     groups, _ = read_rows(asked.data)
-    only = asked.sections
+    only, families = asked.sections, asked.families
     wanted = [group for group in groups if not only or group.section in only or group.model.NAME in only]
+    wanted = [group for group in wanted if not families or family_of(group.spec) in families]
 
     def told(text: str) -> None:
         print(text, flush=True)
 
-    for file, fresh in {} if asked.own else fit_families(wanted, told).items():
+    for file, fresh in {} if asked.own else fit_families(wanted, told, families).items():
         for name, section in fresh.items():
             _change(file, name, lambda old, new=section: replace(new, devices=old.devices))
     for file, name, device, fitted in fit_devices(wanted, asked.folds, told):
-        told(f"  {fitted.band}")
-        write_residuals({name: Section(devices={device: fitted})}, RESIDUALS)
-        _change(file, name, lambda old, new={device: fitted}: replace(old, devices={**old.devices, **new}))
+        told(f"  {fitted.band}" if fitted is not None else "  its family's constants predict it better")
+        if fitted is None:
+            (RESIDUALS / residual_file(device, name)).unlink(missing_ok=True)
+        else:
+            write_residuals({name: Section(devices={device: fitted})}, RESIDUALS)
+        _change(file, name, lambda old, device=device, new=fitted: _with_device(old, device, new))
     _drop({group.section for group in groups})
 
 
@@ -59,6 +65,12 @@ def _change(file: str, name: str, change: Callable[[Section], Section]) -> None:
     change_sections(FOLDER / f"{file}.toml", lambda old: {**old, name: change(old.get(name, Section()))}, NOTE)
     fitted_in.cache_clear()
     shipped_residual.cache_clear()
+
+
+def _with_device(old: Section, device: str, fitted: Fitted | None) -> Section:
+    """*old* with the constants of *device*'s own, or without any."""
+    others = {name: one for name, one in old.devices.items() if name != device}
+    return replace(old, devices=others if fitted is None else {**others, device: fitted})
 
 
 def _drop(measured: set[str]) -> None:

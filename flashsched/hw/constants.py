@@ -68,15 +68,15 @@ class Fitted:
     """Values of an operator's constants, and where they are from.
 
     *error_pct* is the mean absolute error, in percent, over *rows* measurements that the fit did not see (None: never
-    checked against any); *origin* says what it was fitted to. *residual* is what was learned beyond the constants,
-    where a device has rows enough.
+    checked against any); *origin* says what it was fitted to ("": to nothing, they are the model's defaults).
+    *residual* is what was learned beyond the constants, where a device has rows enough.
     """
 
     values: Mapping[str, float]
     tier: Tier = "specs"
     error_pct: float | None = None
     rows: int = 0
-    origin: str = "defaults of the model, never checked against a measurement"
+    origin: str = ""
     residual: Residual | None = None
 
     @property
@@ -135,7 +135,7 @@ def constants_for(
 
     A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured.
     Where no device of the family was ever held out, the error is the one of constants from other families alone, which
-    knew less.
+    knew less. What a section's only family has taught is no other's: without its rows the model's defaults are left.
 
     Raises:
         DeviceError: the device names a calibration, and that cannot be read or is of another device.
@@ -150,7 +150,7 @@ def constants_for(
         ("calibrated", own.get(section, Section()).devices.get(name)),
         ("calibrated", _with_residual(shipped.devices.get(name), name, section)),
         ("family", shipped.without.get(name) or (None if name in shipped.devices else shipped.values)),
-        ("specs", general.without.get(family) or general.values),
+        ("specs", general.without.get(family) or (None if shipped.values is not None else general.values)),
     ]
     wanted = [found for of, found in chain if found is not None and tier in (None, of)]
     if tier == "family" and not wanted:  # no other device of its family was ever measured

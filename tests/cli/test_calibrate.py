@@ -68,6 +68,15 @@ def test_too_few_rows_are_refused(cli: Cli, data: Path, tmp_path: Path) -> None:
     assert "5 rows are too few" in done.err
 
 
+def test_rows_that_teach_nothing_are_left_out_with_both_errors(cli: Cli, tmp_path: Path) -> None:
+    noise = tmp_path / "noise.csv"
+    rows = [f"A100,fp32,softmax,4096,{1024 + 64 * n},{40 if n % 2 else 4000}" for n in range(12)]
+    noise.write_text("\n".join(["device,dtype,op,m,n,measured_us", *rows]))
+    done = cli("calibrate", "--device", "a100-sim", "--data", noise)
+    assert done.code == 2
+    assert "predict the others worse than what was known before" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

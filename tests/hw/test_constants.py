@@ -79,6 +79,13 @@ def test_what_was_never_held_out_has_the_error_of_those_who_knew_less(monkeypatc
     assert (found.values["start_us"], found.tier, found.error_pct, found.rows) == (5.0, "family", 14.5, 77)
 
 
+def test_what_the_only_family_has_taught_is_not_said_of_it_as_if_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"ampere": AMPERE, "defaults": '["gemm.tensor"]\nvalues = { start_us = 6.0 }'}
+    monkeypatch.setattr(module, "fitted_in", lambda family: parse_fitted(texts.get(family, ""), family))
+    assert start(devices["a100-sim"], tier="specs") == (2.0, "specs")  # the model's default
+    assert start(devices["v100-sim"], tier="specs") == (6.0, "specs")
+
+
 @pytest.mark.usefixtures("files")
 def test_a_changed_device_is_of_the_family_and_not_the_one_that_was_measured() -> None:
     assert start(devices["a100-sim[units=54]"]) == (3.0, "family")

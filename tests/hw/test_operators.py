@@ -17,6 +17,7 @@ from flashsched.hw.operators import (
     attention,
     collective,
     conv2d,
+    conv2d_cpu,
     elementwise,
     estimate,
     host_copy,
@@ -28,8 +29,8 @@ from flashsched.hw.operators import (
 
 Question = tuple[Any, DeviceSpec, dict[str, float], str, dict[str, int]]
 
-MODELS: list[Any] = [attention, collective, conv2d, elementwise, host_copy, row_wise, softmax]
-GPUS = ("a100-sim", "v100-sim", "h100-sim", "mi210-sim")
+MODELS: list[Any] = [attention, collective, conv2d, conv2d_cpu, elementwise, host_copy, row_wise, softmax]
+DEVICES = {"gpu": ("a100-sim", "v100-sim", "h100-sim", "mi210-sim"), "cpu": ("xeon-phi-7250-sim", "epyc-7763-sim")}
 
 RANGES: dict[str, tuple[int, int]] = {
     "m": (1, 50_000), "n": (1, 20_000), "function": (0, len(elementwise.FUNCTIONS) - 1), "passes": (0, 2),
@@ -39,8 +40,8 @@ RANGES: dict[str, tuple[int, int]] = {
     "stride_h": (1, 2), "stride_w": (1, 2), "pad_h": (0, 3), "pad_w": (0, 3), "pass": (0, 2),
 }  # fmt: skip
 GROWS = {
-    attention: ("batch", "heads"), collective: ("bytes",), conv2d: ("batch",), elementwise: ("m", "n"),
-    host_copy: ("bytes",), row_wise: ("m",), softmax: ("m",),
+    attention: ("batch", "heads"), collective: ("bytes",), conv2d: ("batch",), conv2d_cpu: ("batch", "cin", "cout"),
+    elementwise: ("m", "n"), host_copy: ("bytes",), row_wise: ("m",), softmax: ("m",),
 }  # fmt: skip
 """Sizes that mean more of the same work: none of them may make it faster."""
 
@@ -56,8 +57,9 @@ def questions(draw: st.DrawFn) -> Question:
     sizes |= {name: draw(st.integers(*ends)) for name, ends in FLAGS.items()}
     if model is attention:
         sizes["kv_len"] = max(sizes["kv_len"], sizes["seqlen"])
-    dtype = draw(st.sampled_from(["float32", "float16"]))
-    return model, devices[draw(st.sampled_from(GPUS))], constants, dtype, sizes
+    dtype = draw(st.sampled_from(["float32", "float16"])) if "gpu" in model.KINDS else "float32"
+    spec = devices[draw(st.sampled_from(DEVICES[model.KINDS[0]]))]
+    return model, spec, constants, dtype, sizes
 
 
 def time_of(model: Any, spec: DeviceSpec, constants: dict[str, float], dtype: str, sizes: dict[str, int]) -> float:

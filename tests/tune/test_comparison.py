@@ -87,7 +87,14 @@ def test_a_graph_of_ones_own_goes_by_its_template_or_by_the_roofline():
              "pad_h": 1, "pad_w": 1, "pass": 0},
         ),
         (fs.Task("layernorm", (512, 768)), "t4-sim", "row_wise", {"m": 512, "n": 768, "passes": 2}),
-        (fs.Task("rmsnorm", (512, 768)), "cpu-xeon-sim", "row_wise", {"m": 512, "n": 768, "passes": 1}),
+        (fs.Task("rmsnorm", (512, 768)), "a100-sim", "row_wise", {"m": 512, "n": 768, "passes": 1}),
+        (
+            fs.Task("conv2d", (4, 64, 28, 28, 96, 1, 1, 0)),
+            "xeon-phi-7250-sim",
+            "conv2d",
+            {"batch": 4, "cin": 64, "hin": 28, "win": 28, "cout": 96, "kh": 1, "kw": 1, "stride_h": 1, "stride_w": 1,
+             "pad_h": 0, "pad_w": 0, "pass": 0},
+        ),
     ],
     ids=lambda value: getattr(value, "op", None),
 )  # fmt: skip
@@ -95,6 +102,11 @@ def test_an_operator_goes_by_its_own_model(task, device, op, sizes):
     (found,) = estimates([task], devices[device])
     expected, fitted = estimate(devices[device], op, "float32", sizes)
     assert (found.how, found.time_s, found.tier) == ("library", expected[0], fitted.tier)
+
+
+def test_a_model_that_no_measurement_stands_behind_is_not_asked():
+    (found,) = estimates([fs.Task("layernorm", (512, 768))], devices["cpu-xeon-sim"])
+    assert found.how == "template"
 
 
 @pytest.mark.parametrize("options", [{"groups": 8}, {"dilation": 2}])

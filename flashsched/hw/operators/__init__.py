@@ -18,6 +18,7 @@ from flashsched.hw.operators import (
     attention,
     collective,
     conv2d,
+    conv2d_cpu,
     elementwise,
     elementwise_systolic,
     gemm,
@@ -126,8 +127,8 @@ _HELD = 7.0 / 6.0
 
 
 _MODELS: tuple[OperatorModel, ...] = (
-    attention, collective, conv2d, elementwise, elementwise_systolic, gemm, gemm_cpu, gemm_systolic, host_copy,
-    row_wise, softmax,
+    attention, collective, conv2d, conv2d_cpu, elementwise, elementwise_systolic, gemm, gemm_cpu, gemm_systolic,
+    host_copy, row_wise, softmax,
 )  # fmt: skip
 
 OPERATORS: dict[tuple[str, str], OperatorModel] = {

@@ -50,7 +50,9 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("exp", 1, "special_ops"), Function("log", 1, "special_ops"), Function("tanh", 1, "special_ops"),
     Function("sigmoid", 1, "special_ops"), Function("erf", 1, "special_ops"), Function("gelu", 1, "special_ops"),
     Function("silu", 1, "special_ops"), Function("sin", 1, "special_ops"), Function("cos", 1, "special_ops"),
-    Function("silu_mul", 2, "special_ops"), Function("gelu_mul", 2, "special_ops"),
+    Function("silu_mul", 2, "special_ops"), Function("gelu_mul", 2, "special_ops"), Function("clip", 1),
+    Function("hardswish", 1), Function("rsqrt", 1), Function("floor", 1), Function("elu", 1, "special_ops"),
+    Function("selu", 1, "special_ops"), Function("softplus", 1, "special_ops"), Function("mish", 1, "special_ops"),
 )  # fmt: skip
 """The functions; the size ``function`` is an index into them. Each writes one array."""
 

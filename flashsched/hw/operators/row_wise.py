@@ -1,7 +1,8 @@
 """Reductions and normalisations along rows: bound by memory, a block to a row, its partial results joined at the end.
 
-A sum reads each element once and writes one per row. RMSNorm and LayerNorm read and write each element; a block that
-holds its row in registers reads it once, and the mean, the variance and the scaling cost a few instructions each.
+A sum reads each element once and writes one per row; a product of two rows (the size ``operands`` is 2) reads two.
+RMSNorm and LayerNorm read and write each element; a block that holds its row in registers reads it once, and the mean,
+the variance and the scaling cost a few instructions each.
 """
 
 from __future__ import annotations
@@ -71,4 +72,5 @@ def seconds(
 def _bytes(dtype: str, sizes: Mapping[str, NDArray[np.int64]]) -> Floats:
     """A reduction (no pass over the row after it) writes an element per row, a normalisation as much as it reads."""
     rows, length = column(sizes, "m"), column(sizes, "n")
-    return storage_bytes(dtype) * rows * np.where(column(sizes, "passes") > 0, 2 * length, length + 1)
+    read = length * column(sizes, "operands", 1.0)
+    return storage_bytes(dtype) * rows * (read + np.where(column(sizes, "passes") > 0, length, 1))

@@ -7,14 +7,25 @@ without each family, and for each family those of all its devices and of all but
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from flashsched.errors import DeviceError
-from flashsched.hw.constants import Fitted, Section, Tier, constants_for, family_of, fitted_toml, residual_file
+from flashsched.hw.constants import (
+    Fitted,
+    Section,
+    Tier,
+    constants_for,
+    family_of,
+    fitted_in,
+    fitted_toml,
+    residual_file,
+)
+from flashsched.hw.operators.times import column
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.boost import learned_residual
 from flashsched.hw.validation.fit import fitted_values, predicted
@@ -47,10 +58,18 @@ def calibrated(data: Path, device: str | DeviceSpec, folds: int = 5) -> tuple[di
         if (count := _count(members)) < _FEWEST:
             notes.tell(f"{section}: {count} rows are too few to fit constants to; {_FEWEST} are needed")
             continue
-        fitted = _of_device(members, folds)
+        fitted, before_pct = _of_device(members, folds)
+        if fitted.error_pct is not None and fitted.error_pct > before_pct:
+            notes.tell(
+                f"{section}: constants fitted to some of its {count} rows predict the others worse than what was known "
+                f"before ({fitted.error_pct:.0f} % off, and {before_pct:.0f} %), and are left out"
+            )
+            continue
         found[section] = Section(devices={members[0].spec.name: fitted})
     if not found:
-        raise DeviceError(f"no operation of {name} in {data} has {_FEWEST} rows", shown="\n".join(notes.lines))
+        raise DeviceError(
+            f"no operation of {name} in {data} has {_FEWEST} rows that teach something", shown="\n".join(notes.lines)
+        )
     return found, notes.lines
 
 
@@ -74,22 +93,26 @@ def write_residuals(sections: Mapping[str, Section], folder: Path) -> None:
 
 
 def fit_families(
-    groups: list[Rows], progress: Callable[[str], None] = lambda text: None
+    groups: list[Rows], progress: Callable[[str], None] = lambda text: None, only: Collection[str] = ()
 ) -> dict[str, dict[str, Section]]:
     """Sections of constants that devices share, by file: ``defaults``, and one for each family.
 
     A family's values begin at those of all other families and are held to them weakly, so that one row of a sister
-    device moves them little.
+    device moves them little. *only* fits these families, and leaves the defaults as they ship.
     """
-    files: dict[str, dict[str, Section]] = {"defaults": {}}
+    files: dict[str, dict[str, Section]] = {} if only else {"defaults": {}}
     for section, members in _by_section(groups).items():
         families = sorted({family_of(group.spec) for group in members})
-        progress(f"{section}: {len(families)} families")
         model = members[0].model
         defaults = {name: one.default for name, one in model.CONSTANTS.items()}
-        general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults)
-        files["defaults"][section] = general
-        for family in families:
+        if only:
+            general = fitted_in("defaults").get(section, Section())
+        else:
+            progress(f"{section}: {len(families)} families")
+            general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults)
+            if len({group.spec.name for group in members}) > 1:  # what one device does is no rule for all others
+                files["defaults"][section] = general
+        for family in (one for one in families if not only or one in only):
             progress(f"{section}: {family}")
             own = [group for group in members if family_of(group.spec) == family]
             names = sorted({group.spec.name for group in own})
@@ -102,14 +125,16 @@ def fit_families(
 
 def fit_devices(
     groups: list[Rows], folds: int = 5, progress: Callable[[str], None] = lambda text: None
-) -> Iterator[tuple[str, str, str, Fitted]]:
+) -> Iterator[tuple[str, str, str, Fitted | None]]:
     """Family, section, device and the constants fitted to its own rows, beginning at those that its family ships with:
-    so run `fit_families` and write its files before."""
+    so run `fit_families` and write its files before. None where what its family ships with predicts it better."""
     for section, members in _by_section(groups).items():
         for name in sorted({group.spec.name for group in members}):
             own = [group for group in members if group.spec.name == name]
             progress(f"{section}: {name}")
-            yield family_of(own[0].spec), section, name, _of_device(own, folds)
+            fitted, before_pct = _of_device(own, folds)
+            kept = fitted.error_pct is not None and fitted.error_pct <= before_pct
+            yield family_of(own[0].spec), section, name, fitted if kept else None
 
 
 def _by_section(groups: list[Rows]) -> dict[str, list[Rows]]:
@@ -126,15 +151,21 @@ def _by_section(groups: list[Rows]) -> dict[str, list[Rows]]:
     return found
 
 
-def _of_device(members: list[Rows], folds: int) -> Fitted:
-    """The fit to all rows of a device, with the error of the rows held out in turn."""
+def _of_device(members: list[Rows], folds: int) -> tuple[Fitted, float]:
+    """The fit to all rows of a device, with the error of the rows held out in turn; and the error of what was fitted
+    to others (infinite: to none)."""
     first = members[0]
-    known = constants_for(first.spec, first.section, first.model.CONSTANTS, tier="family", own={}).values
-    found = fitted_values(first.model, thinned(members, _ROWS_OF_A_FIT), known)
+    shared = fitted_in(family_of(first.spec)).get(first.section, Section())
+    tier: Tier = "family" if shared.without else "specs"  # of one device alone, what the family knows is its own
+    known = constants_for(first.spec, first.section, first.model.CONSTANTS, tier=tier, own={})
+    before = np.concatenate([predicted(group.model, group, known.values) for group in members])
+    before_pct = _mape(before, members) if known.origin else math.inf
+    found = fitted_values(first.model, thinned(members, _ROWS_OF_A_FIT), known.values)
     values = {name: float(f"{value:.4g}") for name, value in found.items()}  # as the file will hold them
     residual = learned_residual(members, values)
     times = np.concatenate(held_out(members, folds))
-    return Fitted(values, "calibrated", _mape(times, members), _count(members), _origin(members), residual)
+    fitted = Fitted(values, "calibrated", _mape(times, members), _count(members), _origin(members), residual)
+    return fitted, before_pct
 
 
 def _leaving_out(
@@ -162,7 +193,13 @@ def _alike(members: list[Rows], vendor: str, name_of: Callable[[Rows], str]) -> 
 
 
 def _over(members: list[Rows], tier: Tier, known: Mapping[str, float]) -> Fitted:
-    """One fit to the rows of several devices, each counting the same."""
+    """One fit to the rows of several devices, each counting the same.
+
+    What a host's clock shows around each call and its synchronisation tells of a framework more than of a kernel: other
+    families learn from it only where there is nothing else.
+    """
+    if tier == "specs":
+        members = [group for group in members if not (column(group.sizes, "launched") == 3).any()] or members
     kept = []
     for name in dict.fromkeys(group.spec.name for group in members):
         kept += thinned([group for group in members if group.spec.name == name], _ROWS_OF_A_DEVICE)

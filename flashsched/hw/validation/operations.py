@@ -6,6 +6,7 @@ in different columns; all of that is settled here, so that the models see one fo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -60,16 +61,21 @@ _ELEMENTWISE = {one.name: index for index, one in enumerate(elementwise.FUNCTION
 _SAME = {
     "addu": "add_scalar", "subu": "sub_scalar", "mulu": "mul_scalar", "divu": "div_scalar", "powu": "pow_scalar",
     "swiglu": "silu_mul", "silu_and_mul": "silu_mul", "geglu": "gelu_mul", "gelu_and_mul": "gelu_mul", "swish": "silu",
-    "gelu_new": "gelu", "gelu_tanh": "gelu", "leakyrelu": "leaky_relu", "max": "maximum", "min": "minimum",
+    "gelu_new": "gelu", "gelu_tanh": "gelu", "leakyrelu": "leaky_relu", "prelu": "leaky_relu", "relu6": "clip",
+    "hardtanh": "clip", "clamp": "clip", "hard_swish": "hardswish", "hardsigmoid": "clip", "celu": "elu",
+    "log_sigmoid": "softplus", "logsigmoid": "softplus", "softmin": "softmax", "log_softmax": "softmax",
+    "max": "maximum", "min": "minimum",
     "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "negative": "neg", "square": "mul_scalar",
     "residual_add": "add", "bias_add": "add", "scale": "mul_scalar", "stream_copy": "copy", "stream_mul": "mul_scalar",
     "stream_add": "add", "stream_triad": "add",
     "linear": "gemm", "linear_bias": "gemm", "matmul": "gemm", "mm": "gemm", "addmm": "gemm", "bmm": "gemm",
     "batched_gemm": "gemm", "gemm_best_shape": "gemm", "dense": "gemm",
     "ln": "layernorm", "layer_norm": "layernorm", "rms_norm": "rmsnorm", "input_layernorm": "rmsnorm",
-    "post_attention_layernorm": "rmsnorm", "sumall": "sum", "reduce_sum": "sum",
+    "post_attention_layernorm": "rmsnorm", "sumall": "sum", "reduce_sum": "sum", "mean": "sum",
+    "argmax": "sum", "argmin": "sum", "reduce_max": "sum", "reduce_min": "sum", "reduce_mean": "sum",
+    "stream_dot": "dot",
     "allreduce": "all_reduce", "allgather": "all_gather", "reducescatter": "reduce_scatter", "all_to_all": "alltoall",
-    "conv2d_fwd": "conv2d", "conv": "conv2d",
+    "conv2d_fwd": "conv2d", "conv": "conv2d", "conv1d": "conv2d",
     "attention": "attention_prefill", "attention_context": "attention_prefill_causal",
     "attention_generation": "attention_decode", "h2d_memcpy": "h2d_copy", "d2h_memcpy": "d2h_copy",
     "h2d_memcpy_pcie3": "h2d_copy", "d2h_memcpy_pcie3": "d2h_copy",
@@ -119,17 +125,50 @@ def _matrix(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.
     if "m" in table.columns:
         return _columns(table, rows, names, {"n": 1})
     if "shape" in table.columns:
-        shapes = table.columns["shape"][rows]
-        sizes = {name: np.zeros(len(shapes), dtype=np.int64) for name in ("m", "n", "inner")}
-        kept = np.zeros(len(shapes), dtype=np.bool_)
-        for index, shape in enumerate(shapes):
-            if re.fullmatch(r"\d+(x\d+)*", shape.partition(" ")[0]):
-                dims = [int(each) for each in shape.partition(" ")[0].split("x")]
-                sizes["n"][index], sizes["m"][index] = dims[-1], int(np.prod(dims[:-1], dtype=np.int64))
-                sizes["inner"][index] = dims[-2] if len(dims) > 1 else 1
-                kept[index] = True
-        return sizes, kept, ()
+        return _shaped(table, rows, ("m", "n", "inner"), _matrix_of)
     return _columns(table, rows, {"m": ("numel", "n_elements"), "n": ("n",)}, {"n": 1})
+
+
+def _shaped(
+    table: Table, rows: NDArray[np.bool_], names: tuple[str, ...], sizes_of: Callable[..., tuple[int, ...] | None]
+) -> tuple[Columns, NDArray[np.bool_], tuple[str, ...]]:
+    """The sizes *names* of rows whose operands' shapes are a text: ``64x128``, or ``100x1024x32 32x64`` of two.
+
+    *sizes_of* is given the operands' dimensions; None, as a text that is none, leaves the row out.
+    """
+    shapes = table.columns["shape"][rows]
+    found = np.zeros((len(names), len(shapes)), dtype=np.int64)
+    kept = np.zeros(len(shapes), dtype=np.bool_)
+    for index, shape in enumerate(shapes):
+        operands = [word for word in shape.split(" ") if re.fullmatch(r"\d+(x\d+)*", word)]
+        sizes = sizes_of(*([int(each) for each in word.split("x")] for word in operands)) if operands else None
+        if sizes is not None:
+            found[:, index], kept[index] = sizes, True
+    return dict(zip(names, found, strict=True)), kept, ()
+
+
+def _matrix_of(first: list[int], *_: list[int]) -> tuple[int, ...] | None:
+    """Rows and their length of an array, and the dimension before the last."""
+    return math.prod(first[:-1]), first[-1], first[-2] if len(first) > 1 else 1
+
+
+def _product_of(left: list[int], right: list[int] | None = None, *_: list[int]) -> tuple[int, ...] | None:
+    """Of ``A[..., m, k] · B[k, n]``, the rows of all matrices of A together, or of ``A[..., m, k] · B[..., k, n]``."""
+    if right is None or len(left) < 2 or len(right) < 2 or left[-1] != right[-2]:
+        return None
+    if len(right) == 2:
+        return math.prod(left[:-1]), right[1], right[0], 1
+    return (left[-2], right[-1], right[-2], math.prod(left[:-2])) if left[:-2] == right[:-2] else None
+
+
+def _convolution_of(image: list[int], filters: list[int] | None = None, *_: list[int]) -> tuple[int, ...] | None:
+    """Of an image ``batch x height x width x channels`` and filters ``out x height x width x channels``, or without a
+    height, at stride 1 and without padding."""
+    if filters is None or len(image) != len(filters) or len(image) not in (3, 4) or image[-1] != filters[-1]:
+        return None
+    batch, height, width, channels = image if len(image) == 4 else (image[0], 1, *image[1:])
+    out, kh, kw = filters[:3] if len(filters) == 4 else (filters[0], 1, filters[1])
+    return batch, channels, height, width, out, kh, kw, 1, 1, 0, 0
 
 
 _GEMM = {"m": ("m",), "n": ("n",), "k": ("k",), "batch": ("batch",), "threads": ("threads", "cores")}
@@ -137,6 +176,8 @@ _GEMM = {"m": ("m",), "n": ("n",), "k": ("k",), "batch": ("batch",), "threads": 
 
 def _gemm(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.bool_], tuple[str, ...]]:
     """A product as a library runs it: rows of a schedule of one's own are left out."""
+    if "shape" in table.columns and "m" not in table.columns:
+        return _shaped(table, rows, ("m", "n", "k", "batch"), _product_of)
     sizes, kept, missing = _columns(table, rows, _GEMM, {"batch": 1, "threads": 0})
     schedule = table.text("schedule")[rows]
     return sizes, kept & ((schedule == "") | (schedule == "xla")), missing
@@ -161,6 +202,14 @@ def _attention(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[
     return sizes, kept, missing
 
 
+def _convolution(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.bool_], tuple[str, ...]]:
+    """A convolution as a library runs it. What frameworks run on Apple's CPUs is none: they differ by 100 times."""
+    if "shape" in table.columns and "cin" not in table.columns:
+        sizes, kept, missing = _shaped(table, rows, tuple(_CONV), _convolution_of)
+        return sizes, kept & ~np.isin(table.text("backend")[rows], ("cpu", "mlx_cpu")), missing
+    return _columns(table, rows, _CONV, {})
+
+
 def _message(table: Table, rows: NDArray[np.bool_]) -> tuple[Columns, NDArray[np.bool_], tuple[str, ...]]:
     """Bytes that each device contributes. A column of elements is in the dtype's size."""
     names = {"bytes": ("bytes", "message_bytes", "message_elems_or_bytes", "message_size"),
@@ -183,13 +232,11 @@ OPERATIONS: dict[str, tuple[str, Reader, dict[str, int]]] = {
     "layernorm": ("row_wise", _matrix, {"passes": 2}),
     "rmsnorm": ("row_wise", _matrix, {"passes": 1}),
     "sum": ("row_wise", _matrix, {"passes": 0}),
+    "dot": ("row_wise", _matrix, {"passes": 0, "operands": 2}),
     "attention_prefill": ("attention", _attention, {"causal": 0}),
     "attention_prefill_causal": ("attention", _attention, {"causal": 1}),
     "attention_decode": ("attention", _attention, {"causal": 0, "decode": 1}),
-    **{
-        name: ("conv2d", lambda table, rows: _columns(table, rows, _CONV, {}), {"pass": index})
-        for index, name in enumerate(_CONVOLUTIONS)
-    },
+    **{name: ("conv2d", _convolution, {"pass": index}) for index, name in enumerate(_CONVOLUTIONS)},
     **{name: ("collective", _message, {"collective": index}) for index, name in enumerate(COLLECTIVES)},
     "h2d_copy": ("host_copy", _copy, {}),
     "d2h_copy": ("host_copy", _copy, {}),

@@ -21,7 +21,8 @@ import numpy as np
 from flashsched.errors import DeviceError, FlashschedError, Infeasible, TuneError
 from flashsched.hw import DeviceSpec, Prediction, roofline_s
 from flashsched.hw.combine import energy_j
-from flashsched.hw.operators import OPERATORS, estimate, operator_model
+from flashsched.hw.constants import constants_for
+from flashsched.hw.operators import OPERATORS, estimate, operator_model, section_of
 from flashsched.hw.operators.elementwise import FUNCTIONS
 from flashsched.schedule import Schedule
 from flashsched.tune.search.knobs import FirstKnobs
@@ -103,12 +104,18 @@ def estimate_schedule(schedule: Schedule, spec: DeviceSpec, moved: float) -> Est
 
 
 def _operation(task: Task, spec: DeviceSpec) -> tuple[str, dict[str, int]] | None:
-    """The operator's model that speaks of *task* on *spec*, and its sizes; None where there is none."""
+    """The operator's model that speaks of *task* on *spec*, and its sizes; None where there is none.
+
+    One that was never fitted to anything is asked about products only: what it takes for granted is nearer to a library
+    there than the first choice of a template, and elsewhere not.
+    """
     for op, sizes in _operations(task):
-        if (op, spec.kind) in OPERATORS:
-            wanted = operator_model(op, spec).SIZES
-            if set(wanted) <= set(sizes):
-                return op, {name: sizes[name] for name in wanted}
+        if (op, spec.kind) not in OPERATORS:
+            continue
+        model = operator_model(op, spec)
+        fitted = constants_for(spec, section_of(model, spec, task.dtype), model.CONSTANTS)
+        if (fitted.origin or op == "gemm") and set(model.SIZES) <= set(sizes):
+            return op, {name: sizes[name] for name in model.SIZES}
     return None
 
 
