@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flashsched.errors import DeviceError
 from flashsched.hw import DeviceSpec, devices
+from flashsched.hw.constants import constants_for
 from flashsched.hw.operators import (
     OPERATORS,
     OperatorModel,
@@ -147,6 +148,24 @@ def test_an_estimate_says_how_far_it_is_trusted() -> None:
     assert times.shape == (2,)
     assert 0 < times[0] < times[1] < 1e-3
     assert fitted.tier in fitted.band
+
+
+def test_what_a_device_was_never_timed_in_streams_and_starts_as_what_is_akin_to_it() -> None:
+    t4, sizes = devices["t4-sim"], {"m": [1_000_000], "n": [1024], "passes": [2]}
+    times, fitted = estimate(t4, "row_wise", "float32", sizes)
+    softmax_own = constants_for(t4, "softmax", softmax.CONSTANTS)
+    assert softmax_own.tier == "calibrated"
+    assert fitted.tier == "specs"
+    assert fitted.origin.endswith("stream and launches: the device's own softmax")
+    assert fitted.values["host_us"] == softmax_own.values["host_us"]
+    memory = 8 * 1_000_000 * 1024 / t4.dram.bandwidth_bytes_per_s
+    assert times[0] == pytest.approx(memory / softmax_own.values["stream"], rel=0.02)
+    assert "own" not in estimate(t4, "softmax", "float32", sizes)[1].origin
+
+
+def test_on_a_cpu_nothing_is_akin_to_sums() -> None:
+    _, fitted = estimate(devices["apple-m1-cpu-sim"], "row_wise", "float32", {"m": [8], "n": [8], "passes": [0]})
+    assert "own softmax" not in fitted.origin
 
 
 def test_what_cannot_be_estimated_is_refused_with_what_could() -> None:

@@ -17,11 +17,12 @@ from flashsched.hw.operators.dtypes import computed_in, storage_bytes
 from flashsched.hw.operators.times import LAUNCHED, as_timed, column, dram_bytes, joined, last_cache_rate, least_seconds
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["CONSTANTS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "variant"]
+__all__ = ["AKIN", "CONSTANTS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "variant"]
 
 NAME = "row_wise"
 KINDS: tuple[str, ...] = ("gpu", "cpu")
 SIZES = ("m", "n", "passes")
+AKIN = ("softmax", "elementwise")
 
 Floats = NDArray[np.float64]
 

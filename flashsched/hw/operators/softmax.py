@@ -28,11 +28,12 @@ from flashsched.hw.operators.times import (
 )
 from flashsched.hw.spec import DeviceSpec
 
-__all__ = ["CONSTANTS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "variant"]
+__all__ = ["AKIN", "CONSTANTS", "KINDS", "NAME", "SIZES", "roofline", "seconds", "variant"]
 
 NAME = "softmax"
 KINDS = ("gpu",)
 SIZES = ("m", "n")
+AKIN = ("elementwise",)
 
 Floats = NDArray[np.float64]
 
