@@ -53,19 +53,22 @@ class SimulatedRunner:
         """The device model's name and the fingerprint of its spec."""
         return {"device": self.spec.name, "spec": self.spec.fingerprint}
 
+    def prepare(self, task: Task) -> None:
+        """Start the processes that check finalists, while candidates are made here."""
+        if self._entered and self._checkers is None:
+            self._checkers = Checkers(self._jobs, self._seed)
+
     def run(
         self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:
         """The model's prediction for each candidate."""
         self._ran += len(candidates)
-        if self._entered and self._checkers is None and self._ran > 2 * self.batch:  # the run is no short one
-            self._checkers = Checkers(self._jobs, self._seed)
         for index, candidate in enumerate(candidates):
             trial = self._predicted(candidate)
             if self._checkers is not None and trial.times_s:
                 self._checkers.note(task, candidate, trial.times_s[0])
             yield index, trial
-        if self._checkers is not None:
+        if self._checkers is not None and self._ran > 2 * self.batch:  # what leads a short run is soon overtaken
             self._checkers.go_on(task)
 
     def _predicted(self, candidate: Candidate) -> Trial:

@@ -46,6 +46,10 @@ class Runner(Protocol):
     source: str
     batch: int
 
+    def prepare(self, task: Task) -> None:
+        """Make ready what candidates of *task* will need, beside whatever else is done."""
+        ...
+
     def run(
         self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:

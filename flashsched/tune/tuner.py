@@ -147,7 +147,7 @@ class Search:
         self._started = time.perf_counter()
         self._deadline = None if settings.time_budget is None else self._started + settings.time_budget
         self._progress = progress
-        self._peaks_checked = False
+        self._prepared = self._peaks_checked = False
         self._patience = None if settings.patience is None else Patience(settings.patience)
         self._regret = None if settings.regret is None else Regret(settings.regret)
         self.history = History(task, runner, settings.seed, log, settings.objectives)
@@ -170,6 +170,9 @@ class Search:
         self.stopped = self._reason()
         if self.stopped:
             return False
+        if not self._prepared:
+            self._prepared = True
+            self.runner.prepare(self.task)
         self._hear()
         batch = self.pool.next_batch(min(self._want(len(history.records)), self.settings.trials - len(history.records)))
         if not batch:

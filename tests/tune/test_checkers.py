@@ -92,6 +92,7 @@ def test_a_long_simulated_run_checks_ahead_what_its_finals_ask_for(made, monkeyp
     monkeypatch.setattr("flashsched.tune.runner.Checkers", lambda jobs, seed: found)
     with SimulatedRunner(devices.for_simulation("a100-sim")) as runner:
         candidate = MATMUL.candidate(FirstKnobs(), runner.spec)
+        runner.prepare(MATMUL)
         list(runner.run(MATMUL, [candidate] * (2 * runner.batch), None))
         assert not pool.begun  # it may be a short one
         list(runner.run(MATMUL, [candidate], None))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 import random
+from collections import OrderedDict
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from flashsched.errors import DeviceError, Infeasible, LimitError, LoweringError
 from flashsched.hw import devices
 from flashsched.testing import programs
 from flashsched.tune.logs.record import STATUSES
+from flashsched.tune.measuring import jobs
 from flashsched.tune.measuring.cpu_runner import parted_cores
 from flashsched.tune.measuring.jobs import retime
 from flashsched.tune.measuring.workers import Outcome
@@ -64,6 +66,11 @@ class RunnerContract:
             assert all(math.isfinite(time) and time > 0 for time in trial.times_s)
             assert (trial.verified is not None) == (trial.status == "correct")
 
+    def test_it_may_be_told_of_a_task_before_there_are_candidates(self, runner):
+        runner.prepare(MATMUL)
+        trials = dict(runner.run(MATMUL, candidates(MATMUL, runner.spec, 1), None))
+        assert trials[0].status in ("correct", "unverified"), trials[0].error
+
     def test_finals_check_each_and_come_in_order(self, runner):
         given = candidates(MATMUL, runner.spec)
         trials = runner.finals(MATMUL, given)
@@ -97,6 +104,13 @@ class TestCpuRunner(RunnerContract):
     @pytest.fixture
     def runner(self, cpu):
         return cpu
+
+    def test_what_is_compared_with_is_made_ready(self, runner, monkeypatch):
+        monkeypatch.setattr(jobs, "_references", OrderedDict())
+        jobs.prepare(runner._common(MATMUL))
+        (ready,) = jobs._references.values()
+        assert ready.output.shape == (33, 20)
+        assert jobs._reference(MATMUL, runner._common(MATMUL)) is ready
 
     def test_its_target_is_this_machine(self, runner):
         assert {"triple", "cpu", "features", "caches", "cores"} <= set(runner.target())

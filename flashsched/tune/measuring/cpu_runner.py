@@ -94,6 +94,10 @@ class CpuRunner:
         """Triple, cpu, features, caches and cores."""
         return self._target.to_json()
 
+    def prepare(self, task: Task) -> None:
+        """Have the measuring process compute what the result should be, while candidates are made here."""
+        self._measurer.begin(Job("flashsched.tune.measuring.jobs:prepare", self._common(task), self._timeout_s))
+
     def run(
         self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:
@@ -104,16 +108,8 @@ class CpuRunner:
         self, task: Task, traces: Sequence[JsonTrace], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:
         """As `run`, of candidates that are known by their traces."""
-        blob = pickle.dumps(task)
-        common = {
-            "task": blob,
-            "target": self.code,
-            "seed": self._seed,
-            "expected": self._expected(task, self._seed),
-            "timing": self._timing,
-            "observers": self._observers,
-        }
-        for index, outcome in self._compiled(blob, traces, beside):
+        common = self._common(task)
+        for index, outcome in self._compiled(common["task"], traces, beside):
             if not outcome.ok:
                 yield index, failed(outcome, "compile")
                 continue
@@ -126,6 +122,17 @@ class CpuRunner:
                 median = sorted(trial.times_s)[len(trial.times_s) // 2]
                 best_s = median if best_s is None else min(best_s, median)
             yield index, trial
+
+    def _common(self, task: Task) -> dict[str, Any]:
+        """What all jobs of the measuring process are told."""
+        return {
+            "task": pickle.dumps(task),
+            "target": self.code,
+            "seed": self._seed,
+            "expected": self._expected(task, self._seed),
+            "timing": self._timing,
+            "observers": self._observers,
+        }
 
     def _compiled(self, blob: bytes, traces: Sequence[JsonTrace], beside: Beside) -> Iterator[tuple[int, Outcome]]:
         """What became of compiling each: failures as they come, then the others in order; in time to be timed."""

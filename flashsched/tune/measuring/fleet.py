@@ -163,6 +163,9 @@ class FleetRunner:
         with suppress(Exception):  # the scheduler may be gone
             self._client.close(timeout=2)
 
+    def prepare(self, task: Task) -> None:
+        """A worker of the fleet makes ready what it needs with its first candidate."""
+
     def run(
         self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:

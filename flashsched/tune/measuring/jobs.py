@@ -31,7 +31,7 @@ from flashsched.tune.measuring.timing import Run, interleave, time_callable
 from flashsched.tune.measuring.verify import Reference, verify
 from flashsched.tune.task import Task
 
-__all__ = ["Measured", "check_simulated", "compile_candidate", "measure_candidate", "retime", "warm_up"]
+__all__ = ["Measured", "check_simulated", "compile_candidate", "measure_candidate", "prepare", "retime", "warm_up"]
 
 _SETTLE_S = 0.2  # after a reference was computed: NumPy's BLAS threads spin for a while, on the cores that are timed
 _TIMING: dict[str, Any] = {"min_time_s": 0.05, "max_repeats": 30, "min_sample_s": 5e-4, "precision": 0.02}
@@ -122,6 +122,14 @@ def compile_candidate(payload: dict[str, Any]) -> bytes | None:
     """Compile a candidate into the object cache; the kernel, packed for the process that times it."""
     parcel = parcel_of(_kernel(payload["task"], payload["trace"], payload.get("target", "cpu")))
     return None if parcel is None else pickle.dumps(parcel)
+
+
+def prepare(payload: dict[str, Any]) -> None:
+    """Compute what `measure_candidate` will compare with, and compile the control kernel."""
+    task, _ = _task(payload["task"])
+    _reference(task, payload)
+    if payload["target"] == "cpu":
+        _control()
 
 
 def measure_candidate(payload: dict[str, Any]) -> Measured:

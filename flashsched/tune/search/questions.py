@@ -17,7 +17,7 @@ from flashsched.tune.search.knobs import Answers
 
 __all__ = ["Key", "Questions", "Refusal"]
 
-_MOST = 10_000  # ends that are remembered, about a KB each, before it is begun anew
+_MOST = 5_000  # ends that are remembered, some KB each, before it is begun anew
 
 
 @dataclass(frozen=True, slots=True)

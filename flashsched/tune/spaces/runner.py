@@ -139,6 +139,9 @@ class TableRunner:
         """The table's name and the device that it is of."""
         return {"device": self.spec.name, "spec": self.spec.fingerprint}
 
+    def prepare(self, task: Task) -> None:
+        """A table needs nothing."""
+
     def run(
         self, task: Task, candidates: Sequence[Candidate], best_s: float | None, beside: Beside = NOTHING
     ) -> Outcomes:
