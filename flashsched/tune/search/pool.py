@@ -33,10 +33,10 @@ __all__ = ["Pool"]
 
 _FIRST = 96  # candidates that the prior ranks before the first trial
 _FIRST_EACH = 16  # and no more of them for each trial that is asked for
-_FRESH = 16  # new candidates that the cost model ranks for each batch, beside those that wait; a round of the screen
+_FRESH = 12  # new candidates that the cost model ranks for each batch, beside those that wait; a round of the screen
 _SCREENED = 2048  # draws that are screened for each trial of a batch
 _TURNS = 8  # of which chance has one, and the screen the others; before it knows enough, neighbours
-_ASKED = 8  # the sampler is asked for one of so many new candidates: a draw of it takes far longer than the others
+_ASKED = 12  # the sampler is asked for one of so many new candidates: a draw of it takes far longer than the others
 _ATTEMPTS = 2  # draws for each candidate that is wanted: a template is asked for each, which costs milliseconds
 _WAITING = 400  # candidates that are kept for later batches; one takes some 100 KB
 _FRUITLESS = 32  # draws in a row that may give nothing new
@@ -127,7 +127,7 @@ class Pool:
 
     def _proposals(self, want: int, first: bool) -> Iterator[None]:
         """Make candidates, those for the first trial in rounds: each begins where the model likes those made so far."""
-        each = max(_FRESH, 2 * want)
+        each = max(_FRESH, 3 * want // 2)
         # a simulated trial costs as much as its prediction: there, all that is made is run
         fresh = self._first if first else each if self._measured else want
         aim = len(self._waiting) + fresh
@@ -137,7 +137,8 @@ class Pool:
             if not self._blindly:
                 made = self._screen.made
                 values = self._goal.values(made, self.model)[0] if made else None
-                self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH))
+                left = self._regret is not None
+                self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH, left))
                 yield
             yield from self._fill(min(each, aim - len(self._waiting)), enough)
 

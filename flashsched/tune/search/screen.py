@@ -68,10 +68,11 @@ class Screen:
         """The candidates that it learns from; none while there are too few."""
         return self._made[-_KEPT:] if len(self._made) >= _FEWEST else []
 
-    def propose(self, values: NDArray[Any] | None, count: int, want: int) -> list[dict[str, int]]:
+    def propose(self, values: NDArray[Any] | None, count: int, want: int, left: bool = True) -> list[dict[str, int]]:
         """The most promising *want* of *count* draws that no candidate was made of; *values* are those of `made`.
 
-        ``left_s`` then says what is thought of the draws that were not made, hopefully: less by their uncertainty.
+        ``left_s`` then says, if *left* asks for it, what is thought of the draws that were not made, hopefully: less
+        by their uncertainty.
         """
         self.left_s = np.empty(0)
         made = self.made
@@ -87,13 +88,14 @@ class Screen:
         found: list[dict[str, int]] = []
         new = np.ones(len(drawn), dtype=bool)
         for place, at in enumerate(np.argsort(mean - 0.5 * spread, kind="stable")):
-            if len(found) >= want and place >= _LOOKED_UP:
+            if len(found) >= want and not (left and place < _LOOKED_UP):
                 break
             decisions = self._table.decisions(drawn[at])
             new[at] = not self._knows(decisions)
             if new[at] and len(found) < want:
                 found.append(decisions)
-        self.left_s = np.exp(mean - spread)[new]
+        if left:
+            self.left_s = np.exp(mean - spread)[new]
         return found
 
     def _forest(self, rows: Rows, logs: NDArray[Any]) -> Any:
