@@ -247,6 +247,8 @@ def _within_a_unit(
     waste = warps * unit.warp_size / works.threads_per_block
     share = waste / works.blocks  # of the kernel's instructions in one block, idle lanes counted
     pipe = _arithmetic_s(spec, works.flops) * (2.0 - works.fma_share) * share * spec.units / constants["arithmetic"]
+    macs, others = (count * share / (unit.schedulers * unit.dispatch * clock) for count in _issued(spec, unit, works))
+    pipe = pipe + constants.get("waits", 0.0) * others
     alone = pipe / _latency_hidden(spec, unit, works, warps)
     shared = (moved.shared * works.bank_conflict + moved.lane) / works.blocks / spec.level("shared").drawn_by(1)
 
@@ -258,7 +260,7 @@ def _within_a_unit(
     ahead = works.stages > 1.0
     chain = most(alone, wait) + (1.0 - ahead) * least(alone, wait) + constants["block_us"] * 1e-6
 
-    issue, blocks = _instructions(spec, unit, works) * share / (unit.schedulers * clock), started.counted
+    issue, blocks = macs + others, started.counted
     ceiling = spec.level("l2").per_unit_bytes_per_s
     load_rate = np.inf if ceiling is None else ceiling * constants["unit_l2"]
     return {
@@ -335,11 +337,11 @@ def _schedulers_busy(unit: GpuUnit, warps: Numbers) -> Numbers:
     return least(1.0, warps / unit.schedulers)
 
 
-def _instructions(spec: DeviceSpec, unit: GpuUnit, works: Works) -> Numbers:
-    """Warp instructions that the whole kernel issues, lanes all taken as busy."""
+def _issued(spec: DeviceSpec, unit: GpuUnit, works: Works) -> tuple[Numbers, Numbers]:
+    """Warp instructions that the whole kernel issues, lanes all taken as busy: arithmetic, and all others."""
     arithmetic: Numbers = 0.0
     for dtype, count in works.flops.items():
         macs = count * (1.0 - works.fma_share / 2.0)
         arithmetic = arithmetic + macs / (TENSOR_MACS if on_tensor_cores(spec, dtype) else unit.warp_size)
     loop = 0.0 if works.unrolled else LOOP_INSTRUCTIONS / works.accumulators
-    return arithmetic * (1.0 + works.overhead_per_op + loop) + works.special_ops / unit.warp_size
+    return arithmetic, arithmetic * (works.overhead_per_op + loop) + works.special_ops / unit.warp_size

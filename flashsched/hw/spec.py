@@ -66,6 +66,7 @@ class GpuUnit:
 
     ``registers`` counts 32-bit registers of a unit, handed out to a warp in steps of ``register_granularity``.
     ``shared_reserved_bytes`` is what the system takes of the shared memory for each block.
+    ``dispatch`` is how many instructions a scheduler starts in a clock.
     ``special_per_clock`` counts transcendental results per clock, ``fma_latency_cycles`` is a dependent FMA's latency.
     ``matrix_macs_per_clock`` counts dense 16-bit multiply-adds per clock of the unit's matrix units together, and
     ``matrix_shape`` is the (m, n, k) of one of their instructions on 16-bit operands; None where there are none.
@@ -81,6 +82,7 @@ class GpuUnit:
     max_blocks: int
     special_per_clock: float
     fma_latency_cycles: float
+    dispatch: int = 1
     register_granularity: int = 256
     shared_reserved_bytes: int = 0
     matrix_macs_per_clock: int | None = None

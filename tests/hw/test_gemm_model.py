@@ -128,11 +128,34 @@ def test_what_is_known_stays_where_it_is_in_a_fit_over_devices() -> None:
     spec, sizes = A100, {"m": np.arange(1, 13) * 512, "n": np.full(12, 4096), "k": np.full(12, 4096)}
     measured = gemm.gemm_seconds(spec, {**DEFAULTS, "kept": 0.1, "arithmetic": 0.7}, "float16", sizes)
     rows = Rows("a.csv", spec.name, "gemm", "fp16", "", spec, gemm, "float16", sizes, measured, np.arange(12))
-    found = fitted_values(gemm, [rows], DEFAULTS, fixed=gemm.KNOWN["tensor"])
+    found = fitted_values(gemm, [rows], DEFAULTS, fixed=tuple(gemm.KNOWN["tensor"]))
     assert [found[name] for name in gemm.KNOWN["tensor"]] == [DEFAULTS[name] for name in gemm.KNOWN["tensor"]]
     assert list(found) == list(gemm.CONSTANTS)
     before, after = (np.abs(np.log(predicted(gemm, rows, one) / measured)).mean() for one in (DEFAULTS, found))
     assert after < 0.5 * before  # the others take up what they can
+
+
+def test_what_feeds_lanes_is_issued_beside_them_where_a_scheduler_has_room() -> None:
+    size, p4 = (8192, 8192, 8192), devices["p4-sim"].replace(power_w=10_000.0)
+    two, one = (seconds(p4.replace(gpu={"dispatch": count}), DEFAULTS, "float32", size)[0] for count in (2, 1))
+    h100 = devices["h100-sim"].replace(power_w=10_000.0)  # 128 lanes and four instructions a clock, as P4 would be
+    assert 1.1 * two < one
+    lanes = [2.0 * 8192**3 / spec.peak("float32") for spec in (p4, h100)]
+    assert one / lanes[0] == pytest.approx(seconds(h100, DEFAULTS, "float32", size)[0] / lanes[1], rel=0.15)
+
+
+def test_rows_of_odd_lengths_are_slow_where_threads_wait_for_each_element_and_not_in_batches() -> None:
+    for name, slow in (("p100-pcie-16gb-sim", True), ("a100-pcie-40gb-sim", False)):
+        for batch in (1, 64):
+            even, odd = (
+                seconds(devices[name], DEFAULTS, "float32", (1024, size, size, batch))[0] for size in (1024, 1023)
+            )
+            assert (odd > 1.05 * even) == (slow and batch == 1)
+
+
+def test_no_batch_splits_its_reductions_on_lanes() -> None:
+    assert gemm.chosen(A100, DEFAULTS, "float32", 64, 64, 65536).splits > 4
+    assert gemm.chosen(A100, DEFAULTS, "float32", 64, 64, 65536, batch=2).splits == 1
 
 
 def test_the_fastest_kernel_is_the_one_that_is_timed() -> None:
@@ -184,7 +207,7 @@ def test_a_dtype_that_a_device_lacks_is_refused() -> None:
 
 
 def test_constants_are_told_with_unit_and_bounds() -> None:
-    assert len(gemm.CONSTANTS) <= 32
+    assert len(gemm.CONSTANTS) <= 34
     for one in gemm.CONSTANTS.values():
         assert one.low < one.high
         assert one.unit

@@ -67,7 +67,11 @@ CONSTANTS: dict[str, Constant] = {
     "split_us": Constant(2.5, 0.05, 60.0, "us", "to add the slices of a split reduction up, their bytes apart"),
     "kept": Constant(0.9, 0.01, 3.0, "share", "of L2 in which a product finds what it or the call before it touched"),
     "turns": Constant(6.0, 1.0, 100.0, "layers", "of such weights that are used before the same come again"),
-    "ragged": Constant(1.03, 1.0, 1.6, "ratio", "of arithmetic time where neither n nor k is a multiple of 32"),
+    "waits": Constant(
+        0.4, 0.0, 1.0, "share", "of the issue of loads that a lane waits for where there is room for both"
+    ),
+    "narrow": Constant(2.0, 0.2, 64.0, "bytes", "that a thread has under way where a kernel of lanes loads one by one"),
+    "ragged": Constant(1.03, 1.0, 1.6, "ratio", "of matrix units' time where neither n nor k is a multiple of 32"),
     "far": Constant(0.02, 0.001, 2.0, "share", "of time that each doubling of a row beyond 32 KiB adds"),
     "alias": Constant(1.05, 1.0, 4.0, "ratio", "of time where rows are a multiple of 128 KiB, and fall into one set"),
     "vector_us": Constant(0.1, 0.01, 5.0, "us", "that a product with a vector is faster, for it fills no tile"),
@@ -75,11 +79,30 @@ CONSTANTS: dict[str, Constant] = {
     **LAUNCHED,
 }
 
-_CACHE, _ENERGY = ("kept", "turns"), ("op_pj", "op_whole", "droop")
-KNOWN = {"tensor": _CACHE, "plain": _CACHE, "bytes": (*_CACHE, *_ENERGY)}
-"""Constants that a fit over several devices leaves at their defaults. A cache holds about its size, and
-aiconfigurator's rows use six layers' weights in turn; rows that fill no cache would draw both off. And what an
-operation on bytes costs is better told by those on 16 bits than by rows that libraries differ in most."""
+_CACHE = {"kept": 0.9, "turns": 6.0}
+_ENERGY = {"op_pj": 1.5, "op_whole": 0.4, "droop": 0.8}
+_LANES = {"store": 64.0, "l2": 1.0, "unit_l2": 1.0, "byte_pj": 20.0, "droop": 1.0}
+_HOST: dict[str, float | None] = dict.fromkeys(("host_us", "gap_us", "loop_us", "batch_call"))
+KNOWN: dict[str, dict[str, float | None]] = {
+    "tensor": {**_CACHE},
+    "plain": {**_CACHE, **_LANES, **_HOST},
+    "bytes": {**_CACHE, **_ENERGY},
+}
+"""Constants that a fit over several devices is told; None: that a fit over one family takes from the others. A cache
+holds about its size, and aiconfigurator's rows use six layers' weights in turn; rows that fill no cache would draw both
+off. What an operation on bytes costs is better told by those on 16 bits than by rows that libraries differ in most. And
+L2, instructions and energy all slow a small tile on lanes: which of them does, a few devices' rows cannot tell apart.
+So L2 is taken at its spec's rate, a unit's loads and stores at its port's 64 bytes a clock, a byte from L2 at 20 pJ,
+and the clock as proportional to the power. A host's time is no trait of a family: one sister's tells nothing of
+another's."""
+
+UNLIKE = {"plain": ("maxwell",)}
+"""Families whose rows teach other families nothing: those of Maxwell boards were timed with cuBLAS of 2016, and are 35
+to 45 % slower than the constants say that all of NVIDIA's later families agree on."""
+
+SIDE = 16.0
+"""Threads along each side of a tile on lanes: each loads ``rows / 16 + columns / 16`` operands from shared memory for
+its ``rows / 16 * columns / 16`` multiply-adds, and an operand takes as long to issue as a multiply-add."""
 
 FAR_BYTES = 32768.0
 """Length of a row of the reduction from which translation begins to miss: a tile's 128 rows then span 4 MB."""
@@ -238,7 +261,7 @@ def chosen(
     sizes = {name: np.array([value]) for name, value in (("m", m), ("n", n), ("k", k), ("batch", batch))}
     candidates = _Candidates.of(spec, constants, dtype, sizes)
     best = int(candidates.total[0].argmin())
-    rows, columns, splits, _ = (int(value) for value in candidates.kernels[0, best])
+    rows, columns, splits = (int(value) for value in candidates.kernels[0, best, :3])
     shape = candidates.total.shape
     breakdown = {
         name: float(np.broadcast_to(value, shape)[0, best]) for name, value in candidates.times.breakdown.items()
@@ -271,23 +294,30 @@ class _Candidates:
         times = gpu_times(spec, works, constants)
         l2 = spec.level("l2").drawn_by(np.inf) * constants["l2"]
         extra = np.where(partial > 0, constants["split_us"] * 1e-6 + partial / l2, 0.0)
-        batched = column(sizes, "batch", 1.0)[:, None] > 1
-        missing = np.where(batched, kernels[..., 3] == _SINGLE, kernels[..., 3] == _BATCHED)
-        total = np.where(missing, np.inf, times.seconds + extra)
+        single = np.where(_is_ragged(sizes), kernels[..., _RAGGED], kernels[..., _SINGLE])
+        there = np.where(column(sizes, "batch", 1.0)[:, None] > 1, kernels[..., _BATCHED], single)
+        total = np.where(there, times.seconds + extra, np.inf)
         return cls(kernels, times, extra, total)
 
 
-_BOTH, _SINGLE, _BATCHED = 0, 1, 2
+_SINGLE, _RAGGED, _BATCHED = 3, 4, 5
 
 
 @functools.cache
 def _kernels(menu: Menu) -> NDArray[np.int64]:
-    """Rows, columns, slices, and for what each kernel is there: both, single products, batches."""
-    tiles = dict.fromkeys((*menu.tiles, *menu.batched))
-    kind = {
-        tile: _SINGLE if tile not in menu.batched else _BATCHED if tile not in menu.tiles else _BOTH for tile in tiles
-    }
-    return np.array([(*tile, splits, kind[tile]) for tile in tiles for splits in menu.splits])
+    """Rows, columns, slices of each kernel, and whether it is there for single products, ragged ones, and batches."""
+    tiles, ragged = dict.fromkeys((*menu.tiles, *menu.batched)), menu.ragged or menu.tiles
+    return np.array([
+        (*tile, splits, tile in menu.tiles, tile in ragged, tile in menu.batched and splits in menu.batched_splits)
+        for tile in tiles for splits in menu.splits
+    ])  # fmt: skip
+
+
+def _is_ragged(sizes: Sizes) -> NDArray[np.bool_]:
+    """Which rows are single products whose operands' rows have odd lengths, so that no wide load is aligned."""
+    n, k, batch = (column(sizes, name, 1.0)[:, None] for name in ("n", "k", "batch"))
+    ragged: NDArray[np.bool_] = (n % 32 > 0) & (k % 32 > 0) & (batch == 1)
+    return ragged
 
 
 def _works(
@@ -318,9 +348,11 @@ def _works(
     missed = np.clip(1.0 - held / (a + b + c), 0.0, 1.0)
 
     row_bytes = k * size
-    stretch = np.where((n % 32 > 0) & (k % 32 > 0), constants["ragged"], 1.0)
+    odd = (n % 32 > 0) & (k % 32 > 0) if tensor else np.False_
+    stretch = np.where(odd, constants["ragged"], 1.0)
     stretch = stretch * (1.0 + constants["far"] * np.maximum(np.log2(row_bytes / FAR_BYTES), 0.0))
     stretch = stretch * np.where(row_bytes % ALIAS_BYTES == 0, constants["alias"], 1.0)
+    one_by_one = _is_ragged(sizes) & menu_of(spec, tensor).one_by_one
     name = arithmetic(dtype)
     works = Works(
         flops={name: 2.0 * blocks * rows * columns * slice_k},
@@ -337,7 +369,8 @@ def _works(
         steps=slice_k / deep,
         stages=_stages(spec, constants, tensor, (rows + columns) * 128.0),
         registers_per_thread=sums + 48.0,
-        bytes_in_flight=256.0,
+        bytes_in_flight=np.where(one_by_one, constants["narrow"], 256.0),
+        overhead_per_op=0.0 if tensor else SIDE * (1.0 / rows + 1.0 / columns),
         accumulators=1024.0,  # a library keeps its pipes full, whatever the tile
         stretch=stretch,
     )

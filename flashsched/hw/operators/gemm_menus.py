@@ -3,7 +3,8 @@ the slices of the reduction.
 
 Libraries differ in it more than devices do. cuBLAS names its fp32 kernels by the tile's side along n first, and up to
 Ampere has few that are long along m; for batches it has fewer still: 128 × 128 alone on an A100, 64 × 128 on a P100,
-none above 64 × 64 on a V100. AMD's library splits no reduction. Read off the names of launched kernels and their grids
+none above 64 × 64 on a V100, and none that split a reduction. AMD's library splits none at all. On a P4 rows of odd
+lengths get the tiles of a P100. Read off the names of launched kernels and their grids
 in the tables of sitar-lab/NeuSight (MIT); tensor cores' tiles are CUTLASS's and cuBLAS's usual ones.
 """
 
@@ -18,17 +19,23 @@ __all__ = ["Menu", "Tiles", "menu_of"]
 
 Tiles = tuple[tuple[int, int], ...]
 
+_SPLITS = (1, 2, 3, 4, 6, 8, 16, 32)
+
 
 @dataclass(frozen=True, slots=True)
 class Menu:
     """The kernels of a library: rows and columns of the result that a block computes, and slices of the reduction.
 
-    ``batched`` are the tiles that it has for batches of products, where they are others.
+    ``batched`` and ``ragged`` are the tiles that it has for batches of products, and for single ones whose rows have
+    odd lengths, where they are others. ``one_by_one``: its ragged kernels load elements one by one, and wait for each.
     """
 
     tiles: Tiles
     batched: Tiles
-    splits: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 16, 32)
+    ragged: Tiles = ()
+    splits: tuple[int, ...] = _SPLITS
+    batched_splits: tuple[int, ...] = (1,)
+    one_by_one: bool = False
 
 
 _TENSOR = (
@@ -36,16 +43,17 @@ _TENSOR = (
     (128, 32), (32, 128), (64, 32), (32, 64), (32, 32),
 )  # fmt: skip
 _PLAIN = _TENSOR[2:]  # their registers hold no more
+_OF_64 = ((64, 64), (128, 32), (32, 128))
 _ACROSS = ((128, 128), (64, 128), (64, 64), (128, 32), (32, 128), (32, 64), (32, 32))
 
-_OF_TENSORS = Menu(_TENSOR, _TENSOR)
+_OF_TENSORS = Menu(_TENSOR, _TENSOR, batched_splits=_SPLITS)
 _OF_LANES = Menu(_PLAIN, _PLAIN)
 _BY_FAMILY = {
-    "pascal": Menu(((128, 128), (64, 128), (64, 64), (128, 32), (32, 128)), ((64, 128), (32, 32))),
-    "pascal 64": Menu(((64, 64), (128, 32), (32, 128)), ((64, 128), (32, 32))),
-    "volta": Menu(_ACROSS, ((64, 64), (128, 32), (32, 128), (32, 32))),
-    "turing": Menu(_ACROSS, ((64, 128), (64, 64), (32, 128), (128, 32), (32, 32))),
-    "ampere": Menu(_ACROSS, ((128, 128), (32, 32))),
+    "pascal": Menu(((128, 128), (64, 128), *_OF_64), ((64, 128),), _OF_64, one_by_one=True),
+    "pascal 64": Menu(_OF_64, ((64, 128),), one_by_one=True),
+    "volta": Menu(_ACROSS, ((64, 64), (128, 32), (32, 128)), one_by_one=True),
+    "turing": Menu(_ACROSS, ((64, 128), (64, 64), (32, 128), (128, 32)), one_by_one=True),
+    "ampere": Menu(_ACROSS, ((128, 128),)),
     "hopper": Menu(
         ((128, 256), (64, 256), (256, 64), *_PLAIN), ((256, 128), (128, 256), (64, 256), (256, 64), *_PLAIN)
     ),
@@ -53,7 +61,7 @@ _BY_FAMILY = {
         ((192, 64), (160, 128), (128, 128), (96, 128), (128, 64), (64, 128), (96, 96), (64, 64), (32, 128), (32, 64),
          (32, 32)),
         ((96, 96), (128, 64), (64, 128), (64, 64), (32, 64), (64, 16), (16, 64), (32, 32), (16, 16)),
-        (1,),
+        splits=(1,),
     ),
 }  # fmt: skip
 
@@ -63,7 +71,7 @@ def menu_of(spec: DeviceSpec, tensor: bool) -> Menu:
 
     >>> from flashsched.hw.registry import devices
     >>> menu_of(devices["v100-sim"], tensor=False).batched
-    ((64, 64), (128, 32), (32, 128), (32, 32))
+    ((64, 64), (128, 32), (32, 128))
     """
     if tensor:
         return _OF_TENSORS

@@ -105,11 +105,12 @@ def fit_families(
         families = sorted({family_of(group.spec) for group in members})
         model = members[0].model
         defaults = {name: one.default for name, one in model.CONSTANTS.items()}
+        unlike = getattr(model, "UNLIKE", {}).get(section.partition(".")[2], ())
         if only:
             general = fitted_in("defaults").get(section, Section())
         else:
             progress(f"{section}: {len(families)} families")
-            general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults)
+            general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults, unlike)
             if len({group.spec.name for group in members}) > 1:  # what one device does is no rule for all others
                 files["defaults"][section] = general
         for family in (one for one in families if not only or one in only):
@@ -169,20 +170,27 @@ def _of_device(members: list[Rows], folds: int) -> tuple[Fitted, float]:
 
 
 def _leaving_out(
-    members: list[Rows], names: list[str], name_of: Callable[[Rows], str], tier: Tier, known: Mapping[str, float]
+    members: list[Rows],
+    names: list[str],
+    name_of: Callable[[Rows], str],
+    tier: Tier,
+    known: Mapping[str, float],
+    unlike: Collection[str] = (),
 ) -> Section:
-    """The fit to all of *members*, and for each of *names* the one to all others with its error on that name's rows."""
+    """The fit to all of *members*, and for each of *names* the one to all others with its error on that name's rows.
+    Those of the names *unlike* teach no other."""
     without: dict[str, Fitted] = {}
+    teaching = [group for group in members if name_of(group) not in unlike] or members
     for name in names:
         tested = [group for group in members if name_of(group) == name]
-        seen = _alike([group for group in members if name_of(group) != name], tested[0].spec.vendor, name_of)
+        seen = _alike([group for group in teaching if name_of(group) != name], tested[0].spec.vendor, name_of)
         if seen:
             fitted = _over(seen, tier, known)
             times = np.concatenate([predicted(group.model, group, fitted.values) for group in tested])
             without[name] = replace(fitted, error_pct=_mape(times, tested), rows=_count(tested))
     rows = sum(one.rows for one in without.values())
     error = sum((one.error_pct or 0.0) * one.rows for one in without.values()) / rows if rows else None
-    return Section(replace(_over(members, tier, known), error_pct=error, rows=rows), without=without)
+    return Section(replace(_over(teaching, tier, known), error_pct=error, rows=rows), without=without)
 
 
 def _alike(members: list[Rows], vendor: str, name_of: Callable[[Rows], str]) -> list[Rows]:
@@ -204,8 +212,10 @@ def _over(members: list[Rows], tier: Tier, known: Mapping[str, float]) -> Fitted
     for name in dict.fromkeys(group.spec.name for group in members):
         kept += thinned([group for group in members if group.spec.name == name], _ROWS_OF_A_DEVICE)
     model, variant = members[0].model, members[0].section.partition(".")[2]
-    fixed = getattr(model, "KNOWN", {}).get(variant, ())
-    values = fitted_values(model, kept, known, _EFFORT_OVER_MANY, fixed)
+    given: Mapping[str, float | None] = getattr(model, "KNOWN", {}).get(variant, {})
+    told = {name: known[name] if value is None else value for name, value in given.items()}
+    fixed = [name for name, value in given.items() if value is not None or tier == "family"]
+    values = fitted_values(model, kept, {**known, **told}, _EFFORT_OVER_MANY, fixed)
     return Fitted(values, tier, None, 0, _origin(members))
 
 
