@@ -16,8 +16,8 @@ __all__ = ["DEFAULTS", "GPU_CONSTANTS", "NESTS"]
 
 GPU_CONSTANTS: dict[str, Constant] = {
     "arithmetic": Constant(1.0, 0.4, 1.0, "share", "of the peak that a unit's main loop reaches with data at hand"),
-    "op_pj": Constant(1.5, 0.01, 60.0, "pJ", "that an operation of 16 bits on matrix units takes of the power limit"),
-    "op_whole": Constant(0.4, 0.1, 1.0, "share", "of that where a matrix instruction takes a whole unit's tile"),
+    "op_pj": Constant(1.5, 0.01, 60.0, "pJ", "that an operation of 16 bits takes of the power limit on matrix units"),
+    "reuse": Constant(0.4, 0.0, 1.0, "exponent", "by which energies fall with the multiply-adds of a unit beyond 512"),
     "droop": Constant(0.8, 0.33, 1.0, "exponent", "that a lack of power slows by: 1/3 at best, 1 at a fixed voltage"),
     "burst": Constant(
         0.01, 0.01, 0.9, "share", "of the time that its energy takes which a kernel much below 1 ms is spared"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flashsched.hw.matrix_units import computes_whole_tiles, on_tensor_cores
+from flashsched.hw.matrix_units import on_tensor_cores
 from flashsched.hw.numbers import Numbers, some
 from flashsched.hw.occupancy import gpu_unit
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.works import Works
 
-__all__ = ["power_s"]
+__all__ = ["FEW_MACS", "power_s"]
 
 POWER_WINDOW_S = 1e-3
 """About how long a board draws more than its limit before the clock comes down. Estimated: T4's short float32 products
@@ -24,6 +24,9 @@ LANE_ENERGY = 9.0
 """Energy of a float32 operation on plain lanes at 7 nm to that of a 16-bit one on matrix units, where registers are
 read for a tile and not for each operation. Estimated: float32 multiply-adds draw 9.5 pJ an operation on an A100, 12.7
 on an A40 and 7.8 on an L40, all that a board draws counted (te42kyfo/gpu-benches); products on tensor cores 1.4."""
+
+FEW_MACS = 512
+"""Multiply-adds of 16 bits that a unit of V100, T4, A40, L40S and RTX PRO 6000 does each clock."""
 
 LANE_NM, LANE_EXPONENT = 7.0, 0.3
 """What an operation on lanes takes goes with the process to this power: most of what a later one saves goes into its
@@ -41,6 +44,8 @@ def power_s(spec: DeviceSpec, works: Works, l2_bytes: Numbers, constants: Mappin
     for dtype, count in works.flops.items():
         if some(count):
             picojoules = picojoules + count * _operation_pj(spec, dtype, constants)
+    if on_tensor_cores(spec, works.main_dtype):
+        picojoules = picojoules * _of_matrix_units(spec, constants)
     seconds = picojoules * 1e-12 * works.stretch / spec.power_w
     return seconds * (1.0 - constants["burst"] / (1.0 + seconds / POWER_WINDOW_S))
 
@@ -49,10 +54,17 @@ def _operation_pj(spec: DeviceSpec, dtype: str, constants: Mapping[str, float]) 
     """What one operation takes, by the bits of its operands and the kind of unit that does it."""
     bits = int("".join(filter(str.isdigit, dtype.partition("_")[0])) or 32)
     if on_tensor_cores(spec, dtype):
-        whole = constants["op_whole"] if computes_whole_tiles(gpu_unit(spec)) else 1.0
-        return constants["op_pj"] * whole * bits / 16
+        return constants["op_pj"] * bits / 16
     process: float = ((spec.process_nm or LANE_NM) / LANE_NM) ** LANE_EXPONENT
     return constants["op_pj"] * LANE_ENERGY * process * _read_of_registers(spec) * bits / 32
+
+
+def _of_matrix_units(spec: DeviceSpec, constants: Mapping[str, float]) -> float:
+    """What an operation and its operands take to what they take on `FEW_MACS`: the more multiply-adds a unit does each
+    clock, the more of them use what was fetched for one."""
+    macs = gpu_unit(spec).matrix_macs_per_clock or FEW_MACS
+    share: float = (FEW_MACS / macs) ** constants["reuse"]
+    return share
 
 
 def _read_of_registers(spec: DeviceSpec) -> float:

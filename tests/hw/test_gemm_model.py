@@ -15,6 +15,7 @@ from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec, Work, devices, predict
 from flashsched.hw.gpu import gpu_times
 from flashsched.hw.gpu_constants import NESTS
+from flashsched.hw.gpu_power import FEW_MACS, power_s
 from flashsched.hw.operators import OPERATORS, estimate, gemm
 from flashsched.hw.validation.fit import fitted_values, predicted
 from flashsched.hw.validation.rows import Rows
@@ -115,6 +116,42 @@ def test_a_power_limit_slows_by_less_than_what_it_lacks() -> None:
     assert seconds(older, DEFAULTS, "float16", size)[0] == seconds(t4, DEFAULTS, "float16", size)[0]
     slow = t4.replace(power_w=10_000.0, sustained_clock=0.4)  # a clock that is stated holds it down too
     assert seconds(slow, DEFAULTS, "float32", size)[0] >= 2.0 * 8192**3 / t4.peak("float32") / 0.4
+
+
+def test_larger_matrix_units_take_less_power_for_an_operation() -> None:
+    h100, size = devices["h100-sim"], (8192, 8192, 8192)
+    work = Works.of(Work(flops={"float16": 1e12}, dram_read_bytes=0, dram_write_bytes=0))
+    assert h100.gpu is not None
+    assert h100.gpu.matrix_macs_per_clock == 4 * FEW_MACS
+    many, few = (float(power_s(h100, work, 0.0, {**DEFAULTS, "reuse": one})) for one in (0.5, 0.0))
+    assert few == pytest.approx(2.0 * many, rel=0.01)  # less what a burst spares
+    assert seconds(h100, {**DEFAULTS, "reuse": 0.0}, "float16", size) > seconds(h100, DEFAULTS, "float16", size)
+    assert seconds(h100, {**DEFAULTS, "reuse": 0.0}, "float32", size) == seconds(h100, DEFAULTS, "float32", size)
+
+
+def test_activations_are_quantised_where_rows_say_so() -> None:
+    h100 = devices["h100-sim"]
+    sizes = {
+        "m": np.array([1, 1, 4096, 8192, 8192]),
+        "n": np.full(5, 256),
+        "k": np.array([256, 51200, 256, 256, 51200]),
+    }
+    told = {**sizes, "quantised": np.ones(5, dtype=np.int64)}
+    added = gemm.seconds(h100, DEFAULTS, "float8_e4m3", told) - gemm.seconds(h100, DEFAULTS, "float8_e4m3", sizes)
+    assert (added > h100.launch_s).all()  # a kernel of its own
+    assert added[3] - h100.launch_s == pytest.approx(2 * (added[2] - h100.launch_s))  # its blocks take turns
+    assert added[1] - added[0] == pytest.approx((51200 - 256) / 1024 * h100.dram.latency_s)  # one block a row
+    assert (added >= 3 * sizes["m"] * sizes["k"] / h100.dram.bandwidth_bytes_per_s).all()
+    assert list(gemm.gemm_seconds(h100, DEFAULTS, "float8_e4m3", told)) == list(
+        gemm.gemm_seconds(h100, DEFAULTS, "float8_e4m3", sizes)
+    )
+
+
+def test_a_scale_for_each_block_is_multiplied_on_the_lanes() -> None:
+    h100, size = devices["h100-sim"].replace(power_w=10_000.0), (8192, 8192, 8192)
+    plain, scaled = (seconds(h100, DEFAULTS, f"float8_e4m3{way}", size)[0] for way in ("", ":block"))
+    lanes = 2 * 8192**3 / gemm.SCALED / h100.peak("float32")
+    assert 0.5 * lanes < scaled - plain < 1.1 * lanes
 
 
 def test_units_that_take_whole_tiles_fill_their_shared_memory_with_buffers() -> None:

@@ -1,7 +1,8 @@
 """What a dtype means to an operator model: bytes an element takes in memory, and the peak that its arithmetic has.
 
 A dtype is one name ("float32", "bfloat16"), or two where storage and arithmetic differ: "float16/float32" is stored in
-half the bytes and computed in fp32. A name after a colon says how quantised operands are scaled ("float8_e4m3:block").
+half the bytes and computed in fp32. A name after a colon says how quantised operands are scaled ("float8_e4m3:block"),
+or that a library leaves matrix units alone and multiplies four bytes at a time on the lanes ("int8:packed").
 """
 
 from __future__ import annotations

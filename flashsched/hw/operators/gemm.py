@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flashsched.hw.constants import Constant
 from flashsched.hw.gpu import GpuTimes, computes_whole_tiles, gpu_times
-from flashsched.hw.gpu_constants import GPU_CONSTANTS
 from flashsched.hw.numbers import Numbers
 from flashsched.hw.occupancy import gpu_unit
 from flashsched.hw.operators.dtypes import arithmetic, scaling, storage_bytes
+from flashsched.hw.operators.gemm_constants import CONSTANTS, KNOWN, UNLIKE
 from flashsched.hw.operators.gemm_menus import Menu, menu_of
-from flashsched.hw.operators.times import LAUNCHED, as_timed, column
+from flashsched.hw.operators.quantising import quantising_s
+from flashsched.hw.operators.times import as_timed, column
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.works import Works
 
@@ -37,6 +37,7 @@ __all__ = [
     "KNOWN",
     "NAME",
     "SIZES",
+    "UNLIKE",
     "Chosen",
     "chosen",
     "explained",
@@ -55,51 +56,6 @@ GROWS = ("m", "n", "k", "batch")
 Floats = NDArray[np.float64]
 Sizes = Mapping[str, NDArray[np.int64]]
 
-TYPICAL = {
-    "arithmetic": 0.95, "byte_pj": 20.0, "in_flight": 0.6, "store": 15.0, "exposed": 0.6,
-    "ahead": 0.4, "start_us": 1.5, "block_us": 0.05, "wave": 0.6, "lone": 0.3, "overlap": 4.0, "overlap_memory": 2.5,
-}  # fmt: skip
-"""Defaults of the GPU model's constants for a library's products, where a nest's are those of a perfect device."""
-
-CONSTANTS: dict[str, Constant] = {
-    **{name: replace(one, default=TYPICAL.get(name, one.default)) for name, one in GPU_CONSTANTS.items()},
-    "stages": Constant(5.0, 1.5, 12.0, "buffers", "of a tile's loads: all but one are under way at a time"),
-    "split_us": Constant(2.5, 0.05, 60.0, "us", "to add the slices of a split reduction up, their bytes apart"),
-    "kept": Constant(0.9, 0.01, 3.0, "share", "of L2 in which a product finds what it or the call before it touched"),
-    "turns": Constant(6.0, 1.0, 100.0, "layers", "of such weights that are used before the same come again"),
-    "waits": Constant(
-        0.4, 0.0, 1.0, "share", "of the issue of loads that a lane waits for where there is room for both"
-    ),
-    "narrow": Constant(2.0, 0.2, 64.0, "bytes", "that a thread has under way where a kernel of lanes loads one by one"),
-    "ragged": Constant(1.03, 1.0, 1.6, "ratio", "of matrix units' time where neither n nor k is a multiple of 32"),
-    "far": Constant(0.02, 0.001, 2.0, "share", "of time that each doubling of a row beyond 32 KiB adds"),
-    "alias": Constant(1.05, 1.0, 4.0, "ratio", "of time where rows are a multiple of 128 KiB, and fall into one set"),
-    "vector_us": Constant(0.1, 0.01, 5.0, "us", "that a product with a vector is faster, for it fills no tile"),
-    "batch_call": Constant(0.6, 0.2, 2.0, "ratio", "of a framework's time around a batched product to a linear one's"),
-    **LAUNCHED,
-}
-
-_CACHE = {"kept": 0.9, "turns": 6.0}
-_ENERGY = {"op_pj": 1.5, "op_whole": 0.4, "droop": 0.8}
-_LANES = {"store": 64.0, "l2": 1.0, "unit_l2": 1.0, "byte_pj": 20.0, "droop": 1.0}
-_HOST: dict[str, float | None] = dict.fromkeys(("host_us", "gap_us", "loop_us", "batch_call"))
-KNOWN: dict[str, dict[str, float | None]] = {
-    "tensor": {**_CACHE},
-    "plain": {**_CACHE, **_LANES, **_HOST},
-    "bytes": {**_CACHE, **_ENERGY},
-}
-"""Constants that a fit over several devices is told; None: that a fit over one family takes from the others. A cache
-holds about its size, and aiconfigurator's rows use six layers' weights in turn; rows that fill no cache would draw both
-off. What an operation on bytes costs is better told by those on 16 bits than by rows that libraries differ in most. And
-L2, instructions and energy all slow a small tile on lanes: which of them does, a few devices' rows cannot tell apart.
-So L2 is taken at its spec's rate, a unit's loads and stores at its port's 64 bytes a clock, a byte from L2 at 20 pJ,
-and the clock as proportional to the power. A host's time is no trait of a family: one sister's tells nothing of
-another's."""
-
-UNLIKE = {"plain": ("maxwell",)}
-"""Families whose rows teach other families nothing: those of Maxwell boards were timed with cuBLAS of 2016, and are 35
-to 45 % slower than the constants say that all of NVIDIA's later families agree on."""
-
 SIDE = 16.0
 """Threads along each side of a tile on lanes: each loads ``rows / 16 + columns / 16`` operands from shared memory for
 its ``rows / 16 * columns / 16`` multiply-adds, and an operand takes as long to issue as a multiply-add."""
@@ -117,7 +73,10 @@ as much below. L40S and RTX PRO 6000 fall from 2.3 times main memory's rate to i
 _MOST_STAGES = 8.0
 """Of a kernel that takes as many buffers as fit: eight of a tile of 64 x 128 hide main memory's latency."""
 
-_SCALINGS = {"": 0, "block": 1, "row": 2}
+SCALED = 128.0
+"""Elements of the reduction that share a scale, where blocks of them have one (DeepGEMM, CK)."""
+
+_SCALINGS = {"": 0, "block": 1, "row": 2, "packed": 0}
 
 NARROWED = "kernels"
 """Column of sizes that holds, by row, the indices of the only kernels to look at."""
@@ -127,13 +86,21 @@ _AT_A_TIME = 32768  # kernels of all rows together
 
 def variant(spec: DeviceSpec, dtype: str) -> str:
     """ "tensor" where matrix units do the arithmetic, "bytes" where on elements of a byte, "plain" where the lanes of
-    the plain cores do."""
+    the plain cores do, "packed" where on four bytes at a time."""
     if not _on_matrix_units(spec, dtype):
-        return "plain"
+        return "packed" if _packed(spec, dtype) else "plain"
     return "bytes" if storage_bytes(dtype) == 1 else "tensor"
 
 
+def _packed(spec: DeviceSpec, dtype: str) -> bool:
+    """Whether lanes multiply four bytes at a time (dp4a), for want of matrix units or of a layout that these take."""
+    without = spec.gpu is None or spec.gpu.matrix_shape is None
+    return arithmetic(dtype) == "int8" and (without or scaling(dtype) == "packed")
+
+
 def _on_matrix_units(spec: DeviceSpec, dtype: str) -> bool:
+    if _packed(spec, dtype):
+        return False
     name = arithmetic(dtype)
     plain = spec.peaks.get("float32", spec.peak(name))
     return name not in ("float64", "float32", "int32") and spec.peak(name) > plain * 1.05
@@ -187,7 +154,8 @@ def _candidates(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, si
 
 def seconds(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Floats:
     """Predicted seconds by row, never below `roofline`; with what a framework's launches add, where rows say so."""
-    return _as_called(gemm_seconds(spec, constants, dtype, sizes), constants, sizes)
+    kernel = gemm_seconds(spec, constants, dtype, sizes)
+    return _as_called(kernel + quantising_s(spec, sizes), constants, sizes)
 
 
 def _as_called(kernel: Floats, constants: Mapping[str, float], sizes: Sizes) -> Floats:
@@ -229,7 +197,8 @@ def explained(
     for name in ("fma", "load", "latency", "store", "l2", "dram", "power"):  # what holds the fastest kernel back
         found[f"{name} share"] = np.concatenate([each.share(name) for each in every])
     found["unsplit slower"] = np.minimum(np.log2(totals[:, table[:, 2] == 1].min(axis=1) / fastest), 4.0)
-    return _as_called(_of_fastest(fastest, spec, constants, dtype, sizes), constants, sizes), found
+    kernel = _of_fastest(fastest, spec, constants, dtype, sizes) + quantising_s(spec, sizes)
+    return _as_called(kernel, constants, sizes), found
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +305,8 @@ def _works(
     sums = rows * columns / threads
 
     a, b, c = _operand_bytes(m, n, k, batch, size)
+    wide = float(max(size, 2))  # of a result: products of bytes give 16 bits
+    c = m * n * batch * wide
     sides = lines + across
     if tensor and computes_whole_tiles(gpu_unit(spec)):  # two neighbours' loads of what both need are one (multicast)
         sides = sides - np.maximum(np.where(m > rows, across, 0.0), np.where(n > columns, lines, 0.0)) / 2.0
@@ -354,16 +325,21 @@ def _works(
     stretch = stretch * np.where(row_bytes % ALIAS_BYTES == 0, constants["alias"], 1.0)
     one_by_one = _is_ragged(sizes) & menu_of(spec, tensor).one_by_one
     name = arithmetic(dtype)
+    packed = 4.0 if _packed(spec, dtype) else 1.0
+    name = "float32" if packed > 1.0 else name
+    flops = {name: 2.0 * blocks * rows * columns * slice_k / packed}
+    if scaling(dtype) == "block":  # sums leave the matrix units for each block's scale
+        flops["float32"] = flops[name] / SCALED
     works = Works(
-        flops={name: 2.0 * blocks * rows * columns * slice_k},
-        useful_flops={name: 2.0 * m * n * k * batch},
+        flops=flops,
+        useful_flops={name: 2.0 * m * n * k * batch / packed},
         dram_read_bytes=0.0,
         dram_write_bytes=0.0,
         dram_bytes=cold + again * missed,
         blocks=blocks,
         threads_per_block=threads,
         l2_read_bytes=read,
-        l2_write_bytes=blocks * lines * across * np.where(used > 1, 4.0, float(size)),
+        l2_write_bytes=blocks * lines * across * np.where(used > 1, 4.0, wide),
         global_lane_bytes=0.0,
         shared_bytes_per_block=(rows + columns) * 128.0,
         steps=slice_k / deep,

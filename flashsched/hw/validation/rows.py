@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flashsched.errors import DeviceError
 from flashsched.hw.operators import OPERATORS, OperatorModel, section_of
-from flashsched.hw.operators.dtypes import arithmetic, has_peak
+from flashsched.hw.operators.dtypes import arithmetic, has_peak, storage_bytes
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.names import is_called, spec_named
 from flashsched.hw.validation.operations import asked_of, dtype_of
@@ -162,6 +162,8 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
             sizes[flag] = np.full(total, getattr(timing, flag), dtype=np.int64)
         if model.NAME in timing.drifts:
             sizes["place"] = np.arange(total, dtype=np.int64) * 1000 // total
+        if timing.quantises and model.NAME == "gemm" and storage_bytes(dtype) == 1:
+            sizes["quantised"] = np.ones(total, dtype=np.int64)
         where = np.flatnonzero(rows)[asked.kept]
         found = Rows(table.file, name, op, dtype_name, source, spec, model, dtype, sizes, table.measured_s[where],
                      table.lines[where])  # fmt: skip

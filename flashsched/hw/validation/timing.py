@@ -4,7 +4,8 @@
 2 a host clock around many calls; 3 a host clock around each call, with a synchronisation. ``warm``: the rows repeat on
 the same data without clearing the caches. ``rowwise``: see ``operators/times.py``. ``drifts``: operations whose rows
 take longer the later they stand in their table, by as much for short kernels as for long ones, for a
-reason that no source states. Each row of them bears its ``place`` in the run, in thousandths.
+reason that no source states. Each row of them bears its ``place`` in the run, in thousandths. ``quantises``: products
+of bytes are a framework's layers, which quantise the activations first, in a kernel of its own.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ class Timing(NamedTuple):
     rowwise: int = 0
     why: str = ""
     drifts: tuple[str, ...] = ()
+    quantises: bool = False
 
 
 SOURCES: dict[str, Timing] = {
-    "aiconfigurator": Timing(0, 0, why="CUDA graph replay, weights rotated so that L2 does not hold them"),
+    "aiconfigurator": Timing(
+        0, 0, why="CUDA graph replay, weights rotated so that L2 does not hold them", quantises=True
+    ),
     "neusight": Timing(1, 1, why="CUDA events, mean of the best 5 of 25, warm cache", drifts=("conv2d",)),
     "vidur": Timing(0, 1, 1, why="kernel time from the profiler, in whole microseconds"),
     "deepbench": Timing(2, 1, why="host clock over repeated calls"),
