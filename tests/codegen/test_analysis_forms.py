@@ -82,6 +82,15 @@ def test_the_share_of_a_split_is_exact_however_large() -> None:
     assert part == pytest.approx(8_000_001 / (1000 * 128 * 64), rel=1e-12)
 
 
+def test_a_share_that_is_estimated_does_not_depend_on_where_variables_lie() -> None:
+    made = [[Var("i"), Var("j"), Var("k")] for _ in range(40)]
+    parts = set()
+    for i, j, k in made:
+        tested = compare("<", i % 7 * 9 + j // 3 + k % 11 * 4, Const(50, "int64"))
+        parts.add(share(tested, {}, {i: 100, j: 100, k: 100})[1])
+    assert len(parts) == 1
+
+
 def test_what_nothing_is_known_of_reaches_everywhere() -> None:
     i, j, _ = VARS
     form = form_of(Binary("*", i, j), {}, {i: 4, j: 4})

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Var
-from flashsched.te.visit import free_vars
+from flashsched.te.visit import walk
 
 __all__ = ["Extents", "Form", "Points", "form_of", "interval", "share", "total", "values"]
 
@@ -56,17 +56,23 @@ class Form:
     def vars(self) -> frozenset[Var]:
         """The variables that it speaks of."""
         if self._vars is None:
-            found: set[Var] = set()
-            for atom in self.terms:
-                if isinstance(atom, Part):
-                    found |= atom.a.vars | atom.b.vars
-                else:
-                    found.add(atom)
-            self._vars = frozenset(found)
+            self._vars = frozenset(self.in_order())
         return self._vars
+
+    def in_order(self) -> list[Var]:
+        """The variables that it speaks of, in the order in which it does: what is drawn for them is drawn in it."""
+        found: dict[Var, None] = {}
+        for atom in self.terms:
+            if isinstance(atom, Part):
+                found.update(dict.fromkeys((*atom.a.in_order(), *atom.b.in_order())))
+            else:
+                found[atom] = None
+        return list(found)
 
     def plus(self, other: Form, factor: int = 1) -> Form:
         """This form and *factor* times another."""
+        if not other.terms:
+            return Form(self.terms, self.constant + factor * other.constant)
         terms = dict(self.terms)
         for atom, count in other.terms.items():
             terms[atom] = terms.get(atom, 0) + factor * count
@@ -79,7 +85,7 @@ class Form:
     def without(self, gone: Iterable[Var]) -> Form:
         """This form with the variables *gone* at 0."""
         dropped = frozenset(gone)
-        if not dropped & self.vars:
+        if dropped.isdisjoint(self.vars):
             return self
         result = Form({}, self.constant)
         for atom, count in self.terms.items():
@@ -113,8 +119,8 @@ def form_of(expr: Expr, known: Mapping[Var, Form], extents: Extents) -> Form:
         if expr.op != "*":
             return _part(expr.op, a, b, extents)
     inside: dict[Atom, int] = {}
-    for var in free_vars(expr):
-        inside.update(dict.fromkeys(known[var].vars if var in known else (var,), 1))
+    for var in (node for node in walk(expr) if isinstance(node, Var)):
+        inside.update(dict.fromkeys(known[var].in_order() if var in known else (var,), 1))
     return Form({Part("?", Form(inside), Form({})): 1})
 
 
@@ -237,7 +243,7 @@ def _even_step(form: Form, extents: Extents) -> int:
 
 
 def _tried(form: Form, extents: Extents) -> float:
-    loops = sorted(form.vars, key=lambda var: extents.get(var, 1))
+    loops = sorted(form.in_order(), key=lambda var: extents.get(var, 1))
     if total(extents, loops) <= MOST_POINTS:
         grid = np.meshgrid(*(np.arange(extents.get(var, 1)) for var in loops), indexing="ij", sparse=True)
         points: Points = dict(zip(loops, grid, strict=True))
