@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flashsched.errors import TraceError
 from flashsched.schedule.arguments import call_text
+from flashsched.te.quick import quickly_made
 from flashsched.te.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ VERSION = 1
 """Raised when a reader of the version before would take a trace for something that it does not say."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Step:
     """One primitive applied to *stage*: its arguments (plain JSON values), and the names that it gave.
@@ -89,6 +91,7 @@ class Step:
             ) from None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Trace:
     """The steps of a schedule in order."""

@@ -93,7 +93,10 @@ def linear(expr: Expr, ranges: Ranges = NO_RANGES) -> Linear:
             a, b = linear(expr.a, ranges), linear(expr.b, ranges)
             return rejoined(a + b if expr.op == "+" else a - b)
         if expr.op == "*":
-            a, b = linear(expr.a, ranges), linear(expr.b, ranges)
+            a = linear(expr.a, ranges)
+            if isinstance(expr.b, Const):
+                return a.times(int(expr.b.value))
+            b = linear(expr.b, ranges)
             if b.is_constant():
                 return a.times(b.constant)
             if a.is_constant():

@@ -60,6 +60,8 @@ def const(value: int | float | bool, dtype: str | None = None) -> Const:
     Raises:
         ExpressionError: the value does not fit an integer *dtype*.
     """
+    if type(value) is int and dtype == dtypes.INDEX and -(2**63) <= value < 2**63:
+        return Const(value, dtype)  # what indices are made of
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, bool | int | float):
         raise DtypeError(f"a constant is a bool, an int or a float, not {type(value).__name__}", hint="te.const(1.5)")

@@ -6,13 +6,15 @@ multiply). What ranges of variables say about a form is found in `flashsched.te.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flashsched.errors import DtypeError
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, SizeVar, Var
+from flashsched.te.quick import quickly_made
 
 __all__ = ["Linear", "Ranges", "atom_form", "factors", "fold", "index", "product", "structural_key"]
 
@@ -21,8 +23,28 @@ Ranges: TypeAlias = Mapping[Var, tuple[float, float]]
 
 
 def structural_key(expr: Expr) -> tuple[Any, ...]:
-    """A hashable value that is equal for expressions that are alike."""
-    return (type(expr).__name__, *expr.key(), *(structural_key(child) for child in expr.children))
+    """A hashable value that is equal for expressions that are alike; kept with the expression, which never changes."""
+    found: tuple[Any, ...] | None = getattr(expr, "_structural_key", None)
+    if found is None:
+        found = (type(expr).__name__, *expr.key(), *map(structural_key, expr.children))
+        object.__setattr__(expr, "_structural_key", found)
+    return found
+
+
+_FOLDED: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "min": min,
+    "max": max,
+    "&": operator.and_,
+    "|": operator.or_,
+    "^": operator.xor,
+    "<<": operator.lshift,
+    ">>": operator.rshift,
+}
 
 
 def index(value: int) -> Const:
@@ -41,21 +63,7 @@ def fold(op: str, a: Const, b: Const) -> Const:
         raise DtypeError(f"division by zero: {x} {op} 0", hint="divide by something that is at least 1")
     if op in ("<<", ">>") and not 0 <= y < 64:
         raise DtypeError(f"a shift is by 0 to 63 bits: {x} {op} {y}", hint="shift by less, or multiply")
-    table = {
-        "+": lambda: x + y,
-        "-": lambda: x - y,
-        "*": lambda: x * y,
-        "//": lambda: x // y,
-        "%": lambda: x % y,
-        "min": lambda: min(x, y),
-        "max": lambda: max(x, y),
-        "&": lambda: x & y,
-        "|": lambda: x | y,
-        "^": lambda: x ^ y,
-        "<<": lambda: x << y,
-        ">>": lambda: x >> y,
-    }
-    value = table[op]()
+    value = _FOLDED[op](x, y)
     if not -(2**63) <= value < 2**63:
         raise DtypeError(f"{x} {op} {y} does not fit int64", hint="indices are int64; keep them below 2**63")
     return index(value)
@@ -77,6 +85,7 @@ def product(parts: Sequence[Expr]) -> Expr:
     return result
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Linear:
     """``sum(coefficient * atom) + constant``, the atoms keyed by their structure."""

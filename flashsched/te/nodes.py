@@ -16,6 +16,7 @@ import numpy as np
 
 from flashsched.errors import AxisError, ShapeError
 from flashsched.te import dtypes
+from flashsched.te.quick import quickly_made
 
 __all__ = [
     "Binary",
@@ -85,7 +86,9 @@ class Operators:
 class Expr(Operators):
     """Base of all scalar expressions."""
 
-    __slots__ = ()
+    __slots__ = ("_structural_key",)
+    """See `flashsched.te.linear.structural_key`."""
+
     dtype: str
 
     @property
@@ -130,8 +133,7 @@ class Expr(Operators):
     def __ne__(self, other: object) -> Any:
         return _compare("!=", self, other)
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # by identity, and not by a function of Python's: nodes are keys all the time
 
     def __bool__(self) -> bool:
         raise AxisError(
@@ -162,6 +164,7 @@ class Expr(Operators):
     __repr__ = __str__
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Const(Expr):
     """A literal; *value* is a Python bool, int or float that fits *dtype*."""
@@ -169,12 +172,15 @@ class Const(Expr):
     value: int | float | bool
     dtype: str
 
+    children = ()
+
     def key(self) -> tuple[Any, ...]:
         if isinstance(self.value, float):  # tells -0.0 from 0.0, and one NaN like another
             return (self.dtype, self.value.hex())
         return (self.dtype, self.value)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Var(Expr):
     """A named scalar: a loop's variable, or a block's. Known by identity."""
@@ -182,10 +188,13 @@ class Var(Expr):
     name: str
     dtype: str = dtypes.INDEX
 
+    children = ()
+
     def key(self) -> tuple[Any, ...]:
         return (id(self),)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SizeVar(Var):
     """A size that is known only when a kernel is called; it is at least 0."""
@@ -210,6 +219,7 @@ class _Pair(Expr):
         return (self.op,)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Binary(_Pair):
     """``a op b``, both sides and the result of one dtype. ``//`` and ``%`` round to minus infinity, as in Python.
@@ -222,6 +232,7 @@ class Binary(_Pair):
         return self.a.dtype
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Compare(_Pair):
     """``a op b`` as a bool; *op* is one of ``< <= > >= == !=``. With NaN only ``!=`` is true."""
@@ -249,6 +260,7 @@ class Not(Expr):
         return Not(children[0])
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cast(Expr):
     """*value* converted as C converts it; float to integer truncates, anything to bool compares with zero."""
@@ -267,6 +279,7 @@ class Cast(Expr):
         return (self.dtype,)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Select(Expr):
     """*a* where *condition* holds, else *b*. The side not chosen is never read from memory, so it may guard a load."""

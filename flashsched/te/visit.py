@@ -17,7 +17,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
         yield node
         children = node.children
         if children:
-            stack.extend(children[::-1])
+            stack += children[::-1]
 
 
 def rewrite(
@@ -59,4 +59,10 @@ def loop_vars(expr: Expr) -> set[Var]:
 
 def uses(expr: Expr, var: Var) -> bool:
     """Whether *var* occurs in *expr*."""
-    return any(node is var for node in walk(expr))
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if node is var:
+            return True
+        stack.extend(node.children)
+    return False
