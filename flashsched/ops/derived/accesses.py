@@ -6,19 +6,20 @@ worth packing.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flashsched.schedule import Schedule
-from flashsched.schedule.ir import Buffer, Load, Store, block_loads
+from flashsched.schedule.ir import Block, Buffer, Load, Store, block_loads
 from flashsched.te import dtypes
 from flashsched.te.bounds import linear
 from flashsched.te.expr import Binary, Call, Expr, Select, Var
 from flashsched.te.linear import Linear, structural_key
 from flashsched.te.sizes import numbers
-from flashsched.te.tensor import Axis
+from flashsched.te.tensor import Axis, AxisKind
 from flashsched.te.visit import free_vars, uses, walk
 
 __all__ = ["Access", "StageFacts", "facts_of"]
@@ -102,31 +103,35 @@ class StageFacts:
 def facts_of(s: Schedule, name: str) -> StageFacts:
     """What is known of the stage *name* of *s*."""
     stage = s.state.stage(name)
-    axes = stage.axes
-    own = set(stage.buffers)
+    return _facts(name, stage.block, stage.axes, stage.buffers)
+
+
+@functools.lru_cache(maxsize=1024)  # by identity: neither blocks nor buffers ever change, and candidates share them
+def _facts(name: str, block: Block, axes: tuple[Axis, ...], buffers: tuple[Buffer, ...]) -> StageFacts:
+    own = set(buffers)
     reads: list[Access] = []
     seen: set[tuple[Any, ...]] = set()
-    for load in block_loads(stage.block):
+    for load in block_loads(block):
         if load.buffer in own:
             continue
         if (key := structural_key(load)) not in seen:
             seen.add(key)
             reads.append(_access(load, axes))
-    writes = tuple(_access(store, axes) for store in stage.block.stores)
-    bits = max(dtypes.bits(buffer.dtype) for buffer in stage.buffers)
-    values = [store.value for store in stage.block.stores]
+    writes = tuple(_access(store, axes) for store in block.stores)
+    bits = max(dtypes.bits(buffer.dtype) for buffer in buffers)
+    values = [store.value for store in block.stores]
     tests = [node.condition for value in values for node in walk(value) if isinstance(node, Select)]
     tested = frozenset().union(*[free_vars(test) for test in tests if not _reads(test)])
     return StageFacts(
         name,
-        stage.spatial,
-        stage.reduced,
+        tuple(axis for axis in axes if axis.kind is AxisKind.SPATIAL),
+        tuple(axis for axis in axes if axis.kind is AxisKind.REDUCE),
         tuple(reads),
         writes,
         sum(cost_of(value) for value in values),
         bits,
         tested,
-        stage.buffers,
+        buffers,
     )
 
 
