@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from flashsched.schedule.buffer import Buffer
 from flashsched.schedule.ir import Let, Stmt, stmt_exprs, walk_stmt
@@ -12,7 +13,7 @@ from flashsched.te.sizes import Size, sizes_in
 __all__ = ["Program"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A nest with the buffers that its caller passes: inputs, then outputs; *imports* names LLVM texts for it.
 
@@ -28,7 +29,7 @@ class Program:
     needs: tuple[Expr, ...] = ()
     passed: tuple[tuple[int, SizeVar], ...] = ()
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[SizeVar, ...]:
         """The sizes that the program speaks of, in the order of its arrays' dimensions."""
         given: list[Size] = [size for buffer in (*self.params, *self.outputs) for size in buffer.shape]

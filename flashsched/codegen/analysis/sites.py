@@ -13,7 +13,7 @@ from flashsched.errors import LoweringError
 from flashsched.schedule.intrinsic import find_intrinsic
 from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt
 from flashsched.te import dtypes
-from flashsched.te.expr import Var
+from flashsched.te.expr import Const, Var
 
 __all__ = ["Memory", "Nest", "Site", "Touch", "reach", "turns"]
 
@@ -200,12 +200,12 @@ def turns(loop: For) -> int:
     Raises:
         LoweringError: it is known at run time only.
     """
-    if loop.turns is None:
+    if not isinstance(loop.extent, Const):
         raise LoweringError(
             f"loop {loop.var.name!r} has {loop.extent} turns, and only numbers can be measured",
             hint="bind the sizes: s.bind_sizes({n: 512}) is the schedule of the program for that size",
         )
-    return loop.turns
+    return int(loop.extent.value)
 
 
 def reach(touches: Sequence[Touch], shape: Sequence[int], extents: Extents) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ def versions_of(state: State, root: Stmt) -> dict[str, int]:
     doubled = {buffer.name for stage in state.stages.values() for buffer in stage.buffers if buffer.doubled}
     found: dict[str, int] = {}
     for loop in walk_stmt(root):
-        if isinstance(loop, For) and ("pipeline" in loop.notes or doubled & _written(loop)):
+        if isinstance(loop, For) and ("pipeline" in loop.notes or (doubled and doubled & _written(loop))):
             pieces = pieces_of(loop)
             filled = {name for piece in pieces for name in piece.writes & doubled}
             read = {name for piece in pieces for name in piece.reads - piece.writes}

@@ -221,7 +221,7 @@ def _moved(stmt: Stmt, old: Buffer, new: Buffer, spans: list[Span], outer: Range
     def visit(node: Stmt, ranges: Ranges) -> Stmt:
         match node:
             case For():
-                return replace(node, body=visit(node.body, {**ranges, **loop_ranges([node])}))
+                return node.around(visit(node.body, {**ranges, **loop_ranges([node])}))
             case Seq():
                 return seq([visit(inner, ranges) for inner in node.stmts])
             case Alloc():

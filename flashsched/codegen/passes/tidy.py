@@ -74,7 +74,7 @@ def _for(node: For, ranges: Ranges, facts: Sequence[Expr]) -> Stmt:
     body = tidy_under(node.body, inner, facts)
     if _is_empty(body):
         return EMPTY
-    return _shortened(replace(node, body=body))
+    return _shortened(node.around(body))
 
 
 def _shortened(node: For) -> Stmt:
