@@ -1,4 +1,4 @@
-"""What scheduling and lowering cost: a matmul in ten primitives, graphs of 2 to 64 stages, the cost of a stage.
+"""What scheduling and lowering cost: a matmul in ten primitives, a tuner's candidates, graphs of 2 to 64 stages.
 
 python benchmarks/scheduling.py
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+import random
 import statistics
 import sys
 import time
@@ -17,8 +18,12 @@ from collections.abc import Callable
 
 import flashsched as fs
 from flashsched import te
+from flashsched.codegen.analysis import analyse
+from flashsched.errors import Infeasible, ScheduleError
+from flashsched.hw import devices
 from flashsched.schedule import Schedule
 from flashsched.te.tensor import Tensor
+from flashsched.tune.search.knobs import RandomKnobs
 
 STAGES = (2, 4, 8, 16, 32, 64)
 
@@ -84,6 +89,26 @@ def in_pairs(output: Tensor) -> Schedule:
     return s
 
 
+def candidates(op: str, shape: tuple[int, ...], device: str, drawn: int = 40) -> str:
+    """What it costs to make a candidate of random decisions, and to read what it asks of *device*; medians."""
+    task, spec, rng = fs.Task(op, shape), devices[device], random.Random(0)
+    begun = task.start()
+    made, read = [], []
+    for _ in range(drawn):
+        knobs = RandomKnobs(rng)
+        start = time.process_time()
+        try:
+            found = task.candidate(knobs, spec, begun)
+        except (Infeasible, ScheduleError):
+            continue
+        between = time.process_time()
+        analyse(found.schedule, spec)
+        made.append(between - start)
+        read.append(time.process_time() - between)
+    title = f"a candidate of {op} for {device}"
+    return f"{title:40} {1e3 * statistics.median(made):8.2f} ms made, {1e3 * statistics.median(read):6.2f} ms read"
+
+
 def milliseconds(call: Callable[[], object], rounds: int = 9) -> float:
     """The median CPU time of a call."""
     call()
@@ -127,6 +152,9 @@ def main() -> None:
     twenty = graph(20)
     made = alone(twenty)
     print(f"lowering 20 stages            {milliseconds(lambda: fs.lower(made)):8.2f} ms")
+    print(candidates("matmul", (4096, 4096, 4096), "a100-sim"))
+    print(candidates("softmax", (8192, 1024), "a100-sim"))
+    print(candidates("matmul", (1024, 1024, 1024), "cpu-xeon-sim"))
     for title, make in (("each stage alone", alone), ("stages in pairs", in_pairs)):
         print(f"\n{title}")
         print("stages   create      steps    printing   lowering  ms a stage   calls a stage: steps   lowering")

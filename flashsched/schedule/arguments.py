@@ -165,16 +165,22 @@ def require_arguments(primitive: str, args: Mapping[str, Any]) -> None:
         ArgumentError: one is unknown, missing, or of another kind.
     """
     known = {argument.name: argument for argument in arguments_of(primitive)}
-    takes = [f"{a.name} ({a.said})" if a.required else f"{a.name}={a.default!r}" for a in known.values()]
-    shown = f"{primitive} takes {', '.join(takes) or 'no arguments'}"
     for key, value in args.items():
         if key not in known:
-            raise ArgumentError(f"no argument named {key!r}", hint=did_you_mean(key, known) if known else shown)
+            hint = did_you_mean(key, known) if known else _takes(primitive)
+            raise ArgumentError(f"no argument named {key!r}", hint=hint)
         if not known[key].fits(value):
-            raise ArgumentError(f"{key} must be {known[key].said}, got {value!r}", hint=shown)
+            raise ArgumentError(f"{key} must be {known[key].said}, got {value!r}", hint=_takes(primitive))
     missing = [argument.name for argument in known.values() if argument.required and argument.name not in args]
     if missing:
-        raise ArgumentError(f"{' and '.join(missing)} must be given", hint=shown)
+        raise ArgumentError(f"{' and '.join(missing)} must be given", hint=_takes(primitive))
+
+
+def _takes(primitive: str) -> str:
+    """The arguments of *primitive* in words."""
+    known = arguments_of(primitive)
+    takes = [f"{a.name} ({a.said})" if a.required else f"{a.name}={a.default!r}" for a in known]
+    return f"{primitive} takes {', '.join(takes) or 'no arguments'}"
 
 
 def call_text(primitive: str, args: Mapping[str, Any]) -> str:

@@ -209,7 +209,7 @@ def root_nest(
         value: Expr = var if isinstance(first, Const) and first.value == 0 else first + var
         for op, limit in (guards or {}).get(axis, ()):
             where.append(compare(op, value, extent_expr(limit)))
-        iters.append(replace(item, value=value))
+        iters.append(item.bound_to(value))
         notes = MappingProxyType({"tail": stage.tails[axis]} if axis in stage.tails else {})
         headers.append((var, extent, notes))
     body: Stmt = replace(stage.block, iters=tuple(iters), where=tuple(where))

@@ -133,7 +133,7 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
     nest = simplified(nest, outer)
 
     def put(node: For) -> Stmt:
-        return replace(node, body=insert_before_reader(node.body, nest, _made_inside(state, stage.name)))
+        return node.around(insert_before_reader(node.body, nest, _made_inside(state, stage.name)))
 
     kept = None if window is None else (window.dimension, window.extent)
     return state.with_body(replace_loop(state.body, target.var, put)), fresh, kept

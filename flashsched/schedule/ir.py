@@ -20,6 +20,7 @@ from typing import Any
 from flashsched.schedule.buffer import SCOPES, Buffer
 from flashsched.schedule.loop_kind import LoopKind
 from flashsched.te.expr import Const, Expr, Var
+from flashsched.te.quick import quickly_made
 from flashsched.te.sizes import Size
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import walk
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Load(Expr):
     """The element of *buffer* at *indices*."""
@@ -89,12 +91,19 @@ class Stmt:
         "_buffers_in",
         "_filled_together",
         "_marks_in",
+        "_read_in",
         "_reduced_in",
         "_stages_in",
+        "_threads_around",
         "_uses_in",
         "_vars_in",
     )
     """See `flashsched.schedule.facts`."""
+
+    _blocks_in: tuple[Block, ...]
+    _marks_in: frozenset[LoopKind | str]
+    _stages_in: frozenset[str]
+    _vars_in: frozenset[int]
 
     def __str__(self) -> str:
         from flashsched.schedule.printer import nest_text  # the printer is built on these nodes
@@ -102,6 +111,7 @@ class Stmt:
         return nest_text(self)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False)
 class Store(Stmt):
     """``buffer[indices] = value``."""
@@ -124,6 +134,7 @@ class Break(Stmt):
     """End the serial loop just around it; in nests that were written out (`te.extern`), in no scheduled one."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False)
 class Seq(Stmt):
     """Statements one after another."""
@@ -134,6 +145,7 @@ class Seq(Stmt):
 _NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False)
 class For(Stmt):
     """Run *body* once for each ``var`` in ``range(extent)``.
@@ -156,7 +168,12 @@ class For(Stmt):
         """This loop around another body."""
         return For(self.var, self.extent, body, self.kind, self.notes)
 
+    def of_kind(self, kind: LoopKind) -> For:
+        """This loop, its turns run as *kind* says."""
+        return For(self.var, self.extent, self.body, kind, self.notes)
 
+
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False)
 class If(Stmt):
     """Run *then* where *condition* holds, else *otherwise*."""
@@ -194,6 +211,7 @@ class Extern(Stmt):
     nest: Callable[[Sequence[Buffer], Sequence[Buffer]], Stmt] | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False)
 class Iter:
     """A block's own iteration variable, over ``begin <= var < begin + extent``, bound to *value*."""
@@ -209,6 +227,7 @@ class Iter:
         return self if value is self.value else Iter(self.var, self.begin, self.extent, self.kind, value)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, eq=False)
 class Block(Stmt):
     """One point of the stage *name*: where all of *where* hold, do all of *stores* at once.
@@ -239,6 +258,10 @@ class Block(Stmt):
         """Whether several points are combined into one element."""
         return any(item.kind is AxisKind.REDUCE for item in self.iters)
 
+    def bound(self, iters: tuple[Iter, ...], where: tuple[Expr, ...], within: tuple[Expr, ...]) -> Block:
+        """This block with its variables bound, and its conditions put, in other loops."""
+        return Block(self.name, iters, self.stores, self.init, where, within, self.extern, self.notes)
+
     @property
     def bindings(self) -> dict[Var, Expr]:
         """Each iteration variable with the expression of loops that it is bound to."""
@@ -258,15 +281,16 @@ def seq(stmts: Sequence[Stmt]) -> Stmt:
 
 def sub_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
     """The statements directly in *stmt*."""
-    match stmt:
-        case For() | Alloc() | Let():
-            return (stmt.body,)
-        case Seq():
-            return stmt.stmts
-        case If():
-            return (stmt.then,) if stmt.otherwise is None else (stmt.then, stmt.otherwise)
-        case _:
-            pass
+    if isinstance(stmt, For):
+        return (stmt.body,)
+    if isinstance(stmt, Block):
+        return ()
+    if isinstance(stmt, Seq):
+        return stmt.stmts
+    if isinstance(stmt, Alloc | Let):
+        return (stmt.body,)
+    if isinstance(stmt, If):
+        return (stmt.then,) if stmt.otherwise is None else (stmt.then, stmt.otherwise)
     return ()
 
 
@@ -353,8 +377,7 @@ def map_exprs(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
                 return Prefetch(node.buffer, tuple(change(i) for i in node.indices))
             case Block():
                 iters = tuple([item.bound_to(change(item.value)) for item in node.iters])
-                where, within = tuple(map(change, node.where)), tuple(map(change, node.within))
-                return replace(node, iters=iters, where=where, within=within)
+                return node.bound(iters, tuple(map(change, node.where)), tuple(map(change, node.within)))
             case _:
                 pass
         return None

@@ -28,22 +28,14 @@ class LoopKind(Enum):
 
     __hash__ = object.__hash__  # each is there once; Enum's own is Python's, and nests are asked for kinds all the time
 
-    @property
-    def is_block(self) -> bool:
+    def __init__(self, axis: str) -> None:
+        self.is_block = axis.startswith("blockIdx")
         """Whether the turns are blocks of a GPU grid."""
-        return self in _BLOCKS
-
-    @property
-    def is_thread(self) -> bool:
+        self.is_thread = axis.startswith("threadIdx")
         """Whether the turns are threads of a GPU block."""
-        return self in _THREADS
 
     @property
     def is_concurrent(self) -> bool:
         """Whether the turns may run at the same time, in any order."""
         others = (LoopKind.PARALLEL, LoopKind.VECTORIZE, LoopKind.VTHREAD)
         return self.is_block or self.is_thread or self in others
-
-
-_BLOCKS = frozenset((LoopKind.BLOCK_X, LoopKind.BLOCK_Y, LoopKind.BLOCK_Z))
-_THREADS = frozenset((LoopKind.THREAD_X, LoopKind.THREAD_Y, LoopKind.THREAD_Z))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from flashsched.schedule.facts import buffers_in, part_with_loop, part_with_stage, stages_in
+from flashsched.schedule.facts import blocks_in, part_with_loop, part_with_stage, read_in, stages_in, vars_in
 from flashsched.schedule.ir import (
     Alloc,
     Block,
@@ -15,10 +15,8 @@ from flashsched.schedule.ir import (
     Seq,
     Stmt,
     Store,
-    block_loads,
     map_exprs,
     seq,
-    sub_stmts,
 )
 from flashsched.te.expr import Const, Expr, Var
 from flashsched.te.simplify import Ranges, prove, simplify, within_loop
@@ -42,21 +40,24 @@ __all__ = [
 
 def find_block(stmt: Stmt, name: str) -> list[Stmt]:
     """The way down from *stmt* to the block of the stage *name*, both included; empty where there is none."""
-    path: list[Stmt] = [stmt]
-    while (node := part_with_stage(path[-1], name)) is not None:
+    path: list[Stmt] = []
+    node: Stmt | None = stmt if name in stages_in(stmt) else None
+    while node is not None:
         path.append(node)
-    return path if isinstance(path[-1], Block) and path[-1].name == name else []
+        node = node.body if isinstance(node, For) else part_with_stage(node, name)
+    return path
 
 
 def path_to_loop(stmt: Stmt, loop: For) -> list[Stmt]:
     """The way down from *stmt* to *loop*, both included; empty where it is not in *stmt*."""
-    path: list[Stmt] = [stmt]
-    while path[-1] is not loop:
-        node = part_with_loop(path[-1], loop.var)
-        if node is None:
-            return []
+    path: list[Stmt] = []
+    node: Stmt | None = stmt if id(loop.var) in vars_in(stmt) else None
+    while node is not None:
         path.append(node)
-    return path
+        if node is loop:
+            return path
+        node = node.body if isinstance(node, For) else part_with_loop(node, loop.var)
+    return []
 
 
 def loop_ranges(path: list[Stmt]) -> dict[Var, tuple[float, float]]:
@@ -64,7 +65,10 @@ def loop_ranges(path: list[Stmt]) -> dict[Var, tuple[float, float]]:
     ranges: dict[Var, tuple[float, float]] = {}
     for node in path:
         if isinstance(node, For):
-            ranges = within_loop(ranges, node.var, node.extent)
+            if isinstance(node.extent, Const):
+                ranges[node.var] = (0.0, node.extent.value - 1.0)
+            else:
+                ranges = within_loop(ranges, node.var, node.extent)
     return ranges
 
 
@@ -124,14 +128,11 @@ def reads(stmt: Stmt, buffers: tuple[Buffer, ...], apart_from: str | None = None
     return any(block.name != apart_from for block in readers(stmt, buffers))
 
 
-def readers(stmt: Stmt, buffers: tuple[Buffer, ...]) -> Iterator[Block]:
+def readers(stmt: Stmt, buffers: tuple[Buffer, ...]) -> list[Block]:
     """The blocks of *stmt* that read one of *buffers*, in the order of the text."""
-    if buffers_in(stmt).isdisjoint(buffers):
-        return
-    if isinstance(stmt, Block) and any(load.buffer in buffers for load in block_loads(stmt)):
-        yield stmt
-    for inner in sub_stmts(stmt):
-        yield from readers(inner, buffers)
+    if read_in(stmt).isdisjoint(buffers):
+        return []
+    return [block for block in blocks_in(stmt) if not read_in(block).isdisjoint(buffers)]
 
 
 def insert_before_reader(body: Stmt, new: Stmt, buffers: tuple[Buffer, ...]) -> Stmt:
@@ -162,8 +163,7 @@ def simplified(stmt: Stmt, ranges: Ranges) -> Stmt:
             return Store(stmt.buffer, indices, simplify(stmt.value, ranges))
         case Block():
             iters = tuple([item.bound_to(simplify(item.value, ranges)) for item in stmt.iters])
-            where, within = _in_doubt(stmt.where, ranges), _in_doubt(stmt.within, ranges)
-            return replace(stmt, iters=iters, where=where, within=within)
+            return stmt.bound(iters, _in_doubt(stmt.where, ranges), _in_doubt(stmt.within, ranges))
         case _:
             pass
     return stmt

@@ -208,9 +208,11 @@ def _product_interval(atom: Expr, inner: Ranges, outer: Ranges) -> tuple[Expr, E
 def region(found: Sequence[Access], shape: Sequence[Size], outer: Ranges) -> list[Span]:
     """What *found* accesses together touch in each dimension of a buffer of *shape*; *outer* bounds the points."""
     spans: list[Span] = []
+    inside = [_ranges(access.inner) for access in found]
+    accessed = [(access, inner, {**outer, **inner}) for access, inner in zip(found, inside, strict=True)]
     for dimension, size in enumerate(shape):
         whole = Span(Const(0, dtypes.INDEX), size, False)
-        spans.append(_union(found, dimension, size, outer) or whole)
+        spans.append(_union(accessed, dimension, size, outer) or whole)
     return spans
 
 
@@ -222,12 +224,12 @@ def _outermost(op: str, a: Expr, b: Expr, outer: Ranges) -> Expr:
     return b if most(above - below, outer) <= 0 else Binary(op, a, b)
 
 
-def _union(found: Sequence[Access], dimension: int, size: Size, outer: Ranges) -> Span | None:
+def _union(found: Sequence[tuple[Access, Ranges, Ranges]], dimension: int, size: Size, outer: Ranges) -> Span | None:
+    """What *found*, each with the ranges of its own loops and of all, touch of a *dimension* of this *size*."""
     low: Expr | None = None
     high: Expr | None = None
-    for access in found:
-        inner = _ranges(access.inner)
-        part = _interval(simplify(access.indices[dimension], {**outer, **inner}), inner, outer)
+    for access, inner, ranges in found:
+        part = _interval(simplify(access.indices[dimension], ranges), inner, outer)
         if part is None or any(uses(end, var) for end in part for var in access.named):
             return None
         low = part[0] if low is None else _outermost("min", low, part[0], outer)

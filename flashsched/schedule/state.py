@@ -6,7 +6,7 @@ A primitive takes a `State` and returns another; nothing here is ever changed in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -17,12 +17,13 @@ from flashsched.schedule.printer import nest_text
 from flashsched.schedule.trace import Step
 from flashsched.te.expr import Var
 from flashsched.te.external import ExternOp
+from flashsched.te.quick import quickly_made
 from flashsched.te.tensor import Axis, AxisKind, ComputeOp
 
 __all__ = ["Stage", "State", "refuse"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stage:
     """One computation of the program.
 
@@ -85,6 +86,12 @@ class Stage:
         """Those of its axes that it combines over."""
         return tuple(axis for axis in self.axes if axis.kind is AxisKind.REDUCE)
 
+    def after(self, step: Step) -> Stage:
+        """This stage, *step* the last of its own."""
+        twin = object.__new__(Stage)
+        twin.__dict__.update(self.__dict__, steps=(*self.steps, step))
+        return twin
+
     def unused_name(self, base: str) -> str:
         """*base*, numbered where the stage has had a loop of that name."""
         name, number = base, 1
@@ -94,6 +101,7 @@ class Stage:
         return name
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class State:
     """A nest and its stages, in an order in which they can be computed.
@@ -134,17 +142,20 @@ class State:
     def with_stage(self, stage: Stage, before: str | None = None) -> State:
         """This state with *stage* replaced or, where it is new, put before the stage *before*."""
         if stage.name in self.stages or before is None:
-            return replace(self, stages=MappingProxyType({**self.stages, stage.name: stage}))
+            return self._with_stages({**self.stages, stage.name: stage})
         stages: dict[str, Stage] = {}
         for name, old in self.stages.items():
             if name == before:
                 stages[stage.name] = stage
             stages[name] = old
-        return replace(self, stages=MappingProxyType(stages))
+        return self._with_stages(stages)
+
+    def _with_stages(self, stages: Mapping[str, Stage]) -> State:
+        return State(self.body, MappingProxyType(stages), self.params, self.imports)
 
     def with_body(self, body: Stmt) -> State:
         """This state around another nest."""
-        return replace(self, body=body)
+        return State(body, self.stages, self.params, self.imports)
 
     def loop(self, stage: str, name: str) -> For:
         """The loop *name* of *stage*.
@@ -171,7 +182,7 @@ class State:
         var = known.loops[name]
         node: Stmt | None = self.body
         while node is not None and not (isinstance(node, For) and node.var is var):
-            node = part_with_loop(node, var)
+            node = node.body if isinstance(node, For) else part_with_loop(node, var)
         assert node is not None, f"loop {name} of {stage} is not in the nest"
         return node
 

@@ -23,11 +23,12 @@ from flashsched.schedule.facts import (
     marks_in,
     reduced_in,
     stages_in,
+    threads_around,
     uses_in,
     vars_in,
 )
 from flashsched.schedule.ir import Block, Buffer, For, LoopKind, Stmt, sub_stmts
-from flashsched.schedule.nest import find_block, path_to_loop
+from flashsched.schedule.nest import path_to_loop
 from flashsched.schedule.state import State, refuse
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import uses
@@ -65,37 +66,46 @@ def combined_across(loop: For) -> tuple[str, ...]:
 def _reductions(loop: For) -> list[Block]:
     """The blocks in *loop* that reduce over it."""
     key = id(loop.var)
-    return [block for block in blocks_in(loop.body) if key in reduced_in(block)] if key in reduced_in(loop.body) else []
+    return [block for block in blocks_in(loop.body) if key in reduced_in(block)]
 
 
 def _visit(state: State, stmt: Stmt, path: tuple[For, ...], beside: tuple[Stmt, ...]) -> None:
     """Look at *stmt*, which stands in the loops of *path*; *beside* is all that stands outside of *stmt*."""
     if _LOOKED_AT.isdisjoint(marks_in(stmt)):
         return
-    if isinstance(stmt, For):
-        if stmt.kind in _LOOKED_AT:
-            for outer in path:
-                _require_fit(state, outer, stmt)
-        if stmt.kind.is_thread:
-            _require_one_element(state, stmt, path)
-            _require_outside_threads(state, stmt, path)
-            _require_same_for_each(state, stmt, path, beside)
-        if stmt.kind.is_thread and any(outer.kind is stmt.kind for outer in path):
-            _require_one_piece(state, stmt, path)
-        elif PREDICATE in stmt.notes:
-            refuse(
-                state,
-                f"loop {stmt.var.name!r} is the first thread's turn, and no loop around it is bound to "
-                f"{stmt.kind.value}",
-                error=StructureError,
-                loop=stmt.var,
-                hint=f"keep it inside a loop that is bound to {stmt.kind.value}",
-            )
+    while isinstance(stmt, For):
+        if stmt.kind in _LOOKED_AT or PREDICATE in stmt.notes:
+            _require_sound(state, stmt, path, beside)
         path = (*path, stmt)
+        stmt = stmt.body
     parts = sub_stmts(stmt)
     for inner in parts:
-        others = beside if len(parts) == 1 else (*beside, *(part for part in parts if part is not inner))
+        others = beside if len(parts) == 1 else (*beside, *[part for part in parts if part is not inner])
         _visit(state, inner, path, others)
+
+
+def _require_sound(state: State, loop: For, path: tuple[For, ...], beside: tuple[Stmt, ...]) -> None:
+    """Refuse what *loop* itself is bound to, inside the loops of *path*."""
+    around = [outer.kind for outer in path]
+    if loop.kind in _LOOKED_AT and (LoopKind.PARALLEL in around or not loop.kind.is_thread):
+        for outer in path:
+            _require_fit(state, outer, loop)
+    twice = around.index(loop.kind) if loop.kind.is_thread and loop.kind in around else None
+    if loop.kind.is_thread:
+        _require_one_element(state, loop, None if twice is None else path[twice])
+        if twice is not None:
+            _require_outside_threads(state, loop, path[twice:])
+        _require_same_for_each(state, loop, path, beside, first=twice is None)
+    if twice is not None:
+        _require_one_piece(state, loop, path, path[twice])
+    elif PREDICATE in loop.notes:
+        refuse(
+            state,
+            f"loop {loop.var.name!r} is the first thread's turn, and no loop around it is bound to {loop.kind.value}",
+            error=StructureError,
+            loop=loop.var,
+            hint=f"keep it inside a loop that is bound to {loop.kind.value}",
+        )
 
 
 def _require_fit(state: State, outer: For, inner: For) -> None:
@@ -122,9 +132,11 @@ def _require_fit(state: State, outer: For, inner: For) -> None:
         )
 
 
-def _require_one_element(state: State, loop: For, path: tuple[For, ...]) -> None:
-    """Refuse a thread axis over a reduction whose threads do not all combine into the same elements, each its part."""
-    twice = next((outer for outer in path if outer.kind is loop.kind), None)
+def _require_one_element(state: State, loop: For, twice: For | None) -> None:
+    """Refuse a thread axis over a reduction whose threads do not all combine into the same elements, each its part.
+
+    *twice* is the loop around it that is bound to the same axis, if there is one.
+    """
     for block in _reductions(loop):
         shown = f"the threads of loop {loop.var.name!r} ({loop.kind.value}) combine what each has of {block.name!r}"
         if any(uses(item.value, loop.var) for item in block.iters if item.kind is AxisKind.SPATIAL):
@@ -146,14 +158,16 @@ def _require_one_element(state: State, loop: For, path: tuple[For, ...]) -> None
             )
 
 
-def _require_outside_threads(state: State, loop: For, path: tuple[For, ...]) -> None:
-    """Refuse a cooperative *loop* in virtual threads of one thread: its memory is that of the block, one for all."""
-    twice = next((number for number, outer in enumerate(path) if outer.kind is loop.kind), len(path))
-    virtual = next((outer for outer in path[twice:] if outer.kind is LoopKind.VTHREAD), None)
+def _require_outside_threads(state: State, loop: For, between: Sequence[For]) -> None:
+    """Refuse a cooperative *loop* in virtual threads of one thread: its memory is that of the block, one for all.
+
+    *between* are the loops from that of the threads on.
+    """
+    virtual = next((outer for outer in between if outer.kind is LoopKind.VTHREAD), None)
     if virtual is not None:
         refuse(
             state,
-            f"the threads of {path[twice].var.name!r} ({loop.kind.value}) share the turns of loop {loop.var.name!r}, "
+            f"the threads of {between[0].var.name!r} ({loop.kind.value}) share the turns of loop {loop.var.name!r}, "
             f"and the virtual threads of {virtual.var.name!r}, between them, would each need a copy",
             error=StructureError,
             loop=virtual.var,
@@ -162,9 +176,8 @@ def _require_outside_threads(state: State, loop: For, path: tuple[For, ...]) -> 
         )
 
 
-def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
-    """Refuse a cooperative *loop* whose work the threads can't share."""
-    twice = next(outer for outer in path if outer.kind is loop.kind)
+def _require_one_piece(state: State, loop: For, path: tuple[For, ...], twice: For) -> None:
+    """Refuse a cooperative *loop* whose work the threads of *twice*, around it, can't share."""
     shares = (
         f"loop {loop.var.name!r} is bound to {loop.kind.value} inside {twice.var.name!r}, which is too, so the threads "
         "share its turns"
@@ -194,13 +207,18 @@ def _require_one_piece(state: State, loop: For, path: tuple[For, ...]) -> None:
                 )
 
 
-def _require_same_for_each(state: State, loop: For, path: tuple[For, ...], beside: tuple[Stmt, ...]) -> None:
-    """Refuse a thread axis whose threads would each do what is to be done once, and does not depend on them."""
+def _require_same_for_each(
+    state: State, loop: For, path: tuple[For, ...], beside: tuple[Stmt, ...], first: bool
+) -> None:
+    """Refuse a thread axis whose threads would each do what is to be done once, and does not depend on them.
+
+    *first* tells that no loop of *path* is bound to the same axis.
+    """
     if loop.turns in (0, 1):
         return
-    first = all(outer.kind is not loop.kind for outer in path)
+    key = id(loop.var)
     for block in blocks_in(loop.body):
-        if depends(block, loop):
+        if key in uses_in(block):
             continue
         if not (first and _is_cooperative(block, loop, path)) and not _is_own(state, block, loop, beside):
             refuse(
@@ -229,19 +247,18 @@ def depends(block: Block, loop: For) -> bool:
 
 def _is_cooperative(block: Block, loop: For, path: tuple[For, ...]) -> bool:
     """Whether threads share the turns of a loop around *block*, which stands in *loop*, inside *path*."""
-    around = (*path, *find_block(loop, block.name))
-    kinds = [node.kind for node in around if isinstance(node, For) and node.kind.is_thread]
+    kinds = [*[outer.kind for outer in path if outer.kind.is_thread], *threads_around(loop)[block.name]]
     return len(set(kinds)) < len(kinds)
 
 
 def _is_shared(state: State, name: str, outermost: For) -> bool:
     """Whether the stage *name* writes memory that lies outside of the thread loop *outermost*: one for all threads."""
+    other = [buffer for buffer in state.stages[name].buffers if buffer.scope != "shared"]
+    if not other:
+        return True
     path = path_to_loop(state.body, outermost)
     beside = [inner for node, way in pairwise(path) for inner in sub_stmts(node) if inner is not way]
-    return all(
-        buffer.scope == "shared" or (buffer.scope == "global" and _outlives(state, buffer, beside, certainly=True))
-        for buffer in state.stages[name].buffers
-    )
+    return all(buffer.scope == "global" and _outlives(state, buffer, beside, certainly=True) for buffer in other)
 
 
 def _is_own(state: State, block: Block, loop: For, beside: Sequence[Stmt]) -> bool:
@@ -249,8 +266,10 @@ def _is_own(state: State, block: Block, loop: For, beside: Sequence[Stmt]) -> bo
     stage = state.stages[block.name]
     if stage.store is not None and id(state.loop(*stage.store).var) not in vars_in(loop):
         return False
-    together = filled_together(state.body)
-    return not any(buffer in together or _outlives(state, buffer, beside) for buffer in stage.buffers)
+    for buffer in stage.buffers:
+        if (buffer.scope == "shared" and buffer in filled_together(state.body)) or _outlives(state, buffer, beside):
+            return False
+    return True
 
 
 def _outlives(state: State, buffer: Buffer, beside: Sequence[Stmt], certainly: bool = False) -> bool:
@@ -258,9 +277,9 @@ def _outlives(state: State, buffer: Buffer, beside: Sequence[Stmt], certainly: b
 
     Of a stage that computes several outputs the caller may see some only; those are his, *certainly*, where it is one.
     """
-    outputs = (stage for stage in state.stages.values() if stage.output and buffer in stage.buffers)
-    if any(len(stage.buffers) == 1 or not certainly for stage in outputs):
-        return True
+    for stage in state.stages.values():
+        if stage.output and buffer in stage.buffers and not (certainly and len(stage.buffers) > 1):
+            return True
     return any(buffer in buffers_in(inner) for inner in beside)
 
 

@@ -92,8 +92,9 @@ def bind(state: State, stage: str, loop: str, axis: str, extent: int | None = No
     around = loops_around(state, node)
     root = around[0] if around else node
     for found in walk_stmt(root) if kind is not LoopKind.VTHREAD else ():
-        fits = not isinstance(found, For) or same(found.extent, node.extent) or PREDICATE in found.notes
-        if isinstance(found, For) and found.kind is kind and not fits:
+        if not isinstance(found, For) or found.kind is not kind or PREDICATE in found.notes:
+            continue
+        if not same(found.extent, node.extent):
             refuse(
                 state,
                 f"loop {found.var.name!r} is bound to {axis} with {counted(found.extent, 'turn')}, and "

@@ -139,8 +139,10 @@ def _overlaps(state: State, stage: str, var: Var, kind: LoopKind) -> bool:
     """
     own = set(state.stage(stage).loops.values())
     for item in block_of(state, stage).iters:
+        if not uses(item.value, var):
+            continue
         shifted = [n for n in walk(item.value) if isinstance(n, Binary) and n.op == "min" and free_vars(n) & own]
-        if uses(item.value, var) and shifted:
+        if shifted:
             return kind is not LoopKind.VECTORIZE or any(uses(node, var) for node in shifted)
     return False
 
@@ -242,7 +244,7 @@ def pragmas_of(loop: For) -> dict[str, object]:
 
 def set_kind(state: State, loop: For, kind: LoopKind) -> State:
     """*state* with the kind of *loop* changed."""
-    return state.with_body(replace_loop(state.body, loop.var, lambda node: replace(node, kind=kind)))
+    return state.with_body(replace_loop(state.body, loop.var, lambda node: node.of_kind(kind)))
 
 
 def loops_around(state: State, loop: For) -> list[For]:

@@ -8,7 +8,7 @@ they are remembered with the stage, and replayed when its nest is made anew some
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flashsched.errors import ScheduleError, UnknownNameError, did_you_mean
@@ -85,8 +85,7 @@ def _applied(state: State, name: str, stage: str, args: Mapping[str, Any]) -> Re
         error.step = step.text() if error.step is None else f"{step.text()}: {error.step}"
         raise
     if found.on_loops:
-        known = state.stages[stage]
-        state = state.with_stage(replace(known, steps=(*known.steps, replace(step, out=out))))
+        state = state.with_stage(state.stages[stage].after(Step(name, stage, step.args, out)))
     return state, out
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.derive import rebuild_chain
 from flashsched.schedule.ir import For, LoopKind, Stmt
@@ -78,7 +76,7 @@ def reorder(state: State, stage: str, loops: list[str]) -> Result:
         inside = {loop.var: loop for loop in old}
         new = [inside[loop.var] for loop in wanted if loop.var in inside]
         for loop in reversed(new):
-            body = replace(loop, body=body)
+            body = loop.around(body)
         return body
 
     return rebuild_chain(state, stage, change, [node.var for node in nodes]), ()

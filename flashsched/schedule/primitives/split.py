@@ -116,4 +116,5 @@ def split(
 
 def _parts(turns: Expr, size: int) -> Expr:
     """How many parts of *size* turns, the last perhaps not full, *turns* are."""
-    return simplify((turns + (size - 1)) // size)
+    parts = (turns + (size - 1)) // size
+    return parts if isinstance(parts, Const) else simplify(parts)
