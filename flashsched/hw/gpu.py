@@ -132,13 +132,15 @@ def gpu_times(
     started = _Started(blocks, _spread(per_unit, busiest, constants), rounds, resident, held)
 
     limits = _within_a_unit(spec, unit, works, constants, on_device, started)
-    busy = [most(limits["fma"], limits["issue"]) * works.stretch]
-    busy += [limits[name] for name in ("special", "shared", "load", "latency")]
+    joined = norm_of(_busy(limits, works), _overlap(unit, works, resident, constants))
+    if "few" in constants and some(resident > 1.0):  # more blocks overlap better, and take no less than one of them
+        one = _within_a_unit(spec, unit, works, constants, on_device, _Started(1.0, 1.0, 1.0, 1.0, held))
+        joined = most(joined, norm_of(_busy(one, works), _overlap(unit, works, 1.0, constants)))
     exposed = constants["exposed"]
     if computes_whole_tiles(unit) and on_tensor_cores(spec, works.main_dtype):
         exposed = exposed * constants["ahead"]
     store = limits["store"] * (exposed + (1.0 - exposed) / blocks)
-    of_unit = norm_of(busy, _overlap(unit, works, resident, constants)) + store
+    of_unit = joined + store
 
     l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
     begun = works.blocks / (BLOCKS_PER_CLOCK * spec.clock_hz)
@@ -158,6 +160,12 @@ def gpu_times(
         resident=resident,
         busiest=busiest,
     )
+
+
+def _busy(limits: Mapping[str, Numbers], works: Works) -> list[Numbers]:
+    """What a unit does at once: arithmetic and the instructions that it shares an issue with, and all else."""
+    arithmetic = most(limits["fma"], limits["issue"]) * works.stretch
+    return [arithmetic, *(limits[name] for name in ("special", "shared", "load", "latency"))]
 
 
 def _overlap(unit: GpuUnit, works: Works, resident: Numbers, constants: Mapping[str, float]) -> Numbers:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashsched.errors import DeviceError, Infeasible
@@ -149,6 +149,11 @@ def test_asking_for_more_is_never_faster_on_a_gpu(field: str, spec: DeviceSpec, 
 
 @settings(deadline=None)  # a shared machine may stall
 @given(spec=st.sampled_from([A100, XEON]), work=works(), share=st.floats(0.02, 1))
+@example(  # two blocks on a unit overlap better than one, and take no less than one does
+    spec=A100,
+    work=Work(flops={"float32": 1e6}, dram_read_bytes=1, dram_write_bytes=0, blocks=55, threads_per_block=1),
+    share=0.5,
+)
 def test_fewer_units_are_never_faster(spec: DeviceSpec, work: Work, share: float) -> None:
     work = with_only_float32(spec, dataclasses.replace(work, level_bytes=work.level_bytes if spec.cpu else {}))
     fewer = spec.replace(units=max(1, round(spec.units * share)))
