@@ -207,6 +207,13 @@ def test_few_tiles_and_a_long_reduction_are_split() -> None:
     assert gemm.chosen(A100, DEFAULTS, "bfloat16", 8192, 8192, 512).splits == 1
 
 
+def test_a_reduction_that_is_scaled_by_block_is_not_split() -> None:
+    size = (64, 64, 65536)
+    whole, scaled = (gemm.chosen(devices["h100-sim"], DEFAULTS, f"float8_e4m3{way}", *size) for way in ("", ":block"))
+    assert whole.splits > 1
+    assert scaled.splits == 1
+
+
 def test_weights_are_read_once_however_few_the_rows() -> None:
     few, more = seconds(A100, DEFAULTS, "bfloat16", (1, 12288, 12288), (16, 12288, 12288))
     read = 12288 * 12288 * 2 / A100.dram.bandwidth_bytes_per_s

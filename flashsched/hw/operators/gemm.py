@@ -106,6 +106,10 @@ def _on_matrix_units(spec: DeviceSpec, dtype: str) -> bool:
     return name not in ("float64", "float32", "int32") and spec.peak(name) > plain * 1.05
 
 
+def _menu(spec: DeviceSpec, dtype: str) -> Menu:
+    return menu_of(spec, _on_matrix_units(spec, dtype), scaling(dtype) == "block")
+
+
 def roofline(spec: DeviceSpec, dtype: str, sizes: Sizes) -> Floats:
     """Seconds by row that no product beats: the arithmetic at its peak, and what L2 cannot hold from main memory."""
     m, n, k, batch, _ = _columns(sizes)
@@ -143,7 +147,7 @@ def _totals(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes:
 def _candidates(spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> Iterator[_Candidates]:
     """Every kernel for every size, as many rows at a time as caches hold well."""
     given: Mapping[str, Any] = constants  # numbers, or arrays of one by row
-    every = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
+    every = _kernels(_menu(spec, dtype))
     most = max(1, _AT_A_TIME // sizes.get(NARROWED, every.T).shape[1])
     for start in range(0, len(sizes["m"]), most):
         rows = np.s_[start : start + most]
@@ -171,7 +175,7 @@ def explained(
     """What `seconds` says, and what may tell a library's choice, by row and as logarithms: sizes, how they divide, and
     how much slower than the fastest kernel those of each tile are."""
     m, n, k, batch, warm = _columns(sizes)
-    table = _kernels(menu_of(spec, _on_matrix_units(spec, dtype)))
+    table = _kernels(_menu(spec, dtype))
     every = list(_candidates(spec, constants, dtype, sizes))
     totals = np.concatenate([each.total for each in every])
     fastest = totals.min(axis=1)
@@ -257,7 +261,7 @@ class _Candidates:
     @classmethod
     def of(cls, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes) -> _Candidates:
         tensor = _on_matrix_units(spec, dtype)
-        table = _kernels(menu_of(spec, tensor))
+        table = _kernels(_menu(spec, dtype))
         kernels = table[sizes.get(NARROWED, np.s_[None, :])]
         works, partial = _works(spec, constants, dtype, sizes, kernels[..., :3].astype(float), tensor)
         times = gpu_times(spec, works, constants)

@@ -3,9 +3,10 @@ the slices of the reduction.
 
 Libraries differ in it more than devices do. cuBLAS names its fp32 kernels by the tile's side along n first, and up to
 Ampere has few that are long along m; for batches it has fewer still: 128 × 128 alone on an A100, 64 × 128 on a P100,
-none above 64 × 64 on a V100, and none that split a reduction. AMD's library splits none at all. On a P4 rows of odd
-lengths get the tiles of a P100. Read off the names of launched kernels and their grids
-in the tables of sitar-lab/NeuSight (MIT); tensor cores' tiles are CUTLASS's and cuBLAS's usual ones.
+none above 64 × 64 on a V100, and none that split a reduction. AMD's library splits none at all, and no kernel of
+operands that are scaled by block does. On a P4 rows of odd lengths get the tiles of a P100. Read off the names of
+launched kernels and their grids in the tables of sitar-lab/NeuSight (MIT); tensor cores' tiles are CUTLASS's and
+cuBLAS's usual ones.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _PLAIN = _TENSOR[2:]  # their registers hold no more
 _OF_64 = ((64, 64), (128, 32), (32, 128))
 _ACROSS = ((128, 128), (64, 128), (64, 64), (128, 32), (32, 128), (32, 64), (32, 32))
 
+_OF_SCALED = Menu(_TENSOR, _TENSOR, splits=(1,))
 _OF_TENSORS = Menu(_TENSOR, _TENSOR, batched_splits=_SPLITS)
 _OF_LANES = Menu(_PLAIN, _PLAIN)
 _BY_FAMILY = {
@@ -66,15 +68,16 @@ _BY_FAMILY = {
 }  # fmt: skip
 
 
-def menu_of(spec: DeviceSpec, tensor: bool) -> Menu:
-    """The kernels of *spec*'s library, on matrix units where *tensor* says so; of an unknown family all usual ones.
+def menu_of(spec: DeviceSpec, tensor: bool, scaled: bool = False) -> Menu:
+    """The kernels of *spec*'s library, on matrix units where *tensor* says so, of operands that are *scaled* by block;
+    of an unknown family all usual ones.
 
     >>> from flashsched.hw.registry import devices
     >>> menu_of(devices["v100-sim"], tensor=False).batched
     ((64, 64), (128, 32), (32, 128))
     """
     if tensor:
-        return _OF_TENSORS
+        return _OF_SCALED if scaled else _OF_TENSORS
     family = family_of(spec)
     if family == "pascal" and spec.gpu is not None and spec.gpu.schedulers == 2:  # 64 lanes a unit: a P100
         family = "pascal 64"

@@ -38,10 +38,15 @@ DTYPES: dict[str, str] = {
 """A table's name of a dtype -> ours (``operators/dtypes.py``)."""
 
 
-_OTHERWISE = {("yangwhale", "float32"): "float32/bfloat16", ("deepbench", "int8"): "int8:packed"}
+_OTHERWISE = {
+    ("yangwhale", "float32"): "float32/bfloat16", ("deepbench", "int8"): "int8:packed",
+    ("pipeweave", "fp8"): "float8_e4m3:block",
+}  # fmt: skip
 """Sources whose library computes otherwise than its operands' dtype suggests: XLA multiplies float32 on a TPU as
 bfloat16, unless another precision is asked for; cuBLAS of 2018 gave int8 to matrix units in a layout of their own, and
-plain matrices to the lanes (the fastest product in DeepBench's table of a T4 reaches 95 % of what these can)."""
+plain matrices to the lanes (the fastest product in DeepBench's table of a T4 reaches 95 % of what these can). PipeWeave
+does not name its kernels of float8: below 64 rows they take 4 us and a third for each 128 of k, whatever n, so no
+reduction is split and each 128 waits for its scale, as in DeepGEMM."""
 
 
 def dtype_of(name: str, source: str) -> str | None:
