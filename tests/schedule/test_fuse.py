@@ -98,3 +98,16 @@ def test_a_stage_at_the_inner_loop_goes_with_the_fused_one() -> None:
     s[C].parallel(fused)
     check_meaning(s, compiled=True)
     check_round_trip(s)
+
+
+def test_three_fused_loops_are_fused_again_where_the_stage_is_moved_to() -> None:
+    A = te.placeholder((4, 6, 8), name="A")
+    B = te.compute((4, 6, 8), lambda i, j, k: A[i, j, k] + 1, name="B")
+    C = te.compute((4, 6, 8), lambda i, j, k: B[i, j, k] * 2, name="C")
+    s = te.create_schedule(C)
+    fused = s[B].fuse(*s[B].op.axis)
+    s[B].compute_at(s[C], s[C].op.axis[0])
+    assert [loop.name for loop in s[B].loops] == [fused.name] == ["i.j.k"]
+    assert s[B].split(fused, factor=4)[0].name == "i.j.k.o"
+    check_meaning(s, compiled=True)
+    check_round_trip(s)

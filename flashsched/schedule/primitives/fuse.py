@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
+
 from flashsched.errors import ArgumentError, StructureError
 from flashsched.schedule.ir import For, Stmt
 from flashsched.schedule.nest import loop_ranges, path_to_loop, replace_loop, simplified, substituted
@@ -49,11 +52,20 @@ def fuse(state: State, stage: str, loops: list[str]) -> Result:
             state, "no loop is named", error=ArgumentError, hint="name adjacent loops from the outside in: fuse(i, j)"
         )
     name = loops[0]
+    between: list[str] = []
     for inner in loops[1:]:
         state, name = _fuse_two(state, stage, name, inner, f"fuse({', '.join(map(repr, loops))})")
+        between.append(name)
     if len(loops) == 1:
         state.loop(stage, name)
-    return state, (name,)
+    return _never_named(state, stage, between[:-1]), (name,)
+
+
+def _never_named(state: State, stage: str, names: list[str]) -> State:
+    """*state* where loops that nobody saw, of some of those to be fused, keep no *names* from others."""
+    known = state.stage(stage)
+    gone = {name: step for name, step in known.gone.items() if name not in names}
+    return state.with_stage(replace(known, gone=MappingProxyType(gone))) if names else state
 
 
 def _fuse_two(state: State, stage: str, first: str, second: str, step: str) -> tuple[State, str]:
