@@ -124,12 +124,7 @@ class Record:
         body: dict[str, Any] = {name: getattr(self, name) for name in _ORDER}
         body.update({name: self.extra[name] for name in sorted(self.extra)})
         try:
-            text = json.dumps(
-                {name: _sorted(value) for name, value in body.items()},
-                allow_nan=False,
-                separators=(",", ":"),
-                default=_plain,
-            )
+            text = "{" + ",".join(f"{_JSON.encode(name)}:{_JSON.encode(value)}" for name, value in body.items()) + "}"
         except (TypeError, ValueError) as error:
             raise LogError(
                 f"record {self.record_id} holds a value that JSON cannot: {error}",
@@ -243,20 +238,17 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
-def _sorted(value: Any) -> Any:
-    """*value* with the keys of every dict in order, so that equal records give equal lines."""
-    if isinstance(value, Mapping):
-        return {str(key): _sorted(value[key]) for key in sorted(value, key=str)}
-    if isinstance(value, list | tuple):
-        return [_sorted(item) for item in value]
-    return value
-
-
 def _plain(value: Any) -> Any:
-    """NumPy's scalars as plain Python ones, without importing NumPy."""
+    """NumPy's scalars as plain Python ones, without importing NumPy; any mapping as a dict."""
+    if isinstance(value, Mapping):
+        return dict(value)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return value.item()
     raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True, default=_plain)
+"""Keys in order, so that equal records give equal lines."""
 
 
 def _refuse_constant(name: str) -> float:
