@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from flashsched.tune.search import pool
+from flashsched.tune.search.candidates import Maker
 from flashsched.tune.settings import Settings
 from flashsched.tune.spaces.runner import TableRunner, task_of
 from flashsched.tune.spaces.table import load_space
@@ -88,3 +90,23 @@ print(ref())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"
+
+
+def test_nothing_is_made_twice_and_the_sampler_has_its_share(monkeypatch):
+    monkeypatch.setattr(pool, "_FIRST", 24)
+    running, lines, asked = search(trials=20), [], []
+    made, ask = Maker._made, running.pool._proposer.ask
+
+    def noting(maker, knobs):
+        try:
+            return made(maker, knobs)
+        finally:
+            lines.append(frozenset(knobs.decisions.items()))
+
+    monkeypatch.setattr(Maker, "_made", noting)
+    monkeypatch.setattr(running.pool._proposer, "ask", lambda make: asked.append(make) or ask(make))
+    while running.step():
+        pass
+    assert len(lines) == len(set(lines)) > 20
+    rounds = len(running.runner.sizes) - 1
+    assert rounds <= len(asked) <= 2 * rounds  # a draw of it takes longer than all else that is made in a round

@@ -33,7 +33,8 @@ __all__ = ["Pool"]
 
 _FIRST = 96  # candidates that the prior ranks before the first trial
 _FIRST_EACH = 16  # and no more of them for each trial that is asked for
-_FRESH = 12  # new candidates that the cost model ranks for each batch, beside those that wait; a round of the screen
+_HINTS = 12  # of the screen for a round: those before the first trial have no others, later ones neighbours beside them
+_FRESH = 16  # new candidates that are ranked for each batch until so many times are known; then as many as are run
 _SCREENED = 2048  # draws that are screened for each trial of a batch
 _TURNS = 8  # of which chance has one, and the screen the others; before it knows enough, neighbours
 _ASKED = 12  # the sampler is asked for one of so many new candidates: a draw of it takes far longer than the others
@@ -127,9 +128,10 @@ class Pool:
 
     def _proposals(self, want: int, first: bool) -> Iterator[None]:
         """Make candidates, those for the first trial in rounds: each begins where the model likes those made so far."""
-        each = max(_FRESH, 3 * want // 2)
-        # a simulated trial costs as much as its prediction: there, all that is made is run
-        fresh = self._first if first else each if self._measured else want
+        if first:
+            fresh, each = self._first, _HINTS
+        else:  # a simulated trial costs as much as its prediction: there, all that is made is run
+            fresh = each = max(_FRESH, want) if self._measured and len(self.model) < _FRESH else want
         aim = len(self._waiting) + fresh
         now = time.perf_counter()
         enough = None if self._deadline is None else now + _THINKING * max(0.0, self._deadline - now)
@@ -138,7 +140,7 @@ class Pool:
                 made = self._screen.made
                 values = self._goal.values(made, self.model)[0] if made else None
                 left = self._regret is not None
-                self._screened = deque(self._screen.propose(values, _SCREENED * want, _FRESH, left))
+                self._screened = deque(self._screen.propose(values, _SCREENED * want, min(each, _HINTS), left))
                 yield
             yield from self._fill(min(each, aim - len(self._waiting)), enough)
 
