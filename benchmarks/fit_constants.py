@@ -57,7 +57,7 @@ def main() -> None:
         else:
             write_residuals({name: Section(devices={device: fitted})}, RESIDUALS)
         _change(file, name, lambda old, device=device, new=fitted: _with_device(old, device, new))
-    _drop({group.section for group in groups})
+    _drop({(family_of(group.spec), group.section) for group in groups})
 
 
 def _change(file: str, name: str, change: Callable[[Section], Section]) -> None:
@@ -73,10 +73,11 @@ def _with_device(old: Section, device: str, fitted: Fitted | None) -> Section:
     return replace(old, devices=others if fitted is None else {**others, device: fitted})
 
 
-def _drop(measured: set[str]) -> None:
-    """Take the sections away that no row asks for."""
+def _drop(measured: set[tuple[str, str]]) -> None:
+    """Take the sections away that no row of the *measured* (families and sections) asks for."""
     for path in FOLDER.glob("*.toml"):
-        change_sections(path, lambda old: {name: section for name, section in old.items() if name in measured}, NOTE)
+        asked = {section for family, section in measured if path.stem in (family, "defaults")}
+        change_sections(path, lambda old, asked=asked: {one: old[one] for one in old if one in asked}, NOTE)
 
 
 if __name__ == "__main__":

@@ -134,8 +134,10 @@ def constants_for(
     fitted to the device's own rows, "specs" never those of its family.
 
     A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured.
-    Where no device of the family was ever held out, the error is the one of constants from other families alone, which
-    knew less. What a section's only family has taught is no other's: without its rows the model's defaults are left.
+    What a family has taught gives way to what others have where its own devices, each left out, were predicted worse by
+    it. Where no device of the family was ever held out, the error is the one of constants from other families alone,
+    which knew less. What a section's only family has taught is no other's: without its rows the model's defaults are
+    left.
 
     Raises:
         DeviceError: the device names a calibration, and that cannot be read or is of another device.
@@ -153,12 +155,20 @@ def constants_for(
         ("specs", general.without.get(family) or (None if shipped.values is not None else general.values)),
     ]
     wanted = [found for of, found in chain if found is not None and tier in (None, of)]
+    if tier is None and len(wanted) > 1 and _is_worse(*wanted[:2]):
+        del wanted[0]
     if tier == "family" and not wanted:  # no other device of its family was ever measured
         wanted = [found for of, found in chain if found is not None and of == "specs"]
     if not wanted:
         return _complete(Fitted({}), constants)
     checked = next((found for found in wanted if found.error_pct is not None), wanted[0])
     return _complete(replace(wanted[0], error_pct=checked.error_pct, rows=checked.rows), constants)
+
+
+def _is_worse(family: Fitted, specs: Fitted) -> bool:
+    """Whether sister devices are predicted worse by what the *family* has taught than by what others have."""
+    known = family.tier == "family" and family.error_pct is not None and specs.error_pct is not None
+    return known and (family.error_pct or 0.0) > (specs.error_pct or 0.0)
 
 
 def _complete(found: Fitted, constants: Mapping[str, Constant]) -> Fitted:

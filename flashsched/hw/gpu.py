@@ -145,8 +145,9 @@ def gpu_times(
     l2, dram, drawn = _from_memory(spec, works, constants, on_device, blocks, resident)
     begun = works.blocks / (BLOCKS_PER_CLOCK * spec.clock_hz)
     kernel = norm_of([of_unit, l2, dram, drawn, begun], constants["overlap_memory"])
-    power = power_s(spec, works, on_device.l2, constants)
-    limited = kernel ** (1.0 - constants["droop"]) * most(kernel, power) ** constants["droop"]
+    droop = constants["droop"]
+    power = kernel ** (1.0 - droop) * power_s(spec, works, on_device.l2, constants) ** droop
+    limited = most(kernel, power)
     if spec.sustained_clock < 1.0:
         limited = most(limited, _arithmetic_s(spec, works.flops) * works.stretch / spec.sustained_clock)
     roofline = _roofline_s(spec, works)

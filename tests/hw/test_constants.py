@@ -79,6 +79,17 @@ def test_what_was_never_held_out_has_the_error_of_those_who_knew_less(monkeypatc
     assert (found.values["start_us"], found.tier, found.error_pct, found.rows) == (5.0, "family", 14.5, 77)
 
 
+@pytest.mark.parametrize(("error", "expected"), [(8.9, (7.0, "specs")), (9.1, (3.0, "family"))])
+def test_a_family_that_misleads_its_sisters_gives_way(
+    monkeypatch: pytest.MonkeyPatch, error: float, expected: tuple[float, str]
+) -> None:
+    texts = {"ampere": AMPERE, "defaults": f"{DEFAULTS}error_pct = {error}\nrows = 77\n"}
+    monkeypatch.setattr(module, "fitted_in", lambda family: parse_fitted(texts.get(family, ""), family))
+    sister = devices["a100-sim[units=54]"]
+    assert start(sister) == expected
+    assert start(sister, tier="family") == (3.0, "family")
+
+
 def test_what_the_only_family_has_taught_is_not_said_of_it_as_if_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {"ampere": AMPERE, "defaults": '["gemm.tensor"]\nvalues = { start_us = 6.0 }'}
     monkeypatch.setattr(module, "fitted_in", lambda family: parse_fitted(texts.get(family, ""), family))
