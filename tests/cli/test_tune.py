@@ -137,7 +137,7 @@ def test_a_stopped_run_leaves_a_whole_log_and_goes_on(
     process: Callable[..., Any], ended: Cli, tmp_path: Path, number: signal.Signals, code: int, name: str
 ) -> None:
     log = tmp_path / "x.jsonl"
-    words = ("tune", "relu", "--shape", "8,32", "--cold", "--trials", "5000", "--log", log)
+    words = ("tune", "matmul", "--shape", "48,48,48", "--cold", "--trials", "5000", "--log", log)
     with process(*words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) as child:
         deadline = time.monotonic() + 60
         while not (log.exists() and len(log.read_bytes().splitlines()) >= 2) and time.monotonic() < deadline:
