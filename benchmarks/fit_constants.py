@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from flashsched.hw.constants import Fitted, Section, family_of, fitted_in, residual_file, shipped_residual
-from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residuals
+from flashsched.hw.constants import Fitted, Section, family_of, fitted_in, shipped_residual
+from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residual
 from flashsched.hw.validation.files import change_sections
 from flashsched.hw.validation.rows import read_rows
 
@@ -52,10 +52,7 @@ def main() -> None:
             _change(file, name, lambda old, new=section: replace(new, devices=old.devices))
     for file, name, device, fitted in fit_devices(wanted, asked.folds, told):
         told(f"  {fitted.band}" if fitted is not None else "  its family's constants predict it better")
-        if fitted is None:
-            (RESIDUALS / residual_file(device, name)).unlink(missing_ok=True)
-        else:
-            write_residuals({name: Section(devices={device: fitted})}, RESIDUALS)
+        write_residual(device, name, None if fitted is None else fitted.residual, RESIDUALS)
         _change(file, name, lambda old, device=device, new=fitted: _with_device(old, device, new))
     _drop({(family_of(group.spec), group.section) for group in groups})
 

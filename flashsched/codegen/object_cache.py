@@ -16,10 +16,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import platformdirs
-
 from flashsched.codegen import llvm
 from flashsched.codegen.target import Target
+from flashsched.hw.user_cache import cache_folder
 
 __all__ = ["CODEGEN_VERSION", "MAX_BYTES", "folder", "get", "key", "object_code", "put", "trim"]
 
@@ -38,7 +37,7 @@ def folder() -> Path | None:
     asked = os.environ.get("FLASHSCHED_CACHE", "").strip()
     if asked.lower() == "off":
         return None
-    base = Path(asked).expanduser() if asked else Path(platformdirs.user_cache_dir("flashsched", appauthor=False))
+    base = Path(asked).expanduser() if asked else cache_folder()
     return base / "objects"
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from flashsched.errors import DeviceError
 from flashsched.hw.host_probe import VECTOR_FLAGS, Host, probe_host, widest_vectors
 from flashsched.hw.spec import CpuUnit, DeviceSpec, MemoryLevel, Source
+from flashsched.hw.user_cache import cache_folder, write_whole
 
 __all__ = [
     "Measured",
@@ -127,19 +128,13 @@ def host_fingerprint(host: Host | None = None) -> str:
 
 def measured_path(fingerprint: str | None = None) -> Path:
     """Where the figures of a machine are kept, in the user's cache folder."""
-    import platformdirs
-
-    name = f"measured-{fingerprint or host_fingerprint()}.json"
-    return Path(platformdirs.user_cache_dir("flashsched", appauthor=False)) / name
+    return cache_folder() / f"measured-{fingerprint or host_fingerprint()}.json"
 
 
 def save_measured(measured: Measured, path: Path | None = None) -> Path:
     """Write *measured* (whole, or not at all) and return where; OSError where the folder cannot be written."""
     path = measured_path(measured.fingerprint) if path is None else path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(measured.to_json(), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, measured.to_json().encode())
     return path
 
 

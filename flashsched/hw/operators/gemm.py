@@ -327,7 +327,7 @@ def _works(
     stretch = np.where(odd, constants["ragged"], 1.0)
     stretch = stretch * (1.0 + constants["far"] * np.maximum(np.log2(row_bytes / FAR_BYTES), 0.0))
     stretch = stretch * np.where(row_bytes % ALIAS_BYTES == 0, constants["alias"], 1.0)
-    one_by_one = _is_ragged(sizes) & menu_of(spec, tensor).one_by_one
+    one_by_one = _is_ragged(sizes) & _menu(spec, dtype).one_by_one
     name = arithmetic(dtype)
     packed = 4.0 if _packed(spec, dtype) else 1.0
     name = "float32" if packed > 1.0 else name

@@ -26,13 +26,14 @@ from flashsched.hw.constants import (
     residual_file,
 )
 from flashsched.hw.operators.times import column
+from flashsched.hw.residual import Residual
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.boost import learned_residual
 from flashsched.hw.validation.fit import fitted_values, predicted
 from flashsched.hw.validation.rows import Rows, read_rows, thinned
 from flashsched.hw.validation.run import held_out
 
-__all__ = ["calibrated", "fit_devices", "fit_families", "write_calibration", "write_residuals"]
+__all__ = ["calibrated", "fit_devices", "fit_families", "write_calibration", "write_residual"]
 
 _FEWEST = 10
 _ROWS_OF_A_FIT = 600
@@ -59,7 +60,7 @@ def calibrated(data: Path, device: str | DeviceSpec, folds: int = 5) -> tuple[di
             notes.tell(f"{section}: {count} rows are too few to fit constants to; {_FEWEST} are needed")
             continue
         fitted, before_pct = _of_device(members, folds)
-        if fitted.error_pct is not None and fitted.error_pct > before_pct:
+        if not _teaches(fitted, before_pct):
             notes.tell(
                 f"{section}: constants fitted to some of its {count} rows predict the others worse than what was known "
                 f"before ({fitted.error_pct:.0f} % off, and {before_pct:.0f} %), and are left out"
@@ -78,18 +79,18 @@ def write_calibration(sections: dict[str, Section], path: Path, device: str) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     note = f"Constants of operator models for {device}, fitted by `flashsched calibrate` to measurements of it."
     path.write_text(fitted_toml(sections, note), encoding="utf-8")
-    write_residuals(sections, path.parent)
-
-
-def write_residuals(sections: Mapping[str, Section], folder: Path) -> None:
-    """Write the residuals of *sections*, one file each, and take those away that a device no longer has."""
     for name, section in sections.items():
-        for device, fitted in section.devices.items():
-            file = folder / residual_file(device, name)
-            if fitted.residual is None:
-                file.unlink(missing_ok=True)
-            else:
-                file.write_text(fitted.residual.to_json(), encoding="utf-8")
+        for owner, fitted in section.devices.items():
+            write_residual(owner, name, fitted.residual, path.parent)
+
+
+def write_residual(device: str, section: str, residual: Residual | None, folder: Path) -> None:
+    """Write the *residual* of a *device*'s own fit; None takes the file away that it had."""
+    file = folder / residual_file(device, section)
+    if residual is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_text(residual.to_json(), encoding="utf-8")
 
 
 def fit_families(
@@ -134,8 +135,7 @@ def fit_devices(
             own = [group for group in members if group.spec.name == name]
             progress(f"{section}: {name}")
             fitted, before_pct = _of_device(own, folds)
-            kept = fitted.error_pct is not None and fitted.error_pct <= before_pct
-            yield family_of(own[0].spec), section, name, fitted if kept else None
+            yield family_of(own[0].spec), section, name, fitted if _teaches(fitted, before_pct) else None
 
 
 def _by_section(groups: list[Rows]) -> dict[str, list[Rows]]:
@@ -167,6 +167,12 @@ def _of_device(members: list[Rows], folds: int) -> tuple[Fitted, float]:
     times = np.concatenate(held_out(members, folds))
     fitted = Fitted(values, "calibrated", _mape(times, members), _count(members), _origin(members), residual)
     return fitted, before_pct
+
+
+def _teaches(fitted: Fitted, before_pct: float) -> bool:
+    """Whether a device's held-out rows are predicted no worse by the fit to its others than they were *before*."""
+    assert fitted.error_pct is not None
+    return fitted.error_pct <= before_pct
 
 
 def _leaving_out(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flashsched.hw.constants import Section, fitted_toml, parse_fitted
+from flashsched.hw.user_cache import write_whole
 
 __all__ = ["change_sections"]
 
@@ -24,9 +25,7 @@ def change_sections(path: Path, change: Callable[[dict[str, Section]], Mapping[s
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path.parent):
         found = dict(parse_fitted(path.read_text(encoding="utf-8"), path.name)) if path.is_file() else {}
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        scratch.write_text(fitted_toml(change(found), note), encoding="utf-8")
-        scratch.replace(path)
+        write_whole(path, fitted_toml(change(found), note).encode())
 
 
 @contextmanager

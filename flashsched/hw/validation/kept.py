@@ -6,16 +6,18 @@ fit anew. A damaged or unwritable cache costs time, never a result.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flashsched.hw.user_cache import cache_folder, write_whole
 
 __all__ = ["fit_key", "keep_fit", "keep_times", "kept_fit", "kept_times"]
 
@@ -45,9 +47,7 @@ def _models_digest() -> bytes:
 
 
 def _path(key: str, suffix: str = ".json") -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("flashsched", appauthor=False)) / "fits" / f"{key}{suffix}"
+    return cache_folder() / "fits" / f"{key}{suffix}"
 
 
 def kept_fit(key: str) -> dict[str, float] | None:
@@ -79,10 +79,5 @@ def keep_times(key: str, seconds: NDArray[np.float64]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{os.getpid()}")
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        write_whole(path, content)

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flashsched.hw.user_cache import cache_folder, write_whole
 from flashsched.tune.costmodel.learners import Predict, lasting_forest
 from flashsched.tune.costmodel.trees import Trees
 
@@ -178,22 +178,16 @@ def base_model(device: str) -> tuple[tuple[str, ...], Predict] | None:
 
 def _kept(table: Table) -> Trees:
     """The forest of *table*: as it was fitted before, if it was by this version of scikit-learn, else fitted now."""
-    import platformdirs
-
     how = repr((version("scikit-learn"), table.names, _TREES, _LEAF, _TRIED))
     digest = hashlib.sha256(how.encode())
     for column in (table.rows, table.prior_s, table.measured_s, table.task):
         digest.update(column.tobytes())
-    folder = Path(platformdirs.user_cache_dir("flashsched", appauthor=False)) / "fits"
-    path = folder / f"forest-{digest.hexdigest()[:32]}.npz"
+    path = cache_folder() / "fits" / f"forest-{digest.hexdigest()[:32]}.npz"
     with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
         return Trees.from_bytes(path.read_bytes())
     found = table.fit()
     with contextlib.suppress(OSError):  # a folder that can't be written costs the time of the fit
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"{path.name}.{os.getpid()}")
-        scratch.write_bytes(found.to_bytes())
-        scratch.replace(path)
+        write_whole(path, found.to_bytes())
     return found
 
 
