@@ -34,6 +34,7 @@ The tree::
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import sys
@@ -231,7 +232,7 @@ class NoRecordError(LogError, LookupError):
 def user_line() -> str:
     """The innermost stack frame outside flashsched, as ``file.py:14``; empty where there is none.
 
-    Code that Python itself makes (of a dataclass, say) is nobody's line.
+    Code that Python itself makes (of a dataclass, say) is nobody's line, nor is the module that makes it.
     """
     depth = 1
     while True:
@@ -240,7 +241,9 @@ def user_line() -> str:
         except ValueError:
             return ""
         name = frame.f_code.co_filename
-        ours = name.startswith(("<frozen", "<string>")) or os.path.abspath(name).startswith(_PACKAGE)
+        ours = name.startswith(("<frozen", "<string>", dataclasses.__file__)) or os.path.abspath(name).startswith(
+            _PACKAGE
+        )
         if not ours:
             shown = os.path.relpath(name) if os.path.isabs(name) and name.startswith(os.getcwd() + os.sep) else name
             return f"{shown}:{frame.f_lineno}"

@@ -13,6 +13,7 @@ import click
 from flashsched.cli.run import USAGE, CommandError, say, tell, usage
 from flashsched.cli.shared_options import json_option
 from flashsched.cli.workload import Shape, find_task, option_words, task_title
+from flashsched.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,16 +95,14 @@ def compare(
             html.write_text(page, encoding="utf-8")
         except OSError as error:
             raise CommandError(f"error: cannot write {html}: {error.strerror}", USAGE) from None
-        say(f"wrote {html}: {len(df)} devices")
+        say(f"wrote {html}: {counted(len(df), 'device')}")
     else:
         tell(f"{title}\n\n{comparison_text(df)}")
 
 
-def _names(text: str) -> list[str]:
-    from flashsched.hw import devices, has_model
-
+def _names(text: str) -> str | list[str]:
     if text.strip() == "all":
-        return [name for name in devices if name != "cpu" and has_model(devices[name])]
+        return "all"
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

@@ -40,7 +40,9 @@ def devices(name: str | None, check: Path | None, as_toml: bool, as_json: bool) 
 
     if check is not None and (name is not None or as_toml):
         raise click.UsageError("--check takes a file and nothing else.")
-    if as_toml and (name is None or as_json):
+    if as_toml and as_json:
+        raise click.UsageError("--toml and --json exclude each other.")
+    if as_toml and name is None:
         raise click.UsageError("--toml takes the name of one device.")
     with usage():
         if check is not None:
@@ -86,6 +88,7 @@ def _document(spec: DeviceSpec) -> dict[str, Any]:
 
 def _table(specs: list[DeviceSpec]) -> str:
     from flashsched.hw import has_model
+    from flashsched.tune.figures import figure_text
 
     head = ("name", "kind", "units", "fp32 TFLOP/s", "memory GB/s", "what it is")
     rows = [head]
@@ -96,7 +99,7 @@ def _table(specs: list[DeviceSpec]) -> str:
             (
                 *(spec.name, spec.kind, str(spec.units)),
                 f"{peak / 1e12:.3g}" if peak else "-",
-                f"{spec.dram.bandwidth_bytes_per_s / 1e9:.0f}",
+                figure_text(spec.dram.bandwidth_bytes_per_s / 1e9),
                 what,
             )
         )

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flashsched.errors import FlashschedError
+from flashsched.errors import DeviceError, FlashschedError
 
 if TYPE_CHECKING:
     import click
@@ -137,8 +137,8 @@ def _verdict(problem: BaseException) -> tuple[int, str]:
     """Exit code and text for whatever ended a command."""
     if isinstance(problem, CommandError):
         return problem.code, problem.text
-    if isinstance(problem, FlashschedError):
-        return FAILED, error_text(problem)
+    if isinstance(problem, FlashschedError):  # asking a device for what it is not is wrong usage, wherever it shows
+        return USAGE if isinstance(problem, DeviceError) else FAILED, error_text(problem)
     if isinstance(problem, Stopped):
         return 128 + problem.number, problem.text or f"stopped by {signal.Signals(problem.number).name}"
     if isinstance(problem, KeyboardInterrupt):

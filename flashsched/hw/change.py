@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from flashsched.errors import DeviceError, did_you_mean
 from flashsched.hw.check import KINDS
 from flashsched.hw.spec import DeviceSpec, MemoryLevel, Source
@@ -22,16 +24,20 @@ _TEXTS = {"name", "title", "vendor", "architecture", "aliases", "calibration", "
 
 def changed(spec: DeviceSpec, changes: Mapping[str, object]) -> DeviceSpec:
     """*spec* with *changes* made; see ``DeviceSpec.replace``."""
+    changes = {key: value.item() if isinstance(value, np.generic) else value for key, value in changes.items()}
     known = [f.name for f in dataclasses.fields(spec)]
     for key in changes:
         if key not in known:
             raise DeviceError(f"a device has no field '{key}'", step=_step(changes), hint=did_you_mean(key, known))
+    units = changes.get("units")
+    if isinstance(units, float) and units.is_integer():
+        changes["units"] = int(units)  # 1e3
     new: dict[str, Any] = {key: changes[key] for key in changes if key in known}
     _number(changes, "units", int)
     _number(changes, "clock_hz", float)
 
-    units, clock = new.get("units", spec.units), new.get("clock_hz", spec.clock_hz)
-    scale, faster = units * clock / (spec.units * spec.clock_hz), clock / spec.clock_hz
+    many, clock = new.get("units", spec.units), new.get("clock_hz", spec.clock_hz)
+    scale, faster = many * clock / (spec.units * spec.clock_hz), clock / spec.clock_hz
     peaks = {dtype: peak * scale for dtype, peak in spec.peaks.items()}
     levels = [_clocked(level, faster) if level is not spec.dram else level for level in spec.memory]
     new["peaks"] = peaks | _table(changes, "peaks")
@@ -90,7 +96,9 @@ def _table(changes: Mapping[str, object], key: str) -> dict[str, Any]:
     return dict(given)
 
 
-def _part(spec: DeviceSpec, where: str, part: Any, given: Mapping[str, Any]) -> Any:
+def _part(spec: DeviceSpec, where: str, part: Any, given: object) -> Any:
+    if not isinstance(given, Mapping):
+        raise DeviceError(f"[{where}] must be a dict of the figures to change, got {given!r}")
     if part is None:
         raise DeviceError(f"device '{spec.name}' has no table [{where}]; its kind is '{spec.kind}'")
     known = [f.name for f in dataclasses.fields(part)]

@@ -6,17 +6,19 @@ They stand apart from ``spec.py`` so that a reader sees the shape of a device th
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flashsched.errors import DeviceError, did_you_mean
 
 if TYPE_CHECKING:
     from flashsched.hw.spec import DeviceSpec, MemoryLevel
 
-__all__ = ["DTYPES", "KINDS", "STATUSES", "check_spec"]
+__all__ = ["DTYPES", "KINDS", "PEAK_SLACK", "STATUSES", "check_spec"]
 
 DTYPES = (
     "float64", "float32", "tf32", "float16", "bfloat16", "float8_e4m3", "float8_e5m2",
@@ -30,11 +32,14 @@ KINDS = {"gpu": "gpu", "cpu": "cpu", "tpu": "systolic", "asic": "asic"}
 STATUSES = ("verified", "derived", "measured", "estimated", "unverified")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(\[[^\[\]]*\])?")
-_SLACK = 1.05  # data sheets round their peaks, and quote them at slightly different clocks
+_MOST_UNITS = 1_000_000
+PEAK_SLACK = 1.05
+"""Data sheets round their peaks, and quote them at slightly different clocks."""
 
 
 def check_spec(spec: DeviceSpec) -> None:
-    """Raise DeviceError unless the figures of *spec* are in range and agree with each other."""
+    """Raise DeviceError unless the figures of *spec* are of their types, in range, and agree with each other."""
+    _check_types(spec)
     _check_identity(spec)
     _check_range(spec)
     _check_memory(spec)
@@ -52,6 +57,41 @@ def check_spec(spec: DeviceSpec) -> None:
 def _refuse(spec: DeviceSpec, field: str, value: object, right: str) -> NoReturn:
     shown = f"{value:g}" if isinstance(value, float) else repr(value)
     raise DeviceError(f"device '{spec.name}': {field} is {shown}; it must be {right}")
+
+
+_TYPES: dict[str, tuple[Any, Any, str]] = {
+    "str": (str, None, "a text"), "bool": (bool, None, "True or False"), "int": (int, None, "a whole number"),
+    "float": ((int, float), None, "a number"), "tuple[str, ...]": (tuple, str, "a tuple of texts"),
+    "tuple[int, ...]": (tuple, int, "a tuple of whole numbers"),
+    "tuple[MemoryLevel, ...]": (tuple, object, "a tuple of memory levels"),
+    "Mapping[str, float]": (Mapping, None, "numbers by dtype"), "Mapping[str, str]": (Mapping, str, "texts by dtype"),
+    "Mapping[str, Source]": (Mapping, str, "sources by field"),
+}  # fmt: skip
+"""What a field is said to be -> its type, that of what it holds (a mapping's keys), and the words for it."""
+
+
+def _check_types(spec: DeviceSpec) -> None:
+    """A spec made in code has been through no reader of files, which says which field is of the wrong type."""
+    _check_fields(spec, spec, "")
+    for where, record in [
+        *((f"memory.{getattr(level, 'name', level)}", level) for level in spec.memory),
+        *((table, getattr(spec, table)) for table in KINDS.values()),
+    ]:
+        if record is not None:
+            _check_fields(spec, record, f"{where}.")
+
+
+def _check_fields(spec: DeviceSpec, record: Any, prefix: str) -> None:
+    if not dataclasses.is_dataclass(record):
+        _refuse(spec, prefix.removesuffix("."), record, "a table of figures")
+    for field in dataclasses.fields(record):
+        value, asked = getattr(record, field.name), str(field.type)
+        right, inner, what = _TYPES.get(asked.removesuffix(" | None"), (object, None, ""))
+        if right is object or (value is None and asked.endswith("None")):
+            continue
+        wrong = not isinstance(value, right) or (isinstance(value, bool) and right is not bool)
+        if wrong or (inner is not None and not all(isinstance(one, inner) for one in value)):
+            _refuse(spec, f"{prefix}{field.name}", value, what)
 
 
 def _check_identity(spec: DeviceSpec) -> None:
@@ -72,6 +112,10 @@ def _check_identity(spec: DeviceSpec) -> None:
 
 def _check_range(spec: DeviceSpec) -> None:
     _positive(spec, "units", spec.units)
+    if spec.units > _MOST_UNITS:
+        _refuse(
+            spec, "units", spec.units, f"at most {_MOST_UNITS:,}: multiprocessors, compute units or cores, not lanes"
+        )
     _positive(spec, "clock_hz", spec.clock_hz)
     if not 1e7 <= spec.clock_hz <= 2e10:
         _refuse(spec, "clock_hz", float(spec.clock_hz), "in hertz, between 1e7 and 2e10 (1.41 GHz is 1.41e9)")
@@ -79,22 +123,21 @@ def _check_range(spec: DeviceSpec) -> None:
         _refuse(spec, "launch_s", float(spec.launch_s), "seconds, between 0 and 1 (2.5 microseconds are 2.5e-6)")
     if not 0 < spec.sustained_clock <= 1:
         _refuse(spec, "sustained_clock", float(spec.sustained_clock), "a share above 0, at most 1")
-    for name, value in (
-        ("power_w", spec.power_w),
-        ("idle_power_w", spec.idle_power_w),
-        ("process_nm", spec.process_nm),
-        ("host_link_bytes_per_s", spec.host_link_bytes_per_s),
-        ("interconnect_bytes_per_s", spec.interconnect_bytes_per_s),
-    ):
+    for name, value in (("power_w", spec.power_w), ("idle_power_w", spec.idle_power_w)):
         if value is not None:
             _positive(spec, name, value)
+    if spec.process_nm is not None and not 0.5 <= spec.process_nm <= 1000:
+        _refuse(spec, "process_nm", float(spec.process_nm), "in nanometres, from 0.5 to 1000 (7 nm are 7)")
+    for name in ("host_link_bytes_per_s", "interconnect_bytes_per_s"):
+        if getattr(spec, name) is not None:
+            _check_rate(spec, name, getattr(spec, name))
     if spec.power_w is not None and spec.idle_power_w is not None and spec.idle_power_w > spec.power_w:
         _refuse(spec, "idle_power_w", float(spec.idle_power_w), f"at most power_w, {spec.power_w:g}")
     if not spec.peaks:
         raise DeviceError(f"device '{spec.name}': [peaks] is empty; state at least one, e.g. float32 = 19.5e12")
     for dtype, peak in spec.peaks.items():
         if dtype not in DTYPES:
-            spelled = dtype.replace("bf16", "bfloat16").replace("fp", "float")  # as data sheets have it
+            spelled = str(dtype).replace("bf16", "bfloat16").replace("fp", "float")  # as data sheets have it
             raise DeviceError(
                 f"device '{spec.name}': peaks.{dtype} names no known arithmetic", hint=did_you_mean(spelled, DTYPES)
             )
@@ -119,9 +162,16 @@ def _check_range(spec: DeviceSpec) -> None:
                 _positive(spec, f"{table}.{name}", value)
 
 
-def _positive(spec: DeviceSpec, field: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+def _positive(spec: DeviceSpec, field: str, value: Any) -> None:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (known and math.isfinite(value) and value > 0):
         _refuse(spec, field, value, "a positive number")
+
+
+def _check_rate(spec: DeviceSpec, field: str, value: float) -> None:
+    _positive(spec, field, value)
+    if not 1e5 <= value <= 1e16:
+        _refuse(spec, field, float(value), "in bytes per second, between 1e5 and 1e16 (2039 GB/s are 2039e9)")
 
 
 def _check_memory(spec: DeviceSpec) -> None:
@@ -137,7 +187,7 @@ def _check_memory(spec: DeviceSpec) -> None:
     for level in spec.memory:
         where = f"memory.{level.name}"
         _positive(spec, f"{where}.size_bytes", level.size_bytes)
-        _positive(spec, f"{where}.bandwidth_bytes_per_s", level.bandwidth_bytes_per_s)
+        _check_rate(spec, f"{where}.bandwidth_bytes_per_s", level.bandwidth_bytes_per_s)
         if not (math.isfinite(level.latency_s) and 0 <= level.latency_s < 1):
             _refuse(spec, f"{where}.latency_s", float(level.latency_s), "seconds, from 0 up to 1 (25 ns are 25e-9)")
         if level.shared_by not in ("device", "unit"):
@@ -145,7 +195,7 @@ def _check_memory(spec: DeviceSpec) -> None:
         if not 0 < level.sustained <= 1:
             _refuse(spec, f"{where}.sustained", float(level.sustained), "a share above 0, at most 1")
         if level.per_unit_bytes_per_s is not None:
-            _positive(spec, f"{where}.per_unit_bytes_per_s", level.per_unit_bytes_per_s)
+            _check_rate(spec, f"{where}.per_unit_bytes_per_s", level.per_unit_bytes_per_s)
     if spec.dram.shared_by != "device":
         _refuse(
             spec, f"memory.{spec.dram.name}.shared_by", spec.dram.shared_by, "'device': the last level is main memory"
@@ -163,7 +213,7 @@ def _check_order(spec: DeviceSpec, near: MemoryLevel, far: MemoryLevel) -> None:
             each, outer = "per_unit_", far.per_unit_bytes_per_s
         else:
             inner *= spec.units
-    if outer > inner * _SLACK:
+    if outer > inner * PEAK_SLACK:
         right = f"at most that of '{near.name}', which is nearer: {inner:.4g} bytes/s"
         _refuse(spec, f"{where}.{each or 'bandwidth_'}bytes_per_s", float(outer), right)
     if far.latency_s < near.latency_s:
@@ -198,7 +248,7 @@ def _check_gpu(spec: DeviceSpec) -> None:
         right = f"at most registers / warp_size: {unit.registers // unit.warp_size}"
         _refuse(spec, "gpu.max_registers_per_thread", unit.max_registers_per_thread, right)
     issue = 2.0 * spec.units * spec.clock_hz * unit.schedulers * unit.warp_size
-    if spec.peaks.get("float32", 0.0) > issue * _SLACK:
+    if spec.peaks.get("float32", 0.0) > issue * PEAK_SLACK:
         right = (
             f"at most what the schedulers issue on the plain cores: {issue:.4g} (2 x units x clock x schedulers x warp)"
         )
@@ -216,7 +266,7 @@ def _check_matrix(spec: DeviceSpec, rate: float, why: str) -> None:
     """No peak is above what matrix units, of *rate* operations on 16 bits a second, can do with dense operands."""
     for dtype, times in _OF_16_BITS.items():
         peak, most = spec.peaks.get(dtype, 0.0), rate * times
-        if peak > most * _SLACK and peak > spec.peaks.get("float32", 0.0) * _SLACK:
+        if peak > most * PEAK_SLACK and peak > spec.peaks.get("float32", 0.0) * PEAK_SLACK:
             right = f"at most what the matrix units do with dense operands: {most:.4g} ({why}, times {times:g})"
             if peak > 1.8 * most:
                 right += "; vendors quote twice the dense rate for sparse operands, so is it that figure?"
@@ -247,7 +297,7 @@ def _check_cpu(spec: DeviceSpec) -> None:
         ports = 2.0 * spec.units * spec.clock_hz * unit.lanes(bits) * unit.fma_ports
         if unit.matrix_operand_bits is not None and unit.matrix_operand_bits >= 32:
             ports = max(ports, matrix * 32 / bits)
-        if spec.peaks.get(dtype, 0.0) > ports * _SLACK:
+        if spec.peaks.get(dtype, 0.0) > ports * PEAK_SLACK:
             right = f"at most what the FMA ports do: {ports:.4g} (2 x units x clock x lanes x fma_ports)"
             _refuse(spec, f"peaks.{dtype}", float(spec.peaks[dtype]), right)
     if unit.matrix_operand_bits is not None:

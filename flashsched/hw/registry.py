@@ -26,6 +26,10 @@ _ALSO = {"sm_count": "units", "num_sms": "units", "cores": "units", "compute_uni
 """What vendors call the units, accepted where a device is made with changes."""
 
 
+_HERE = ("cpu", "cuda")
+"""This machine and its GPU."""
+
+
 class UnknownDeviceError(DeviceError, AttributeError):
     """No device has that name (an AttributeError too, so that ``hasattr(devices, …)`` works)."""
 
@@ -143,8 +147,23 @@ class Devices:
         return sorted([*super().__dir__(), *(maker for maker in makers if maker.isidentifier())])
 
     def load(self, path: str | Path) -> DeviceSpec:
-        """The device in a TOML file; DeviceError says what is wrong with it."""
-        return DeviceSpec.from_toml(Path(path).expanduser())
+        """The device in a TOML file.
+
+        Raises:
+            DeviceError: what is wrong with it; also where it bears the name of a device that ships and has other
+                figures, whose calibration and logs would be taken for its own.
+        """
+        if not isinstance(path, str | Path):
+            raise DeviceError(f"the path of a device file is a text or a Path, got a {type(path).__name__}")
+        spec = DeviceSpec.from_toml(Path(path).expanduser())
+        ships = _shipped(spec.name.removesuffix("-sim"))
+        if spec.name in _HERE or (ships is not None and ships.fingerprint != spec.fingerprint):
+            whose = "what runs here" if ships is None else f"a device that ships, {ships.title}, with other figures"
+            raise DeviceError(
+                f"{path}: '{spec.name}' is the name of {whose}",
+                hint=f'give it a name of its own, e.g. name = "{spec.name.removesuffix("-sim")}-mine-sim"',
+            )
+        return spec
 
     def for_simulation(self, name: str) -> DeviceSpec:
         """``devices[name]``, if work can be simulated on it.
@@ -156,7 +175,9 @@ class Devices:
         model_for(spec)
         return spec
 
-    def _made(self, key: str, /, **changes: object) -> DeviceSpec:
+    def _made(self, key: str, /, *unnamed: object, **changes: object) -> DeviceSpec:
+        if unnamed:
+            raise DeviceError(f"what changes is given by name, got {unnamed[0]!r} alone", hint="e.g. sm_count=54")
         named = {_ALSO.get(field, field): value for field, value in changes.items()}
         return self[key].replace(**named)
 
@@ -177,6 +198,8 @@ def _aliases() -> list[str]:
 
 def _changes(name: str, text: str) -> dict[str, Any]:
     """The changes spelled in ``name[units=54,clock_hz=1.2e9]``."""
+    if not text.endswith("]"):
+        raise UnknownDeviceError(f"cannot read the changes in device name {name!r}: it does not end in ]")
     changes: dict[str, Any] = {}
     for part in text.removesuffix("]").split(","):
         field, equals, value = part.strip().partition("=")
@@ -188,7 +211,7 @@ def _changes(name: str, text: str) -> dict[str, Any]:
                 number = float(value)
             except ValueError:
                 equals = ""
-        if not equals or not text.endswith("]"):
+        if not equals:
             raise UnknownDeviceError(
                 f"cannot read the changes in device name {name!r}: {part.strip()!r} is no field=number",
                 hint="e.g. a100-sim[units=54]; keep a device with whole tables changed as a file: spec.to_toml()",

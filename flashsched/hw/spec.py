@@ -226,7 +226,7 @@ class DeviceSpec:
             if level.name == name:
                 return level
         known = [level.name for level in self.memory]
-        raise DeviceError(f"device '{self.name}' has no memory level '{name}'", hint=did_you_mean(name, known))
+        raise DeviceError(f"device '{self.name}' has no memory level '{name}'", hint=did_you_mean(str(name), known))
 
     def peak(self, dtype: str) -> float:
         """Peak FLOP/s for *dtype*, an unsigned integer's being the signed one's.
@@ -234,6 +234,7 @@ class DeviceSpec:
         Raises:
             DeviceError: the device has no such arithmetic.
         """
+        dtype = str(dtype)  # NumPy's own are welcome
         found = self.peaks.get(dtype, self.peaks.get(dtype.removeprefix("u")))
         if found is None:
             raise DeviceError(

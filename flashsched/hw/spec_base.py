@@ -6,11 +6,13 @@ them a variant of a chip is the few lines in which it differs, and a clock is st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from flashsched.errors import DeviceError, did_you_mean
+from flashsched.hw.check import PEAK_SLACK
 
 __all__ = ["based", "per_second", "shipped_stems", "shipped_text"]
 
@@ -56,6 +58,7 @@ def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tu
         DeviceError: no such device, a file that cannot be read, or devices that are based on each other.
     """
     name = data.get("base")
+    _check_levels(data.get("memory"), origin)
     if not isinstance(data.get("sources", {}), dict):
         raise DeviceError(f"{origin}: sources must be a table, begun by [sources]")
     if name is None:
@@ -67,7 +70,7 @@ def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tu
     if name.endswith(".toml"):
         path = Path(origin).parent / name
         try:
-            text, found = path.read_text(encoding="utf-8"), str(path)
+            text, found = path.read_text(encoding="utf-8-sig"), str(path)
         except (OSError, UnicodeDecodeError) as problem:
             raise DeviceError(f"{origin}: cannot read its base {path}: {problem}") from problem
     else:
@@ -77,7 +80,43 @@ def based(data: Table, origin: str, parse: Callable[[str, str], Table], seen: tu
             near = did_you_mean(name, shipped_stems())
             hint = f'{near} (`flashsched devices` lists them; a file is named by its path: base = "./other.toml")'
             raise DeviceError(f"{origin}: base = {name!r} is no shipped device", hint=hint)
-    return _merged(based(parse(text, found), found, parse, (*seen, name)), data)
+    base = based(parse(text, found), found, parse, (*seen, name))
+    _check_peaks(base, data, origin)
+    return _merged(base, data)
+
+
+def _check_levels(memory: object, origin: str) -> None:
+    """Refuse levels without a name, and two of one name, the second of which would count in silence."""
+    if not isinstance(memory, list) or not all(isinstance(level, dict) for level in memory):
+        return  # which is refused where tables become records
+    names = [level.get("name") for level in memory]
+    for name in names:
+        if not isinstance(name, str):
+            said = "has no name" if name is None else f"has the name {name!r}, which is no text in quotes"
+            raise DeviceError(f"{origin}: a [[memory]] {said}", hint='e.g. name = "l2"')
+        if names.count(name) > 1:
+            raise DeviceError(f"{origin}: memory level '{name}' is stated {names.count(name)} times; keep one")
+
+
+def _check_peaks(base: Table, own: Table, origin: str) -> None:
+    """Refuse peaks of the *base*, which are the whole device's at its clock, beside other units or another clock than
+    rounding explains."""
+    other = [key for key in ("units", "clock_hz") if key in own and own[key] != base.get(key)]
+    peaks, stated = base.get("peaks", {}), own.get("peaks", {})
+    figures = [table.get(key) for table in (own, base) for key in other]
+    known = all(isinstance(figure, int | float) and figure > 0 for figure in figures)
+    if not other or not known or not isinstance(peaks, dict) or not isinstance(stated, dict):
+        return  # what is none is refused where tables become records
+    if abs(math.log(math.prod(own[key] / base[key] for key in other))) <= math.log(PEAK_SLACK):
+        return
+    left = [f"peaks.{dtype}" for dtype in peaks if dtype not in stated]
+    if left:
+        told = " and ".join(f"{key} is {own[key]!r}, not {base.get(key)!r}" for key in other)
+        raise DeviceError(
+            f"{origin}: {told}, and {', '.join(left)} would stay that of the base; peaks are the whole device's",
+            hint="state each of them under [peaks], or false where there is none; "
+            f'"{base.get("name")}[{other[0]}={own[other[0]]!r}]" is a device whose peaks are scaled',
+        )
 
 
 def _merged(base: Table, own: Table) -> Table:

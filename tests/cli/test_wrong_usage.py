@@ -108,6 +108,13 @@ def mine(tmp_path: Path) -> Path:
         (["devices", "--check"], "Option '--check' requires an argument.\n  see: flashsched devices --help"),
         (["log", "explain", "a", "--orders"], "requires an argument.\n  see: flashsched log explain --help"),
         (["devices", "--toml"], "--toml takes the name of one device"),
+        (["devices", "a100", "--toml", "--json"], "--toml and --json exclude each other"),
+        (["tune", "matmul", "--shape", "8,8,8", "--device", "t4-sim", "--dtype", "bfloat16"], "no peak for bfloat16"),
+        (["simulate", "attention", "--device", "ane-m1"], "device 'ane-m1-sim' has no peak for float32"),
+        (
+            ["simulate", "matmul", "--device", "a100", "--shape", "1000000000000000000000,1,1"],
+            "m must be a whole number",
+        ),
         (["simulate", "matmul"], "Missing option '--device'"),
         (["simulate", "matmul", "--device", "nope"], "unknown device 'nope'"),
         (["log"], "Missing command"),

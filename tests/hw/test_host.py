@@ -90,8 +90,8 @@ def test_measured_figures_replace_the_estimates() -> None:
     cores=st.integers(1, 128),
     clock=st.floats(1e8, 6e9),
     bits=st.sampled_from([64, 128, 256, 512]),
-    rates=st.dictionaries(st.sampled_from(["l1", "l2", "l3", "dram"]), st.floats(1e6, 1e13)),
-    rates_all=st.dictionaries(st.sampled_from(["l1", "l2", "l3", "dram"]), st.floats(1e6, 1e13)),
+    rates=st.dictionaries(st.sampled_from(["l1", "l2", "l3", "dram"]), st.floats(1e8, 1e13)),
+    rates_all=st.dictionaries(st.sampled_from(["l1", "l2", "l3", "dram"]), st.floats(1e8, 1e13)),
     peak=st.floats(1e9, 1e12),
     caches=st.dictionaries(st.sampled_from(["l1", "l2", "l3"]), st.tuples(st.integers(1024, 1 << 30), st.booleans())),
 )

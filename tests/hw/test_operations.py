@@ -46,6 +46,8 @@ def test_sizes_are_read_from_the_shapes_of_operands(tmp_path, op, shape, sizes):
         ("conv2d", "10x28x28x3 8x3x3x4"),
         ("conv2d", "10x28x28x3 3x3x3"),
         ("relu", "many"),
+        ("relu", "0x64"),
+        ("matmul", "48x0 0x1024"),
     ],
 )
 def test_shapes_that_make_no_operation_are_left_out(tmp_path, op, shape):

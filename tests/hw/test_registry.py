@@ -79,7 +79,7 @@ def test_a_name_may_carry_changes() -> None:
         ("nvidia-a10x", "did you mean nvidia-a10"),
         ("z80", "known: .*the path of a TOML file is one"),
         ("a100-sim[units]", "'units' is no field=number"),
-        ("a100-sim[units=54", "cannot read the changes"),
+        ("a100-sim[units=54", r"cannot read the changes .*: it does not end in \]"),
         ("a100-sim[unit=54]", "a device has no field 'unit'"),
         ("./nowhere.toml", "cannot read device file"),
         (3, "a device is looked up by its name, .* got a int"),
@@ -114,6 +114,32 @@ def test_a_path_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     assert devices["mine.toml"].name == devices["./mine.toml"].name == devices[str(tmp_path / "mine.toml")].name
     assert devices.for_simulation("mine.toml").units == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('base = "a100"\nname = "t4-sim"', r"'t4-sim' is the name of a device that ships, NVIDIA T4[^$]*t4-mine-sim"),
+        ('base = "a100"\nname = "a100-sim"\npower_w = 250', "'a100-sim' is the name of a device that ships"),
+        ('base = "a100"\nname = "cpu"', "'cpu' is the name of what runs here"),
+    ],
+)
+def test_a_file_with_other_figures_is_no_shipped_device(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(DeviceError, match=says):
+        devices[str(tmp_path / "mine.toml")]
+
+
+def test_a_copy_of_a_shipped_device_may_keep_its_name(tmp_path: Path) -> None:
+    (tmp_path / "copy.toml").write_text(devices["a100-sim"].to_toml(), encoding="utf-8")
+    assert devices[str(tmp_path / "copy.toml")] == devices["a100-sim"]
+
+
+def test_what_is_no_path_and_no_change_is_refused() -> None:
+    with pytest.raises(DeviceError, match="a text or a Path, got a NoneType"):
+        devices.load(None)  # type: ignore[arg-type]
+    with pytest.raises(DeviceError, match="what changes is given by name, got 54 alone"):
+        devices.NVIDIA_A100(54)
 
 
 def test_a_folder_of_the_user_s_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,18 @@ def test_a_user_s_file_may_be_based_on_another_beside_it(tmp_path: Path) -> None
         ('base = "a100"\nname = "x-sim"\n[[memory]]\nname = "l2"\nbytes_per_clock = "many"', "must be a number"),
         ('base = "a100"\nname = "x-sim"\nmemory = 3', "memory must be a list of tables"),
         ('base = "a100"\nname = "x-sim"\n[sources]\nunits = 3', "must begin with how far the figure is trusted"),
+        (
+            'base = "a100"\nname = "x-sim"\n' + '[[memory]]\nname = "dram"\nbandwidth_bytes_per_s = 1e12\n' * 2,
+            "memory level 'dram' is stated 2 times; keep one",
+        ),
+        (
+            'base = "a100"\nname = "x-sim"\nunits = 216\n[peaks]\nfloat32 = 39e12',
+            r"units is 216, not 108, and peaks.float64, peaks.tf32[^$]*would stay that of the base[^$]*\[units=216\]",
+        ),
+        (
+            'base = "a100"\nname = "x-sim"\nclock_hz = 0.7e9',
+            "clock_hz is 700000000.0, not 1410000000.0, and peaks.float64",
+        ),
     ],
 )
 def test_a_wrong_base_is_refused(text: str, says: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flashsched.errors import DeviceError
@@ -206,6 +207,12 @@ shared_by = "device"
         ),
         ("float32 = 19500000000000.0", "fp32 = 19.5e12", r"hint: did you mean float32\?"),
         ('name = "shared"\n', "", r"a \[\[memory\]\] has no name"),
+        ('name = "shared"', "name = 3", r"has the name 3, which is no text in quotes"),
+        ("units = 108", "units = 10000000", "at most 1,000,000: multiprocessors"),
+        ("process_nm = 7.0", "process_nm = 7e-9", r"in nanometres, from 0.5 to 1000 \(7 nm are 7\)"),
+        ("bandwidth_bytes_per_s = 2039000000000.0", "bandwidth_bytes_per_s = 2039", r"2039 GB/s are 2039e9"),
+        ("interconnect_bytes_per_s = 300000000000.0", "interconnect_bytes_per_s = 300", "in bytes per second"),
+        ("interconnect_bytes_per_s = 300000000000.0", "interconnect_bytes_per_s = 1e20", "in bytes per second"),
     ],
 )
 def test_a_wrong_spec_is_refused(old: str, new: str, says: str) -> None:
@@ -225,6 +232,38 @@ def test_a_wrong_spec_is_refused(old: str, new: str, says: str) -> None:
 def test_a_wrong_spec_cannot_be_made_in_code_either(changes: dict[str, object], says: str) -> None:
     with pytest.raises(DeviceError, match=says):
         dataclasses.replace(devices["a100-sim"], **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"power_w": "250 W"}, "power_w is '250 W'; it must be a number"),
+        ({"power_w": True}, "power_w is True; it must be a number"),
+        ({"title": 3}, "title is 3; it must be a text"),
+        ({"name": 3}, "name is 3; it must be a text"),
+        ({"aliases": "mine"}, "aliases is 'mine'; it must be a tuple of texts"),
+        ({"peaks": {"float16": "fast"}}, "peaks.float16 is 'fast'; it must be a positive number"),
+        ({"peaks": {16: 1e12}}, "peaks.16 names no known arithmetic"),
+        ({"gpu": {"warp_size": 32.0}}, "gpu.warp_size is 32; it must be a whole number"),
+        ({"gpu": {"matrix_shape": [16, 8, 16]}}, "matrix_shape is .* a tuple of whole numbers"),
+        ({"gpu": 3}, "gpu is 3; it must be a table of figures"),
+        ({"memory": {"dram": {"latency_s": "0.4 us"}}}, "memory.dram.latency_s is '0.4 us'; it must be a number"),
+        ({"memory": {"dram": 3}}, r"\[memory.dram\] must be a dict of the figures to change, got 3"),
+        ({"memory": (3, 4)}, "memory.3 is 3; it must be a table of figures"),
+    ],
+)
+def test_a_figure_of_a_wrong_type_is_refused_at_the_user_s_line(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(DeviceError, match=says) as caught:
+        devices["a100-sim"].replace(**changes)
+    assert "test_specs.py" in (caught.value.where or "")
+
+
+def test_changes_may_be_numpy_s() -> None:
+    sweep = [devices["a100-sim"].replace(units=units) for units in np.arange(54, 110, 54)]
+    assert [spec.name for spec in sweep] == ["a100-sim[units=54]", "a100-sim"]
+    assert devices["a100-sim"].replace(clock_hz=np.float64(705e6)) == devices["a100-sim[clock_hz=705e6]"]
+    assert devices["a100-sim[units=1e2]"].units == 100
+    assert devices["a100-sim"].peak(np.dtype("float32")) == 19.5e12  # type: ignore[arg-type]
 
 
 def test_a_table_of_another_kind_is_refused() -> None:
@@ -288,6 +327,12 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, content: bytes | None) ->
 def test_a_malformed_table_is_refused(text: str, says: str) -> None:
     with pytest.raises(DeviceError, match=says):
         parse_spec(text)
+
+
+def test_a_mark_before_the_text_is_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(A100, encoding="utf-8-sig")
+    assert DeviceSpec.from_toml(path) == devices["a100-sim"]
 
 
 def test_fewer_units_scale_the_peaks() -> None:

@@ -218,6 +218,11 @@ def test_prices_make_costs():
         (lambda: compare_devices({RELU: 0}, THREE), r"relu \S+ float32 is said to run 0 times"),
         (lambda: compare_devices(RELU, THREE, prices={THREE[0]: -1.0}), "cost -1.0; a price is a number from 0 up"),
         (lambda: compare_devices(RELU, THREE, prices={"a1000": 1.0}), "not compared[^$]*compared are " + THREE[0]),
+        (lambda: compare_devices({RELU: "often"}, THREE), "is said to run often times"),
+        (lambda: compare_devices(RELU, THREE, prices={THREE[0]: "1.6"}), "cost '1.6'; a price is a number"),
+        (lambda: compare_devices(RELU, THREE, prices=1.6), "prices are given by device, got a float"),
+        (lambda: compare_devices(RELU, None), "names of devices are needed, got a NoneType"),
+        (lambda: plot_comparison(compare_devices(RELU, THREE)).save(3), "path must be a path, got 3"),
         (lambda: plot_comparison(None), "a table of compare_devices or compare_log is drawn, got a NoneType"),
     ],
 )
@@ -228,6 +233,58 @@ def test_what_cannot_be_compared_is_told(call, says):
 
 def test_one_device_is_a_row():
     assert list(compare_devices(RELU, "a100-sim").device) == ["a100-sim"]
+
+
+def test_a_device_is_compared_once_and_priced_by_any_of_its_names():
+    df = compare_devices(RELU, ["a100", "nvidia-a100", "a100-sim"], prices={"A100-SXM4-80GB": 3600})
+    assert list(df.device) == ["a100-sim"]
+    assert df.cost[0] == pytest.approx(df.time_s[0])
+
+
+def test_all_are_those_that_are_not_here():
+    found = set(compare_devices(RELU, "all").device)
+    assert found == set(devices) - {"cpu"}
+
+
+def test_a_device_without_the_dtype_stands_below_the_others():
+    df = compare_devices(fs.Task("matmul", (64, 64, 64), "bfloat16"), ["t4-sim", "a100-sim"])
+    assert list(df.device) == ["a100-sim", "t4-sim"]
+    assert df.note[1] == "device 't4-sim' has no peak for bfloat16"
+    with pytest.raises(DeviceError, match=r"no peak for bfloat16[^$]*it has float16, float32"):
+        fs.simulate(fs.Task("matmul", (64, 64, 64), "bfloat16"), "t4-sim")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        *(fs.Task("matmul", shape, dtype) for shape in ((1, 1, 1), (8192, 1, 255), (2048, 2048, 64), (0, 5, 5))
+          for dtype in ("float32", "float16", "int8")),
+        fs.Task("conv2d", (16, 64, 56, 56, 64, 3, 1, 1)),
+        fs.Task("attention", (1, 8, 512, 64), "float16", causal=True),
+        fs.Task("layernorm", (4096, 1024)),
+        fs.Task("softmax", (0, 1000)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_told_of_a_time_agrees_with_it_on_every_device(task):
+    for name in devices:
+        spec = devices[name]
+        (found,) = estimates([task], spec)
+        if math.isnan(found.time_s):
+            assert found.note
+            continue
+        assert found.time_s >= found.roofline_s * (1 - 1e-9)
+        assert 0 <= found.utilization <= 1
+        if spec.power_w is not None:
+            rest = spec.power_w / 4 if spec.idle_power_w is None else spec.idle_power_w
+            assert rest <= found.energy_j / found.time_s * (1 + 1e-9)
+            assert found.energy_j <= spec.power_w * found.time_s * (1 + 1e-9)
+
+
+def test_operands_that_a_cache_holds_are_no_limit_beyond_the_time():
+    held = fs.simulate(fs.Task("matmul", (100_000, 1, 256), "int8"), "rtx-4090-sim")  # 26 of 72 MB of L2
+    assert held.time_s < 100_000 * 257 / devices["rtx-4090-sim"].dram.bandwidth_bytes_per_s
+    assert max(held.breakdown.values()) <= held.time_s
 
 
 def test_nothing_to_compare():

@@ -29,6 +29,7 @@ from flashsched.hw.operators import (
     row_wise,
     softmax,
 )
+from flashsched.hw.operators.asked import asked_sizes
 from flashsched.hw.operators.times import LAUNCHED
 from flashsched.hw.residual import Residual
 from flashsched.hw.spec import DeviceSpec
@@ -164,14 +165,14 @@ def section_of(model: OperatorModel, spec: DeviceSpec, dtype: str) -> str:
 def estimate(spec: DeviceSpec, op: str, dtype: str, sizes: Mapping[str, object]) -> tuple[NDArray[np.float64], Fitted]:
     """Seconds that a vendor's library takes for *op* at each row of *sizes*, and how far to trust them.
 
+    Each size is a number, or a column of them; what has nothing to compute takes the start of a kernel.
+
     Raises:
-        DeviceError: no model, a size that is missing, or a dtype that the device has no peak for.
+        DeviceError: no model, a size that is missing or none (`asked_sizes`), or a dtype that the device has no peak
+            for.
     """
     model = operator_model(op, spec)
-    columns = {name: np.atleast_1d(np.asarray(value, dtype=np.int64)) for name, value in sizes.items()}
-    missing = [name for name in model.SIZES if name not in columns]
-    if missing:
-        raise DeviceError(f"{op} needs the sizes {', '.join(model.SIZES)}; {', '.join(missing)} is missing")
+    columns = asked_sizes(op, model.SIZES, sizes)
     fitted = _with_akin(constants_for(spec, section_of(model, spec, dtype), model.CONSTANTS), model, spec, dtype)
     return predicted(model, spec, dtype, columns, fitted.values, fitted.residual), fitted
 

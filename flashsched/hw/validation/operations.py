@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flashsched.hw.operators import elementwise
+from flashsched.hw.operators.asked import EXTENTS
 from flashsched.hw.operators.collective import COLLECTIVES
 from flashsched.hw.validation.tables import Table
 
@@ -55,7 +56,8 @@ def dtype_of(name: str, source: str) -> str | None:
 
 
 class Asked(NamedTuple):
-    """A model's name, and its sizes by row; rows whose sizes are missing are left out of *kept*."""
+    """A model's name, and its sizes by row; rows whose sizes are missing, or that compute nothing, are left out of
+    *kept*."""
 
     model: str
     sizes: Columns
@@ -267,6 +269,8 @@ def asked_of(table: Table, rows: NDArray[np.bool_], op: str) -> Asked | None:
         return None
     model, read, implied = found
     sizes, kept, missing = read(table, rows)
+    for name in set(sizes) & set(EXTENTS):
+        kept = kept & (sizes[name] > 0)
     for name, value in implied.items():
         sizes[name] = np.full(len(kept), value, dtype=np.int64)
     return Asked(model, sizes, kept, missing)

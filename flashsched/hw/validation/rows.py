@@ -150,7 +150,7 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
         notes.skip(f"{spec.name} states no peak for {arithmetic(dtype)}", count)
     else:
         if not asked.kept.all():
-            notes.skip(f"{table.file}: a size of '{op}' is no whole number", int((~asked.kept).sum()))
+            notes.skip(f"{table.file}: a size of '{op}' is no whole number from 1 up", int((~asked.kept).sum()))
         if remark:
             notes.tell(remark)
         timing = timing_of(source)

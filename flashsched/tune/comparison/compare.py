@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from flashsched.errors import TuneError
+from flashsched.errors import DeviceError, TuneError
+from flashsched.hw import DeviceSpec, has_model
 from flashsched.hw import devices as known
 from flashsched.schedule import Schedule
 from flashsched.te import dtypes
@@ -18,7 +20,7 @@ from flashsched.tune.task import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Workload", "compare_devices", "pareto"]
+__all__ = ["COLUMNS", "Workload", "compare_devices", "devices_named", "hourly_prices", "pareto"]
 
 Workload: TypeAlias = Task | Schedule | Result
 
@@ -43,22 +45,23 @@ def compare_devices(
 
     Args:
         what: a task, a schedule or a result; several, run one after another; or several with how often each is run.
-        devices: names of devices (or one name), simulated ones; ``"cpu"`` is a model of this machine.
-        prices: what an hour of a device costs, by the name that stands in *devices*; fills the column ``cost``.
+        devices: names of devices (or one name), simulated ones; ``"cpu"`` is a model of this machine, ``"all"`` stands
+            for every one that is not here.
+        prices: what an hour of a device costs, by any of its names; fills the column ``cost``.
         each: one row for each workload and device, with a column ``workload``, instead of their sum.
 
     Raises:
         DeviceError: there is no such device.
-        TuneError: there is nothing to compare, or a workload, a count or a price is none.
+        TuneError: there is nothing to compare, or a workload, a count or a price is none, or of no device compared.
     """
     from flashsched.tune.logs.report import table
 
     given = list(what.items()) if isinstance(what, Mapping) else [(one, 1) for one in _several(what)]
-    names = [devices] if isinstance(devices, str) else list(dict.fromkeys(devices))
-    _check(given, names, prices or {})
+    _check(given)
+    specs = devices_named(devices)
+    hourly = hourly_prices(prices, specs)
     rows: list[dict[str, Any]] = []
-    for name in names:
-        spec = known["cpu"] if name == "cpu" else known.for_simulation(name)
+    for spec in specs:
         parts = _estimated([one for one, _ in given], spec)
         counted = [(one, float(count)) for one, (_, count) in zip(parts, given, strict=True)]
         shown = [(f"{_name(w)}", one, _flops(w)) for one, (w, _) in zip(parts, given, strict=True)] if each else [
@@ -67,7 +70,7 @@ def compare_devices(
         for workload, one, flops in shown:
             row: dict[str, Any] = {"device": spec.name, "title": spec.title, "kind": spec.kind, **columns_of(one)}
             row["gflops"] = flops / one.time_s / 1e9 if one.time_s > 0 else math.nan
-            row["cost"] = one.time_s / 3600 * prices[name] if prices and name in prices else math.nan
+            row["cost"] = one.time_s / 3600 * hourly.get(spec.name, math.nan)
             rows.append({"workload": workload, **row} if each else row)
     if each:
         return table(rows, ("workload", *(name for name in COLUMNS if name != "pareto")))
@@ -91,25 +94,69 @@ def pareto(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ("time_s", "
     return [not math.isinf(point[0]) and not beaten(point) if point else False for point in points]
 
 
-def _check(given: Sequence[tuple[Workload, int]], names: Sequence[str], prices: Mapping[str, float]) -> None:
-    if not given or not names:
+def devices_named(devices: str | Iterable[str]) -> list[DeviceSpec]:
+    """The devices to compare, each once: of one name or several, or ``"all"`` that are not here.
+
+    Raises:
+        DeviceError: there is no such device.
+        TuneError: there is none, or *devices* are no names.
+    """
+    if devices == "all":
+        devices = [name for name in known if name != "cpu" and has_model(known[name])]
+    if not isinstance(devices, Iterable):
         raise TuneError(
-            "there is nothing to compare: a workload and a device are needed at least",
-            hint="devices such as a100-sim, h100-sim and t4-sim; `flashsched devices` lists them",
+            f"names of devices are needed, got a {type(devices).__name__}", hint="e.g. ['a100-sim', 't4-sim']"
         )
+    names = [devices] if isinstance(devices, str) else list(devices)
+    specs = [known["cpu"] if name == "cpu" else known.for_simulation(name) for name in names]
+    if not specs:
+        raise _nothing()
+    return list({spec.name: spec for spec in specs}.values())
+
+
+def hourly_prices(prices: Mapping[str, float] | None, specs: Sequence[DeviceSpec]) -> dict[str, float]:
+    """What an hour of each of *specs* costs, by the device's own name.
+
+    Raises:
+        TuneError: a price is no number from 0 up, or of a device that is not among them.
+    """
+    if prices is None:
+        return {}
+    if not isinstance(prices, Mapping):
+        raise TuneError(f"prices are given by device, got a {type(prices).__name__}", hint="e.g. {'a100-sim': 1.6}")
+    names, found = {spec.name for spec in specs}, {}
+    for name, price in prices.items():
+        try:
+            own = known[name].name
+        except DeviceError:
+            own = name
+        if own not in names:
+            hint = f"compared are {', '.join(sorted(names))}"
+            raise TuneError(f"a price is given for {name}, which is not compared", hint=hint)
+        if not (_is_number(price) and 0 <= price < math.inf):
+            raise TuneError(f"an hour of {name} is said to cost {price!r}; a price is a number from 0 up")
+        found[own] = float(price)
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _nothing() -> TuneError:
+    return TuneError(
+        "there is nothing to compare: a workload and a device are needed at least",
+        hint="devices such as a100-sim, h100-sim and t4-sim; `flashsched devices` lists them",
+    )
+
+
+def _check(given: Sequence[tuple[Workload, int]]) -> None:
+    if not given:
+        raise _nothing()
     for workload, count in given:
         check_workload(workload)
-        if not count > 0:
+        if not (_is_number(count) and 0 < count < math.inf):
             raise TuneError(f"{_name(workload)} is said to run {count} times; a count is above 0")
-    unknown = sorted(set(prices) - set(names))
-    if unknown:
-        raise TuneError(
-            f"a price is given for {', '.join(unknown)}, which is not compared",
-            hint=f"compared are {', '.join(names)}",
-        )
-    for name, price in prices.items():
-        if not 0 <= price < math.inf:
-            raise TuneError(f"an hour of {name} is said to cost {price}; a price is a number from 0 up")
 
 
 def _several(what: Any) -> list[Workload]:

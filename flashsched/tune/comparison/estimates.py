@@ -23,12 +23,13 @@ from flashsched.hw import DeviceSpec, Prediction, roofline_s
 from flashsched.hw.combine import energy_j
 from flashsched.hw.constants import constants_for
 from flashsched.hw.operators import OPERATORS, estimate, operator_model, section_of
+from flashsched.hw.operators.asked import asked_sizes
 from flashsched.hw.operators.elementwise import FUNCTIONS
 from flashsched.schedule import Schedule
 from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
-__all__ = ["Estimate", "estimate_schedule", "estimates", "has_library_model"]
+__all__ = ["Estimate", "estimate_schedule", "estimates", "has_library_model", "memory_seconds"]
 
 _START_S = 20e-6  # a kernel below this, far from its roofline, is bound by its start
 _NAN = math.nan
@@ -68,7 +69,11 @@ def estimates(tasks: Sequence[Task], spec: DeviceSpec) -> list[Estimate]:
     found: dict[int, Estimate] = {}
     batches: dict[tuple[str, str], list[tuple[int, dict[str, int]]]] = {}
     for number, task in enumerate(tasks):
-        operation = _operation(task, spec)
+        try:
+            operation = _operation(task, spec)
+        except DeviceError as error:  # it lacks the dtype
+            found[number] = Estimate(_NAN, note=error.reason)
+            continue
         if operation is None:
             found[number] = _by_template(task, spec)
         else:
@@ -77,12 +82,14 @@ def estimates(tasks: Sequence[Task], spec: DeviceSpec) -> list[Estimate]:
         columns = {name: [sizes[name] for _, sizes in rows] for name in rows[0][1]}
         try:
             seconds, fitted = estimate(spec, op, dtype, columns)
+            model = operator_model(op, spec)
+            least = model.roofline(spec, dtype, asked_sizes(op, model.SIZES, columns))
         except DeviceError as error:
             found |= {number: Estimate(_NAN, note=error.reason) for number, _ in rows}
             continue
-        for (number, _), time_s in zip(rows, seconds, strict=True):
+        for (number, _), time_s, bound_s in zip(rows, seconds, least, strict=True):
             how = "library" if tasks[number].op != "conv2d" or op == "conv2d" else "library, as a product"
-            made = _of_task(tasks[number], spec, float(time_s), how)
+            made = _of_task(tasks[number], spec, float(time_s), how, float(bound_s))
             error_pct = _NAN if fitted.error_pct is None else fitted.error_pct
             found[number] = replace(made, tier=fitted.tier, error_pct=error_pct)
     return [found[number] for number in range(len(tasks))]
@@ -183,14 +190,23 @@ def _roofline(task: Task, spec: DeviceSpec) -> float:
     return roofline_s(spec, {task.dtype: float(task.flops)}, float(task.bytes))
 
 
-def _of_task(task: Task, spec: DeviceSpec, time_s: float, how: str) -> Estimate:
-    """The figures that follow from a time."""
+def memory_seconds(task: Task, spec: DeviceSpec, roofline_s: float) -> float:
+    """What main memory takes for the operands of *task*, of which a library's may lie in a cache already: no more than
+    its *roofline_s*."""
+    return min(task.bytes / spec.dram.bandwidth_bytes_per_s, roofline_s)
+
+
+def _of_task(task: Task, spec: DeviceSpec, time_s: float, how: str, roofline_s: float | None = None) -> Estimate:
+    """The figures that follow from a time. *roofline_s* is the operator's own: an algorithm may do with fewer
+    operations than the definition, and a cache may hold operands."""
     try:
         peak = spec.peak(task.dtype)
     except DeviceError:  # what moves data needs no arithmetic of the dtype
         peak = math.inf
     arithmetic, memory = task.flops / peak, task.bytes / spec.dram.bandwidth_bytes_per_s
     roofline = max(arithmetic, memory)
+    if roofline_s is not None:
+        roofline, memory = roofline_s, memory_seconds(task, spec, roofline_s)
     bound = "arithmetic" if arithmetic >= memory else "memory"
     if time_s < _START_S and roofline < time_s / 3:
         bound = "start"
@@ -198,7 +214,7 @@ def _of_task(task: Task, spec: DeviceSpec, time_s: float, how: str) -> Estimate:
     energy = energy_j(spec, time_s, used, float(task.bytes))
     return Estimate(
         time_s,
-        min(roofline, time_s),
+        roofline,
         used,
         bound,
         _NAN if energy is None else energy,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flashsched.errors import TuneError
 from flashsched.hw.axes import round_ticks, time_text
 from flashsched.tune.figures import figure_text, seconds_text
+from flashsched.tune.settings import require_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,9 @@ class Picture:
         """Write it, as a drawing (``.svg``) or as a page (``.html``).
 
         Raises:
-            TuneError: the name ends in something else.
+            TuneError: *path* is none, or ends in something else.
         """
+        require_path("path", path)
         ending = Path(path).suffix.lower()
         if ending not in (".svg", ".html", ".htm"):
             raise TuneError(

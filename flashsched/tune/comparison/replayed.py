@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flashsched.errors import ScheduleError, TuneError
-from flashsched.hw import devices as known
 from flashsched.hw.validation.scores import score
 from flashsched.schedule import Schedule, Trace
-from flashsched.tune.comparison.compare import pareto
+from flashsched.tune.comparison.compare import devices_named, hourly_prices, pareto
 from flashsched.tune.comparison.estimates import columns_of, estimate_schedule
 from flashsched.tune.logs.durable import FilePath
 from flashsched.tune.logs.log import read
@@ -40,7 +39,7 @@ the device's own favourite are predicted to take there; energy, cost and bound a
 
 def compare_log(
     log: FilePath,
-    devices: Iterable[str],
+    devices: str | Iterable[str],
     task: Task | None = None,
     *,
     prices: Mapping[str, float] | None = None,
@@ -50,18 +49,20 @@ def compare_log(
 
     Args:
         log: a tuning log.
-        devices: names of devices.
+        devices: names of devices, as of `compare_devices`.
         task: whose records; may be left out where the log is about one registered task.
-        prices: what an hour of a device costs.
+        prices: what an hour of a device costs, by any of its names.
         most: records to replay at most: the fastest, and an even choice of the others.
 
     Raises:
         LogError: the log can't be read.
         DeviceError: there is no such device.
-        TuneError: the log has no two valid trials of the task, or is about several.
+        TuneError: the log has no two valid trials of the task, or is about several; a price is of no device compared.
     """
     from flashsched.tune.logs.report import table
 
+    specs = devices_named(devices)
+    hourly = hourly_prices(prices, specs)
     task, records = _records(log, task, most)
     schedules = []
     for record in records:
@@ -70,10 +71,9 @@ def compare_log(
         except ScheduleError:
             continue  # of an older version
     rows = []
-    for name in devices:
-        spec = known["cpu"] if name == "cpu" else known.for_simulation(name)
+    for spec in specs:
         row = _row(schedules, task, spec)
-        row["cost"] = row["best_s"] / 3600 * prices[name] if prices and name in prices else math.nan
+        row["cost"] = row["best_s"] / 3600 * hourly.get(spec.name, math.nan)
         rows.append(row)
     for row, best in zip(rows, pareto(rows, ("best_s", "energy_j", "cost")), strict=True):
         row["pareto"] = best

@@ -9,7 +9,7 @@ from flashsched.errors import DeviceError, TuneError
 from flashsched.hw import DeviceSpec, Prediction
 from flashsched.hw import devices as known
 from flashsched.schedule import Schedule
-from flashsched.tune.comparison.estimates import estimates, has_library_model
+from flashsched.tune.comparison.estimates import estimates, has_library_model, memory_seconds
 from flashsched.tune.result import Result
 from flashsched.tune.task import Task
 from flashsched.tune.tuner import tune
@@ -84,10 +84,10 @@ def library_prediction(task: Task, spec: DeviceSpec) -> Prediction | None:
         return None
     (found,) = estimates([task], spec)
     if math.isnan(found.time_s):
-        raise DeviceError(found.note, hint="flashsched devices NAME prints what it has")
+        raise DeviceError(found.note)
     breakdown = {
         "arithmetic": found.utilization * found.time_s,
-        "memory": task.bytes / spec.dram.bandwidth_bytes_per_s,
+        "memory": memory_seconds(task, spec, found.roofline_s),
     }
     if found.bound == "start":
         breakdown["start"] = found.time_s - found.roofline_s
