@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flashsched.codegen.passes.guards import conjuncts
 from flashsched.schedule.ir import Alloc, Extern, For, If, Let, Load, LoopKind, Stmt, Store, sub_stmts, walk_stmt
 from flashsched.te import dtypes
 from flashsched.te.expr import Expr, Var
 from flashsched.te.linear import structural_key
-from flashsched.te.visit import substitute, uses, walk
+from flashsched.te.visit import conjuncts, substitute, uses, walk
 
 __all__ = ["has_spare_lanes"]
 

@@ -166,14 +166,12 @@ def _plan(s: Schedule, sums: StageView, out: Tensor, knobs: KnobsLike, spec: Dev
     rows, columns = (int(high - low) + 1 for low, high in ends[2:])
     per_row, per_column = (linear(load.indices[2 + n]).coefficient(sums.op.axis[2 + n]) for n in (0, 1))
     across = block_w // thread_w
-    row = _row(_shared_out(columns, 1, threads[1]),
-               [(x // across * per_row, x % across * thread_w * per_column) for x in range(threads[1])])  # fmt: skip
+    row = _row(columns, [(x // across * per_row, x % across * thread_w * per_column) for x in range(threads[1])])
     filters = block_o + (4 - block_o) % _BANKS  # those of neighbouring turns begin in different banks
 
     def held(step: int, stages: int) -> int:
         """Bytes of shared memory."""
-        image = _shared_out(step, rows, threads[0]) * row
-        return (image + _shared_out(step, math.prod(window), threads[1]) * filters) * stages * dtypes.bits(dtype) // 8
+        return step * (rows * row + math.prod(window) * filters) * stages * dtypes.bits(dtype) // 8
 
     late = copies_late(spec) and dtypes.bits(dtype) >= 32
     steps = [n for n in (1, 2, 4, 8, 16, 32) if n < 2 * depth]
@@ -194,12 +192,6 @@ def _row(columns: int, places: Sequence[tuple[int, int]]) -> int:
         return max(Counter(place % _BANKS for place in read).values())
 
     return min(range(columns, columns + _BANKS), key=meet)
-
-
-def _shared_out(outer: int, inner: int, threads: int) -> int:
-    """Elements that a copy of ``outer * inner`` has memory for, made in whole turns of *threads*."""
-    turns = -(-outer * inner // threads)
-    return -(-turns * threads // inner) * inner
 
 
 def _read(s: Schedule, sums: StageView, buffer: Buffer) -> Load:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from flashsched.errors import DependenceError
+from flashsched.schedule.accesses import accesses
 from flashsched.schedule.default import root_nest
 from flashsched.schedule.disjoint import disjoint, turning
 from flashsched.schedule.facts import stages_in
@@ -34,7 +35,7 @@ from flashsched.schedule.nest import (
     simplified,
 )
 from flashsched.schedule.recurrence import is_state, ride
-from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.regions import Span, region
 from flashsched.schedule.rolling import require_window
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, Var

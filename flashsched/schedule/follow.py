@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from flashsched.errors import DependenceError
+from flashsched.schedule.accesses import Access
 from flashsched.schedule.disjoint import disjoint, turning
 from flashsched.schedule.ir import Block, Buffer, For, Stmt, block_loads, blocks
 from flashsched.schedule.nest import find_block, loop_ranges
-from flashsched.schedule.regions import Access, Span, region
+from flashsched.schedule.regions import Span, region
 from flashsched.schedule.state import Stage, State, refuse
 from flashsched.te.expr import Expr, compare, is_const
 from flashsched.te.simplify import prove

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from flashsched.errors import DependenceError, LimitError, StructureError
+from flashsched.schedule.accesses import accesses
 from flashsched.schedule.facts import marks_in
 from flashsched.schedule.ir import Buffer, For, LoopKind, Stmt, block_loads, blocks, sub_stmts
 from flashsched.schedule.nest import loop_ranges
 from flashsched.schedule.pipelines import pieces_of, plan, private_to
-from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.regions import Span, region
 from flashsched.schedule.rolling import require_turns
 from flashsched.schedule.state import State, refuse
 from flashsched.schedule.units import UNIT, require_unit

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flashsched.errors import DependenceError, StructureError
+from flashsched.schedule.accesses import accesses
 from flashsched.schedule.disjoint import disjoint
 from flashsched.schedule.ir import For, LoopKind, Stmt
 from flashsched.schedule.nest import find_block, loop_ranges, path_to_loop, replace_loop
-from flashsched.schedule.regions import accesses, region
+from flashsched.schedule.regions import region
 from flashsched.schedule.state import Stage, State, refuse
 
 __all__ = ["require_sound_stores", "with_stores"]

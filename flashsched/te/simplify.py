@@ -12,7 +12,7 @@ from flashsched.te import dtypes
 from flashsched.te.bounds import NO_RANGES, bounds, form_bounds, linear, rejoined, within_loop
 from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Select, Var
 from flashsched.te.linear import Linear, Ranges, fold, index, structural_key
-from flashsched.te.visit import rewrite
+from flashsched.te.visit import rewrite, uses
 
 __all__ = [
     "Linear",
@@ -25,6 +25,7 @@ __all__ = [
     "prove",
     "simplify",
     "structural_key",
+    "weakest",
     "within_loop",
 ]
 
@@ -78,6 +79,24 @@ def below(form: Linear) -> Expr:
     if not left and right:  # -i + 3 <= 0 reads better as i >= 3
         return Compare(">=", Linear(right, 0).expr(), index(form.constant))
     return Compare("<", Linear(left, 0).expr(), Linear(right, limit).expr())
+
+
+def weakest(condition: Expr, var: Var, last: int) -> Expr | None:
+    """*condition* for the value of *var* from 0 to *last* at which it holds most easily; None where that is not clear.
+
+    >>> from flashsched import te
+    >>> i, j = te.Var("i"), te.Var("j")
+    >>> weakest(i * 4 + j < 10, j, 3), weakest(i >= j, j, 3), weakest(i > 7 - j, j, 3)
+    (i * 4 < 10, i >= 0, i > 4)
+    """
+    form = at_most_zero(condition)
+    if form is None:
+        return None
+    factor = form.coefficient(var)
+    rest = form.plus(var, -factor)
+    if any(uses(atom, var) for atom, _ in rest.terms.values()):
+        return None
+    return below(rest + Linear({}, min(0, factor * last)))
 
 
 def _prove_equality(condition: Expr, ranges: Ranges) -> bool | None:

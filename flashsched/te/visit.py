@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from flashsched.te.expr import Expr, SizeVar, Var
+from flashsched.te.expr import Binary, Expr, SizeVar, Var
 
-__all__ = ["free_vars", "loop_vars", "rewrite", "substitute", "uses", "walk"]
+__all__ = ["conjuncts", "free_vars", "loop_vars", "rewrite", "substitute", "uses", "walk"]
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
@@ -66,3 +66,10 @@ def uses(expr: Expr, var: Var) -> bool:
             return True
         stack.extend(node.children)
     return False
+
+
+def conjuncts(condition: Expr) -> list[Expr]:
+    """The terms of a conjunction."""
+    if isinstance(condition, Binary) and condition.op == "and":
+        return conjuncts(condition.a) + conjuncts(condition.b)
+    return [condition]

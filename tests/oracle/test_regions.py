@@ -1,4 +1,4 @@
-"""Regions against the exact image of an index map: never too small, and how often too large."""
+"""Regions against the exact image of an index map, conditions included: never too small, and how often too large."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flashsched.schedule.ir import Buffer, For, Load, Seq, Stmt, Store
-from flashsched.schedule.regions import accesses, region
+from flashsched.schedule.accesses import accesses
+from flashsched.schedule.ir import Buffer, For, If, Load, LoopKind, Seq, Stmt, Store
+from flashsched.schedule.regions import Span, region
 from flashsched.te import dtypes
-from flashsched.te.expr import Expr, Var, const
-from flashsched.testing.grids import EXAMPLES, indices, points, values
+from flashsched.te.evaluate import Array
+from flashsched.te.expr import Expr, Var, const, logical_and
+from flashsched.testing.grids import EXAMPLES, conditions, indices, points, values
 
 o, p, i, j = Var("o"), Var("p"), Var("i"), Var("j")
 SIZE = 10_000
@@ -51,6 +53,62 @@ def test_a_region_is_never_too_small(reads: list[Expr], turns: tuple[int, int]) 
 @given(read=indices([o, p, i, j], affine=True), turns=st.tuples(st.integers(1, 5), st.integers(1, 4)))
 def test_the_region_of_one_affine_read_is_exact(read: Expr, turns: tuple[int, int]) -> None:
     assert measured([read], turns) == (True, True)
+
+
+@settings(max_examples=4 * EXAMPLES, deadline=None)
+@given(
+    reads=st.lists(indices([o, p, i, j]), min_size=1, max_size=2),
+    tests=st.lists(conditions([o, p, i, j]), min_size=1, max_size=3),
+    turns=st.tuples(st.integers(1, 5), st.integers(1, 4)),
+    lanes=st.booleans(),
+)
+def test_a_region_holds_what_is_read_where_conditions_hold(
+    reads: list[Expr], tests: list[Expr], turns: tuple[int, int], lanes: bool
+) -> None:
+    (span,), at, read = under(reads, tests, turns, lanes)
+    first = values(span.first, at)
+    inside = (read >= 0) & (read < SIZE) & asked(tests, at, turns, lanes)
+    assert ((read >= first) & (read < first + span.extent))[inside].all()
+
+
+@settings(max_examples=2 * EXAMPLES, deadline=None)
+@given(
+    turns=st.tuples(st.integers(1, 9), st.integers(1, 9)), part=st.integers(1, 9), begin=st.integers(0, 40),
+    length=st.integers(1, 60), shift=st.integers(-9, 9), backwards=st.booleans(),
+)  # fmt: skip
+def test_the_region_of_rounds_that_do_not_divide_is_exact(
+    turns: tuple[int, int], part: int, begin: int, length: int, shift: int, backwards: bool
+) -> None:
+    """A copy in rounds of so many threads, of which a stretch is to be done, cut in two digits."""
+    place = i * turns[1] + j
+    tests = [place >= begin, place < begin + length]
+    index = place // part - shift if not backwards else shift - place // part
+    (span,), at, read = under([o * 7 + index], tests, turns, False)
+    inside = asked(tests, at, turns, False)
+    if inside.any():
+        offsets = (read[0] - at[o] * 7)[inside]
+        assert (str(span.first), span.extent) == (
+            f"o * 7 {'-' if offsets.min() < 0 else '+'} {abs(offsets.min())}".removesuffix(" + 0"),
+            offsets.max() - offsets.min() + 1,
+        )
+
+
+def under(
+    reads: list[Expr], tests: list[Expr], turns: tuple[int, int], lanes: bool
+) -> tuple[list[Span], dict[Var, Array], np.ndarray]:
+    """The region of *reads* where *tests* hold, all points, and what is read there."""
+    stores: list[Stmt] = [Store(OUT, (const(0, dtypes.INDEX),), Load(B, (index,))) for index in reads]
+    kind = LoopKind.VECTORIZE if lanes else LoopKind.SERIAL
+    inner = For(j, const(turns[1], dtypes.INDEX), If(logical_and(*tests), Seq(tuple(stores))), kind)
+    nest = For(i, const(turns[0], dtypes.INDEX), inner)
+    at = points({**OUTER, i: (0.0, turns[0] - 1.0), j: (0.0, turns[1] - 1.0)})
+    return region(accesses(nest, B), (SIZE,), OUTER), at, np.stack([values(index, at) for index in reads])
+
+
+def asked(tests: list[Expr], at: dict[Var, Array], turns: tuple[int, int], lanes: bool) -> Array:
+    """At which points *tests* hold, or hold for another lane of the vector over j."""
+    holds = np.logical_and.reduce([values(test, at) for test in tests])
+    return np.repeat(holds.reshape(-1, turns[1]).any(axis=1), turns[1]) if lanes else holds
 
 
 def _usual(a: int, b: int, c: int, d: int, n: int) -> list[list[Expr]]:

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.schedule.ir import Buffer, For, If, Let, Load, Seq, Stmt, Store
-from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.accesses import accesses
+from flashsched.schedule.ir import Buffer, For, If, Let, Load, LoopKind, Seq, Stmt, Store
+from flashsched.schedule.regions import Span, region
 from flashsched.te.evaluate import evaluate
-from flashsched.te.expr import Expr, Var, const
+from flashsched.te.expr import Expr, Var, compare, const
 from flashsched.te.visit import free_vars
 from flashsched.testing.programs import matmul
 
@@ -108,6 +109,78 @@ def test_reads_of_every_place_and_writes_when_asked() -> None:
     out = s.state.stages["C"].buffers[0]
     assert len(accesses(s.body, out)) == 3  # the init, the update, and what the update reads
     assert accesses(s.body, out, skip="C") == []
+
+
+def guarded(
+    condition: Expr, index: Expr, *, i_kind: LoopKind = LoopKind.SERIAL, j_kind: LoopKind = LoopKind.SERIAL
+) -> Span:
+    """What is touched of B where a turn of i (8) and j (3) reads it at *index* if *condition* holds."""
+    read = Store(OUT, (const(0, "int64"),), Load(B, (index,)))
+    nest = For(i, const(8, "int64"), For(j, const(3, "int64"), If(condition, read), j_kind), i_kind)
+    (found,) = region(accesses(nest, B), (1000,), OUTER)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("condition", "index", "first", "extent"),
+    [
+        (i * 3 + j < 7, i * 3 + j, "0", 7),
+        (i * 3 + j < 7, (i * 3 + j) // 2, "0", 4),
+        (i * 3 + j < 7, 20 - i * 3 - j, "14", 7),
+        (i * 3 + j < 7, o * 8 + i, "o * 8", 3),
+        (i * 3 + j >= 7, i * 2, "4", 11),
+        (i * 3 + j < 7, o * 8 + i * 6 + j * 2 + 1, "o * 8 + 1", 13),
+        (i * 3 < 7, i * 3 + j, "0", 9),
+        (i - 2 >= 0, i + j, "2", 8),
+        ((i - 2 >= 0) & (i < 5), o * 8 + i, "o * 8 + 2", 3),
+        (i + j >= 7, i - j, "3", 5),
+        (i < 2, i, "0", 2),
+        (o * 8 + i < 12, o * 8 + i, "o * 8", 8),  # the first turn of o touches all of them
+        (o + i < 3, i, "0", 8),
+        (te.any(i < 2, j < 1), i, "0", 8),
+        (compare("==", i, 2), i, "0", 8),
+        (Load(B, (i,)) > 0, i, "0", 8),
+        (i < Load(Buffer("T", (8,), "int64"), (i,)), i, "0", 8),
+        (i < 0, i, "0", 1),  # an element that nothing touches
+    ],
+)
+def test_conditions_bound_what_they_speak_of(condition: Expr, index: Expr, first: str, extent: int) -> None:
+    found = guarded(condition, index)
+    assert (str(found.first), found.extent) == (first, extent)
+
+
+def test_a_vector_is_touched_whole_or_not_at_all() -> None:
+    assert guarded(i * 3 + j < 7, i * 3 + j, j_kind=LoopKind.VECTORIZE).extent == 9
+    assert guarded(j < 2, j, j_kind=LoopKind.VECTORIZE).extent == 3
+    assert guarded((i < 2) & (j < 1), i * 3 + j, j_kind=LoopKind.VECTORIZE).extent == 6
+    assert (
+        guarded(i < 2, i, i_kind=LoopKind.TENSORIZE).extent == guarded(j < 1, i, i_kind=LoopKind.TENSORIZE).extent == 8
+    )
+    assert guarded(j < 2, j, i_kind=LoopKind.TENSORIZE).extent == 3  # all loops inside are the instruction's
+    assert guarded(i // (j + 1) < 2, i, j_kind=LoopKind.VECTORIZE).extent == 8  # which lane is not clear
+
+
+def test_the_other_side_of_a_condition_is_not_bounded_by_it() -> None:
+    zero = const(0, "int64")
+    nest = For(i, const(8, "int64"), If(i < 3, Store(B, (zero,), const(1.0)), Store(B, (i,), const(1.0))))
+    (found,) = region(accesses(nest, B), (1000,), OUTER)
+    assert found.extent == 8
+
+
+def test_what_only_the_piece_has_a_name_for_bounds_nothing() -> None:
+    t = Var("t", "int64")
+    read = Store(OUT, (const(0, "int64"),), Load(B, (i,)))
+    nest = For(i, const(8, "int64"), Let(t, i + 1, If(i < t - 4, read)))
+    (found,) = region(accesses(nest, B), (1000,), OUTER)
+    assert found.extent == 8
+
+
+def test_a_condition_bounds_a_size_that_is_not_known() -> None:
+    n = te.var("n")
+    read = Store(OUT, (const(0, "int64"),), Load(B, (i * 4 + j,)))
+    nest = For(i, (n + 3) // 4, For(j, const(4, "int64"), If(i * 4 + j < n, read)))
+    (found,) = region(accesses(nest, B), (n + 9,), {})
+    assert str(found.extent) == "n"
 
 
 def test_nothing_touched_is_nothing() -> None:

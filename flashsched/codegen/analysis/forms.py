@@ -7,9 +7,9 @@ A variable that is not mentioned in a question stands at 0: only differences mat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, prod
+from math import gcd, inf, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Var
 from flashsched.te.visit import walk
 
-__all__ = ["Extents", "Form", "Points", "form_of", "interval", "share", "total", "values"]
+__all__ = ["Extents", "Form", "Points", "fact_of", "form_of", "interval", "share", "total", "values"]
 
 Extents: TypeAlias = Mapping[Var, int]
 """How many turns each loop takes, its variable running from 0."""
@@ -143,24 +143,45 @@ def _inside(reach: tuple[float, float], divisor: int) -> bool:
     return reach[0] >= 0 and reach[1] < divisor
 
 
-def interval(form: Form, extents: Extents) -> tuple[float, float]:
-    """Inclusive bounds of the form while the variables of *extents* take all their turns."""
+def interval(form: Form, extents: Extents, facts: Sequence[Form] = ()) -> tuple[float, float]:
+    """Inclusive bounds of the form while the variables of *extents* take all their turns, and *facts* are at most 0."""
     low: float = form.constant
     high: float = form.constant
     for atom, count in form.terms.items():
         if isinstance(atom, Part):
-            first, last = _part_interval(atom, extents)
+            first, last = _part_interval(atom, extents, facts)
         else:
             first, last = 0.0, float(max(extents.get(atom, 1) - 1, 0))
+            if facts:
+                first, last = _tightened(Form({atom: 1}), (first, last), extents, facts)
         low += count * (first if count > 0 else last)
         high += count * (last if count > 0 else first)
+    return _tightened(form, (low, high), extents, facts) if facts else (low, high)
+
+
+def _tightened(form: Form, plain: tuple[float, float], extents: Extents, facts: Sequence[Form]) -> tuple[float, float]:
+    """*plain*, the bounds of *form*, or better ones where *facts* give them, as in `flashsched.schedule.regions`."""
+    low, high = plain
+    for atom, count in form.terms.items():
+        if count == 1 and isinstance(atom, Part) and atom.op == "//" and not atom.b.terms and atom.b.constant > 0:
+            by = atom.b.constant
+            ends = interval(form.plus(Form({atom: 1}), -1).times(by).plus(atom.a), extents, facts)
+            low, high = max(low, ends[0] // by), min(high, ends[1] // by)
+    for fact in facts:
+        for atom, factor in fact.terms.items():
+            mine = form.terms.get(atom, 0)
+            if mine:
+                scale = abs(factor) // gcd(mine, factor)
+                times = scale * mine // factor
+                ends = interval(form.times(scale).plus(fact, -times), extents)
+                low, high = (low, min(high, ends[1] // scale)) if times > 0 else (max(low, -(-ends[0] // scale)), high)
     return low, high
 
 
-def _part_interval(part: Part, extents: Extents) -> tuple[float, float]:
+def _part_interval(part: Part, extents: Extents, facts: Sequence[Form]) -> tuple[float, float]:
     if part.op == "?":
         return (-inf, inf) if part.a.vars & extents.keys() else (0.0, 0.0)
-    a, b = interval(part.a, extents), interval(part.b, extents)
+    a, b = interval(part.a, extents, facts), interval(part.b, extents, facts)
     if part.op == "min":
         return min(a[0], b[0]), min(a[1], b[1])
     if part.op == "max":
@@ -215,8 +236,7 @@ def share(condition: Expr, known: Mapping[Var, Form], extents: Extents) -> tuple
         return loops, 1.0 - part
     if not isinstance(condition, Compare) or condition.op in ("==", "!="):
         return frozenset(), 1.0
-    a, b = form_of(condition.a, known, extents), form_of(condition.b, known, extents)
-    form = (a.plus(b, -1) if condition.op in ("<", "<=") else b.plus(a, -1)).plus(Form({}, condition.op in ("<", ">")))
+    form = _at_most_zero(condition, known, extents)
     low, high = interval(form, {var: extents.get(var, 1) for var in form.vars})
     if high <= 0 or low > 0:
         return frozenset(), float(high <= 0)
@@ -224,6 +244,22 @@ def share(condition: Expr, known: Mapping[Var, Form], extents: Extents) -> tuple
     if step:
         return form.vars, (0 - low) // step * step / (high - low + step) + step / (high - low + step)
     return form.vars, _tried(form, extents)
+
+
+def _at_most_zero(order: Compare, known: Mapping[Var, Form], extents: Extents) -> Form:
+    """The form that is at most 0 exactly where *order* holds."""
+    a, b = form_of(order.a, known, extents), form_of(order.b, known, extents)
+    form = a.plus(b, -1) if order.op in ("<", "<=") else b.plus(a, -1)
+    return form.plus(Form({}, order.op in ("<", ">")))
+
+
+def fact_of(condition: Expr, extents: Extents) -> Form | None:
+    """A form that is at most 0 where *condition* holds, in steps of 1; None if it is no order of what moves."""
+    if not isinstance(condition, Compare) or condition.op in ("==", "!="):
+        return None
+    form = _at_most_zero(condition, {}, extents)
+    common = gcd(*form.terms.values())
+    return Form({atom: n // common for atom, n in form.terms.items()}, -(-form.constant // common)) if common else None
 
 
 def _even_step(form: Form, extents: Extents) -> int:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from math import prod
 
 from flashsched.codegen.analysis.arithmetic import count
-from flashsched.codegen.analysis.forms import Extents, Form, form_of, interval, share
+from flashsched.codegen.analysis.forms import Extents, Form, fact_of, form_of, interval, share
 from flashsched.codegen.analysis.sites import Memory, Nest, Site, Touch, reach, turns
 from flashsched.codegen.analysis.versions import versions_of
 from flashsched.errors import LoweringError
+from flashsched.schedule.accesses import held_for_all_lanes
 from flashsched.schedule.facts import filled_together
 from flashsched.schedule.ir import (
     Alloc,
@@ -35,7 +36,7 @@ from flashsched.schedule.threads import PREDICATE
 from flashsched.te.expr import Expr, Var
 from flashsched.te.sizes import numbers, sizes_in
 from flashsched.te.tensor import AxisKind
-from flashsched.te.visit import walk
+from flashsched.te.visit import conjuncts, loop_vars, walk
 
 __all__ = ["Memory", "Nest", "Site", "Touch", "reach", "read_nests", "turns"]
 
@@ -49,6 +50,28 @@ class _Raw:
     path: tuple[For, ...]
     write: bool
     own: bool  # what a reduction reads of the sums that it began itself
+    where: _Where
+
+
+class _Where:
+    """The *conditions* on what a block inside the loops *path* does."""
+
+    def __init__(self, conditions: Sequence[Expr], path: Sequence[For], extents: Extents) -> None:
+        self.path, self.extents = path, extents
+        terms = (term for condition in conditions for term in conjuncts(condition))
+        self._terms = [(term, loop_vars(term)) for term in terms]
+        self._facts: dict[Expr, Form | None] = {}
+
+    def facts(self, inside: Extents) -> list[Form]:
+        """Forms of the loops *inside* that are at most 0 where it does something."""
+        found = (self._fact(term) for term, spoken in self._terms if spoken <= inside.keys())
+        return [fact for fact in found if fact is not None]
+
+    def _fact(self, term: Expr) -> Form | None:
+        if term not in self._facts:
+            held = held_for_all_lanes(term, self.path)
+            self._facts[term] = None if held is None else fact_of(held, self.extents)
+        return self._facts[term]
 
 
 def read_nests(state: State) -> list[Nest]:
@@ -125,10 +148,11 @@ def _site(
     bound = {item.var: form_of(item.value, {}, extents) for item in block.iters}
     raws: list[_Raw] = []
     begun = {store.buffer for store in block.init}
+    where = _Where(conditions, path, extents)
 
     def touch(buffer: Buffer, indices: Sequence[Expr], write: bool) -> None:
         own = not write and buffer in begun
-        raws.append(_Raw(buffer, tuple(form_of(i, bound, extents) for i in indices), path, write, own))
+        raws.append(_Raw(buffer, tuple(form_of(i, bound, extents) for i in indices), path, write, own, where))
 
     def loads(store: Store) -> Iterator[Load]:
         for part in (*store.indices, store.value):
@@ -205,11 +229,13 @@ def _placed(
     shape = list(buffer.shape)
     if not kept:
         inside = {var: n for var, n in extents.items() if var not in gone}
+        facts = {raw.where: raw.where.facts(inside) for raw in uses}
         for dimension, size in enumerate(buffer.shape):
-            ends = [interval(raw.indices[dimension].without(gone), inside) for raw in uses]
+            ends = [interval(raw.indices[dimension].without(gone), inside, facts[raw.where]) for raw in uses]
             first, last = min(a for a, _ in ends), max(b for _, b in ends)
-            if last - first + 1 < size:
-                low[dimension], shape[dimension] = int(first), int(last - first) + 1
+            extent = max(last - first, 0) + 1  # as in `flashsched.schedule.regions`
+            if extent < size:
+                low[dimension], shape[dimension] = int(first), int(extent)
     place = _Place(buffer, gone, low, extents)
     physical = buffer.layout.shape(shape) if buffer.layout is not None else tuple(shape)
     strides = buffer.strides if buffer.strides is not None and kept else strides_of(physical, buffer.aligned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flashsched.schedule.accesses import accesses
 from flashsched.schedule.external import with_buffers
 from flashsched.schedule.facts import buffers_in, filled_together
 from flashsched.schedule.ir import (
@@ -23,7 +24,7 @@ from flashsched.schedule.ir import (
 )
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.nest import loop_ranges
-from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.regions import Span, region
 from flashsched.te.bounds import is_sized
 from flashsched.te.expr import Expr, SizeVar, is_const
 from flashsched.te.simplify import Ranges, simplify
@@ -156,7 +157,8 @@ class _Placer:
             threads = _threads(around) if buffer in self.together else []
             shared = tuple((loop.var, loop.extent) for loop in threads)
             found = [access for position in positions for access in accesses(stmts[position], buffer)]
-            found = [replace(access, inner=(*shared, *access.inner)) for access in found]
+            if shared:
+                found = [replace(access, inner=(*shared, *access.inner)) for access in found]
             points = {var: limits for var, limits in outer.items() if all(var is not loop.var for loop in threads)}
             spans = region(found, buffer.shape, points)
             small = _shrunk(buffer, spans)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, inf
 
-from flashsched.codegen.passes.guards import conjuncts, guarded, lasting
+from flashsched.codegen.passes.guards import guarded, lasting
 from flashsched.codegen.passes.tidy import tidy_under
 from flashsched.schedule.ir import Alloc, For, If, Let, Seq, Stmt, seq
 from flashsched.te.expr import Expr, Var
 from flashsched.te.simplify import Linear, Ranges, at_most_zero, below, within_loop
-from flashsched.te.visit import free_vars, loop_vars
+from flashsched.te.visit import conjuncts, free_vars, loop_vars
 
 __all__ = ["cut_tails"]
 

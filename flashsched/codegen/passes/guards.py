@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flashsched.schedule.ir import Alloc, For, If, Let, Load, Seq, Stmt, rewrite_stmt, seq
-from flashsched.te.expr import Binary, Expr, logical_and
+from flashsched.te.expr import Expr, logical_and
 from flashsched.te.simplify import structural_key
-from flashsched.te.visit import uses, walk
+from flashsched.te.visit import conjuncts, uses, walk
 
-__all__ = ["conjuncts", "guarded", "hoist_guards", "lasting"]
-
-
-def conjuncts(condition: Expr) -> list[Expr]:
-    """The terms of a conjunction."""
-    if isinstance(condition, Binary) and condition.op == "and":
-        return conjuncts(condition.a) + conjuncts(condition.b)
-    return [condition]
+__all__ = ["guarded", "hoist_guards", "lasting"]
 
 
 def lasting(conditions: Sequence[Expr]) -> list[Expr]:

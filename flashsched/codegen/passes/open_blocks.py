@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flashsched.codegen.passes.guards import conjuncts
 from flashsched.schedule.ir import Block, For, If, Let, Load, Stmt, Store, rewrite_stmt, seq, walk_stmt
 from flashsched.schedule.threads import combined_across
 from flashsched.te.expr import Expr, Select, Var, const, logical_and, same
-from flashsched.te.visit import substitute, walk
+from flashsched.te.visit import conjuncts, substitute, walk
 
 __all__ = ["open_blocks"]
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
-from flashsched.codegen.passes.guards import conjuncts, lasting
+from flashsched.codegen.passes.guards import lasting
 from flashsched.codegen.passes.tidy import EMPTY, tidy_under
 from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Seq, Stmt, own_exprs, seq, sub_stmts
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
 from flashsched.te.expr import Compare, Const, Expr, Var, compare
 from flashsched.te.simplify import Linear, Ranges, at_most_zero
-from flashsched.te.visit import free_vars, walk
+from flashsched.te.visit import conjuncts, free_vars, walk
 
 __all__ = ["partition_loops"]
 

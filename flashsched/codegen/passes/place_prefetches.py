@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flashsched.schedule.accesses import accesses
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -21,7 +22,7 @@ from flashsched.schedule.ir import (
 )
 from flashsched.schedule.marks import LINE, lines_of
 from flashsched.schedule.nest import loop_ranges
-from flashsched.schedule.regions import Span, accesses, region
+from flashsched.schedule.regions import Span, region
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Const, Expr, Var, compare, logical_and
 from flashsched.te.simplify import Ranges, simplify

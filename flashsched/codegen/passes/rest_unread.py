@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from flashsched.codegen.passes.guards import conjuncts, guarded
+from flashsched.codegen.passes.guards import guarded
 from flashsched.schedule.ir import (
     Alloc,
     Buffer,
@@ -21,9 +21,8 @@ from flashsched.schedule.ir import (
     walk_stmt,
 )
 from flashsched.te.expr import Expr, Var
-from flashsched.te.linear import Linear
-from flashsched.te.simplify import Ranges, at_most_zero, below, prove, structural_key, within_loop
-from flashsched.te.visit import uses, walk
+from flashsched.te.simplify import Ranges, prove, structural_key, weakest, within_loop
+from flashsched.te.visit import conjuncts, uses, walk
 
 __all__ = ["rest_unread"]
 
@@ -111,19 +110,7 @@ def _for_some_turn(terms: _Terms, var: Var, turns: int | None) -> _Terms:
     """What *terms* demand so that they hold in some turn of the loop of *var*."""
     result: dict[object, Expr] = {}
     for term in terms.values():
-        weaker = term if not uses(term, var) else None if not turns else _weakest(term, var, turns - 1)
+        weaker = term if not uses(term, var) else None if not turns else weakest(term, var, turns - 1)
         if weaker is not None:
             result[structural_key(weaker)] = weaker
     return result
-
-
-def _weakest(term: Expr, var: Var, last: int) -> Expr | None:
-    """*term* for the value of *var* up to *last* at which it holds most easily; None where that is not clear."""
-    form = at_most_zero(term)
-    if form is None:
-        return None
-    factor = form.coefficient(var)
-    rest = form.plus(var, -factor)
-    if any(uses(atom, var) for atom, _ in rest.terms.values()):
-        return None
-    return below(rest + Linear({}, min(0, factor * last)))

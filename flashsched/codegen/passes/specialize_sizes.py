@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from flashsched.codegen.nest_buffers import touched
-from flashsched.codegen.passes.guards import conjuncts
 from flashsched.schedule.bound import Bound
 from flashsched.schedule.ir import (
     Block,
@@ -26,7 +25,7 @@ from flashsched.schedule.ir import (
 from flashsched.te import dtypes
 from flashsched.te.expr import Binary, Compare, Const, Expr, SizeVar, Var, is_const, logical_and
 from flashsched.te.linear import structural_key
-from flashsched.te.visit import substitute
+from flashsched.te.visit import conjuncts, substitute
 
 __all__ = ["specialize_sizes", "where_sizes_are"]
 

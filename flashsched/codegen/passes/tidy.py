@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flashsched.codegen.passes.guards import conjuncts, guarded, lasting
+from flashsched.codegen.passes.guards import guarded, lasting
 from flashsched.schedule.ir import Alloc, For, If, Let, LoopKind, Prefetch, Seq, Stmt, Store, seq
 from flashsched.schedule.nest import substituted
 from flashsched.te import dtypes
 from flashsched.te.expr import Compare, Const, Expr, SizeVar, Var
 from flashsched.te.simplify import Ranges, linear, prove, simplify, within_loop
+from flashsched.te.visit import conjuncts
 
 __all__ = ["EMPTY", "tidy", "tidy_under"]
 

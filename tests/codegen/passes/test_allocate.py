@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flashsched import te
-from flashsched.codegen.lower import lower
-from flashsched.schedule.ir import Alloc, walk_stmt
-from flashsched.schedule.schedule import Schedule
+from flashsched.codegen.interpreter import InterpreterError, interpret_nest
+from flashsched.codegen.lower import PASSES, lower
+from flashsched.hw import devices
+from flashsched.schedule import Schedule, StageView
+from flashsched.schedule.ir import Alloc, rewrite_stmt, walk_stmt
+from flashsched.te.sizes import numbers
 from flashsched.testing.checks import check_meaning
 from flashsched.testing.programs import argmax, blur, chain, diamond, matmul
+from flashsched.tune.search.knobs import FirstKnobs
+from flashsched.tune.task import Task
 
 
 def allocations(s: Schedule) -> dict[str, tuple[int, ...]]:
     return {node.buffer.name: node.buffer.shape for node in walk_stmt(lower(s).body) if isinstance(node, Alloc)}
+
+
+def require_all_written(s: Schedule) -> None:
+    """Fail, as the interpreter does, if lowering allocates an element that no turn of the nest writes."""
+    program = lower(s, passes=PASSES[: [name for name, _ in PASSES].index("allocate") + 1])
+    made = [node.buffer for node in walk_stmt(program.body) if isinstance(node, Alloc)]
+    # memory that outlives all loops tells in the end what was ever written
+    body = rewrite_stmt(program.body, lambda node: node.body if isinstance(node, Alloc) else None)
+    inputs = {buffer: np.zeros(numbers(buffer.shape, buffer.name), buffer.dtype) for buffer in program.params}
+    interpret_nest(body, inputs, made, check_races=False)
 
 
 def test_a_stage_at_a_loop_keeps_one_turns_part() -> None:
@@ -65,6 +84,65 @@ def test_memory_begins_at_the_first_use() -> None:
         "L = alloc(float32[4], 'global')",
         "L[i] = P[i] * 2.0",
     ]
+
+
+def staged(rows: int, depth: int) -> tuple[Schedule, StageView]:
+    """A product that works on *rows* by *depth* elements of its left side at a time, and the copy of those."""
+    *_, C = matmul(2 * rows, 3, 2 * depth)
+    s = te.create_schedule(C)
+    near = s.cache_write(C, "local")
+    copy = s[s.cache_read(C.op.inputs[0], "shared", [near])]
+    outer, _ = s[C].split("i", rows)
+    s[near].compute_at(s[C], outer)
+    k, _ = s[near].split(s[near].op.reduce_axis[0], depth)
+    s[near].reorder(k, *s[near].op.axis)
+    copy.compute_at(s[near], k)
+    return s, copy
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 7), depth=st.integers(1, 7), threads=st.integers(1, 12), cut=st.sampled_from(["guard", "cut"]),
+    first=st.integers(1, 5), along=st.sampled_from(["together", "each", "rounds of rounds"]),
+)  # fmt: skip
+def test_a_copy_in_rounds_that_do_not_divide_has_memory_for_what_it_copies(
+    rows: int, depth: int, threads: int, cut: str, first: int, along: str
+) -> None:
+    s, copy = staged(rows, depth)
+    if along == "each":
+        for axis, factor in zip(copy.op.axis, (threads, first), strict=True):
+            copy.split(axis, factor, tail=cut)
+    else:
+        _, inner = copy.split(copy.fuse(*copy.op.axis), threads, tail=cut)
+        if along != "together":
+            copy.split(inner, first, tail=cut)
+    assert allocations(s)[copy.name] == (rows, depth)
+    require_all_written(s)
+    check_meaning(s)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 5), depth=st.integers(2, 9), lanes=st.sampled_from([2, 4, 8]))
+def test_lanes_that_a_vector_leaves_out_have_memory_too(rows: int, depth: int, lanes: int) -> None:
+    s, copy = staged(rows, depth)
+    copy.vectorize(copy.split(copy.op.axis[1], lanes)[1])
+    room = min(-(-depth // lanes) * lanes, 2 * depth)
+    assert allocations(s)[copy.name] == (rows, room)
+    with nullcontext() if room in (depth, 2 * depth) else pytest.raises(InterpreterError, match="is never written"):
+        require_all_written(s)
+    check_meaning(s, compiled=True)
+
+
+def test_threads_share_a_copy_that_their_number_does_not_divide() -> None:
+    """Four channels of six by thirty pixels, copied by 16 x 16 threads: not six channels of six by thirty-two."""
+    spec, shape = devices["a100-sim"], (1, 64, 56, 56, 64, 3, 1, 1)
+    made = Task("conv2d", shape).candidate(FirstKnobs(), spec)
+    shared = {
+        node.buffer.name: node.buffer.shape
+        for node in walk_stmt(lower(made.schedule).body)
+        if isinstance(node, Alloc) and node.buffer.scope == "shared"
+    }
+    assert shared == {"pad": (2, 1, 4, 6, 30), "weight.shared": (2, 4, 3, 3, 16)}
 
 
 @settings(max_examples=40, deadline=None)

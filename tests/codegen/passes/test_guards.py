@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from flashsched.codegen.interpreter import interpret_nest
-from flashsched.codegen.passes.guards import conjuncts, guarded, hoist_guards
+from flashsched.codegen.passes.guards import guarded, hoist_guards
 from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, Load, Seq, Stmt, Store
 from flashsched.schedule.printer import nest_text
 from flashsched.te.expr import Expr, Var, const, logical_and
+from flashsched.te.visit import conjuncts
 
 A, B = Buffer("A", (8, 8), "float32"), Buffer("B", (8, 8), "float32")
 i, j = Var("i"), Var("j")
