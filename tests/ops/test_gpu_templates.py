@@ -11,12 +11,16 @@ import pytest
 from flashsched import te
 from flashsched.codegen.analysis import nest_works, simulate
 from flashsched.codegen.build import build
+from flashsched.codegen.emit_storage import byte_size
 from flashsched.codegen.interpreter import interpret
 from flashsched.codegen.lower import lower, program_of
 from flashsched.errors import Infeasible
+from flashsched.hw import DeviceSpec
 from flashsched.hw.registry import devices
-from flashsched.ops import Operator, add, conv2d, matmul, relu
-from flashsched.schedule.ir import blocks
+from flashsched.ops import Operator, add, conv2d, conv2d_gpu, matmul, relu
+from flashsched.ops.gpu_tiles import require_block
+from flashsched.ops.operator import KnobsLike
+from flashsched.schedule.ir import Alloc, blocks, walk_stmt
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.tensor import Tensor
 from flashsched.tune.search.knobs import Answers, FirstKnobs, RandomKnobs
@@ -98,6 +102,30 @@ def test_random_candidates_compute_the_operator(
 def test_the_first_candidate_is_feasible_for_any_shape(op: Operator, shape: tuple[int, ...]) -> None:
     s, _ = scheduled(op, shape, FirstKnobs())
     simulate(s, A100)
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 64, 56, 56, 64, 3, 1, 1), (1, 16, 14, 14, 32, 5, 2, 1), (2, 13, 17, 19, 23, 1, 1, 0)]
+)
+def test_a_convolution_takes_the_shared_memory_that_its_block_is_held_to(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def remember(knobs: KnobsLike, spec: DeviceSpec, threads: int, shared_bytes: int, points: int) -> None:
+        require_block(knobs, spec, threads, shared_bytes, points)
+        counted.append(shared_bytes)
+
+    monkeypatch.setattr(conv2d_gpu, "require_block", remember)
+    for seed in range(4):
+        counted.clear()
+        ((s, args, _),) = drawn(1, conv2d, shape, "float32", {}, seed=seed)
+        made = [node.buffer for node in walk_stmt(lower(s, args).body) if isinstance(node, Alloc)]
+        taken = sum(byte_size(buffer) or 0 for buffer in made if buffer.scope == "shared")
+        gaps = (
+            8 * 4 * 32 * 2
+        )  # after the last row of each version of both tiles, and of a tile that ends with the image
+        assert counted[-1] - gaps <= taken <= counted[-1]
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8), (8, 0, 8), (8, 8, 0), (1, 1, 1)])
