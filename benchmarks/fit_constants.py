@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from flashsched.hw.constants import Fitted, Section, family_of, fitted_in, shipped_residual
-from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residual
+from flashsched.hw.constants import Fitted, Section, family_of, fitted_in, parse_fitted, shipped_residual
+from flashsched.hw.validation.calibrate import fit_devices, fit_families, write_residual, write_shared
 from flashsched.hw.validation.files import change_sections
 from flashsched.hw.validation.rows import read_rows
 
@@ -49,6 +49,7 @@ def main() -> None:
 
     for file, fresh in {} if asked.own else fit_families(wanted, told, families).items():
         for name, section in fresh.items():
+            write_shared(file, name, section, RESIDUALS)
             _change(file, name, lambda old, new=section: replace(new, devices=old.devices))
     for file, name, device, fitted in fit_devices(wanted, asked.folds, told):
         told(f"  {fitted.band}" if fitted is not None else "  its family's constants predict it better")
@@ -75,6 +76,8 @@ def _drop(measured: set[tuple[str, str]]) -> None:
     for path in FOLDER.glob("*.toml"):
         asked = {section for family, section in measured if path.stem in (family, "defaults")}
         change_sections(path, lambda old, asked=asked: {one: old[one] for one in old if one in asked}, NOTE)
+        if not parse_fitted(path.read_text(encoding="utf-8"), path.name):
+            path.unlink()
 
 
 if __name__ == "__main__":

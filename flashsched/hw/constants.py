@@ -35,6 +35,7 @@ __all__ = [
     "own_constants",
     "parse_fitted",
     "residual_file",
+    "shared_by",
     "shipped_residual",
     "users_constants",
 ]
@@ -133,7 +134,8 @@ def constants_for(
     *own*, or what `calibration_of` finds. With *tier*, the values that this tier would have: "family" never those
     fitted to the device's own rows, "specs" never those of its family.
 
-    A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured.
+    A device with figures changed (``a100-sim[units=54]``) is a device of the family, not the one that was measured, and
+    has constants alone: what a change does is for the model to say, not for the habits of a library.
     What a family has taught gives way to what others have where its own devices, each left out, were predicted worse by
     it. Where no device of the family was ever held out, the error is the one of constants from other families alone,
     which knew less. What a section's only family has taught is no other's: without its rows the model's defaults are
@@ -148,21 +150,29 @@ def constants_for(
     if own is None:
         own = calibration_of(spec) if tier in (None, "calibrated") else {}
     general = fitted_in("defaults").get(section, Section())
-    chain: list[tuple[Tier, Fitted | None]] = [
-        ("calibrated", own.get(section, Section()).devices.get(name)),
-        ("calibrated", _with_residual(shipped.devices.get(name), name, section)),
-        ("family", shipped.without.get(name) or (None if name in shipped.devices else shipped.values)),
-        ("specs", general.without.get(family) or (None if shipped.values is not None else general.values)),
+    sister, other = name in shipped.without, family in general.without
+    of_sisters = shipped.without.get(name) or (None if name in shipped.devices else shipped.values)
+    untaught = shipped.values is None and not shipped.devices
+    of_others = general.without.get(family) or (general.values if untaught else None)
+    chain: list[tuple[Tier, Fitted | None, str]] = [
+        ("calibrated", own.get(section, Section()).devices.get(name), ""),
+        ("calibrated", shipped.devices.get(name), name),
+        ("family", of_sisters, shared_by(family, name if sister else "")),
+        ("specs", of_others, shared_by("defaults", family if other else "")),
     ]
-    wanted = [found for of, found in chain if found is not None and tier in (None, of)]
-    if tier is None and len(wanted) > 1 and _is_worse(*wanted[:2]):
+    wanted = [(found, owner) for of, found, owner in chain if found is not None and tier in (None, of)]
+    if tier is None and len(wanted) > 1 and _is_worse(wanted[0][0], wanted[1][0]):
         del wanted[0]
     if tier == "family" and not wanted:  # no other device of its family was ever measured
-        wanted = [found for of, found in chain if found is not None and of == "specs"]
+        wanted = [(found, owner) for of, found, owner in chain if found is not None and of == "specs"]
     if not wanted:
         return _complete(Fitted({}), constants)
-    checked = next((found for found in wanted if found.error_pct is not None), wanted[0])
-    return _complete(replace(wanted[0], error_pct=checked.error_pct, rows=checked.rows), constants)
+    best, owner = wanted[0]
+    checked = next((found for found, _ in wanted if found.error_pct is not None), best)
+    best = replace(best, error_pct=checked.error_pct, rows=checked.rows)
+    if owner and "[" not in name:
+        best = replace(best, residual=shipped_residual(owner, section))
+    return _complete(best, constants)
 
 
 def _is_worse(family: Fitted, specs: Fitted) -> bool:
@@ -179,26 +189,32 @@ def _complete(found: Fitted, constants: Mapping[str, Constant]) -> Fitted:
     return replace(found, values=values)
 
 
-def _with_residual(found: Fitted | None, device: str, section: str) -> Fitted | None:
-    return None if found is None else replace(found, residual=shipped_residual(device, section))
+def shared_by(file: str, without: str = "") -> str:
+    """Whose residual it is that the devices of a *file* of fitted values share, all of them or all *without* one.
+
+    >>> shared_by("ampere"), shared_by("defaults", without="hopper")
+    ('shared/ampere', 'shared/defaults-without-hopper')
+    """
+    return f"shared/{file}-without-{without}" if without else f"shared/{file}"
 
 
 @functools.cache
-def shipped_residual(device: str, section: str) -> Residual | None:
-    """The residual that ships for a section of *device*, from ``fitted/residuals``."""
+def shipped_residual(owner: str, section: str) -> Residual | None:
+    """The residual that ships for a section of the device *owner*, or of what `shared_by` names, from
+    ``fitted/residuals``."""
     from importlib import resources
 
-    file = resources.files("flashsched.hw").joinpath("fitted", "residuals", residual_file(device, section))
+    file = resources.files("flashsched.hw").joinpath("fitted", "residuals", *residual_file(owner, section).split("/"))
     return Residual.from_json(file.read_text(encoding="utf-8"), file.name) if file.is_file() else None
 
 
-def residual_file(device: str, section: str) -> str:
+def residual_file(owner: str, section: str) -> str:
     """The name of a file with a residual; a user's own stands beside the constants.
 
     >>> residual_file("a100-sim", "gemm.tensor")
     'a100-sim.gemm.tensor.json'
     """
-    return f"{device}.{section}.json"
+    return f"{owner}.{section}.json"
 
 
 @functools.cache

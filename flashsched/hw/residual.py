@@ -1,11 +1,12 @@
-"""What a device's own measurements say beyond the few constants: a small sum of trees over a row's traits.
+"""What measurements say beyond the few constants: a small sum of trees over a row's traits.
 
 A model of few constants leaves a residual that is no noise: a library's choice of kernels, mostly. Where a device has
 hundreds of measured rows, that residual, ``log(measured / predicted)``, is learned from them as a sum of small
 *oblivious* trees: each asks the same few yes-or-no questions of every row, so that a tree is ``depth`` thresholds and
 ``2 ** depth`` numbers, and a table of 160 trees is twenty kilobytes of JSON.
 
-A residual belongs to one device and one set of constants: no other device, and no changed one, ever gets it.
+A residual belongs to one set of constants: those of one device, or those that the devices of a family, or of all
+families, share, whose libraries have habits in common. A device with figures changed has none.
 """
 
 from __future__ import annotations

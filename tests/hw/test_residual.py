@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,25 @@ from hypothesis import strategies as st
 
 from flashsched.errors import DeviceError
 from flashsched.hw import devices
-from flashsched.hw.constants import Fitted, Section, constants_for, fitted_in, users_constants
-from flashsched.hw.operators import OPERATORS, ExplainsItself, conv2d, estimate, gemm, gemm_systolic, predicted
+from flashsched.hw.constants import (
+    Fitted,
+    Section,
+    constants_for,
+    fitted_in,
+    shared_by,
+    shipped_residual,
+    users_constants,
+)
+from flashsched.hw.operators import (
+    OPERATORS,
+    ExplainsItself,
+    conv2d,
+    estimate,
+    gemm,
+    gemm_systolic,
+    predicted,
+    section_of,
+)
 from flashsched.hw.residual import LIMIT, Residual
 from flashsched.hw.validation.boost import learned
 from flashsched.hw.validation.calibrate import write_calibration
@@ -22,7 +40,7 @@ A100 = devices["a100-sim"]
 DEFAULTS = {name: one.default for name, one in gemm.CONSTANTS.items()}
 SIZES = {"m": np.array([64, 100, 4096]), "n": np.array([64, 4096, 4096]), "k": np.array([64, 512, 4096]),
          "batch": np.array([1, 4, 1])}  # fmt: skip
-RESIDUALS = sorted((Path(gemm.__file__).parents[1] / "fitted" / "residuals").glob("*.json"))
+RESIDUALS = sorted((Path(gemm.__file__).parents[1] / "fitted" / "residuals").rglob("*.json"))
 
 
 def constant(factor: float, names: tuple[str, ...]) -> Residual:
@@ -99,10 +117,17 @@ def test_a_residual_of_another_version_of_the_model_is_told() -> None:
 
 
 def test_a_changed_device_has_none() -> None:
-    assert constants_for(A100, "gemm.tensor", gemm.CONSTANTS, own={}).residual is not None
-    for tier in ("family", "specs"):
-        assert constants_for(A100, "gemm.tensor", gemm.CONSTANTS, tier=tier, own={}).residual is None
-    assert constants_for(devices["a100-sim[units=54]"], "gemm.tensor", gemm.CONSTANTS).residual is None
+    for tier in (None, "family", "specs"):
+        assert constants_for(A100, "gemm.tensor", gemm.CONSTANTS, tier=tier, own={}).residual is not None
+        assert constants_for(devices["a100-sim[units=54]"], "gemm.tensor", gemm.CONSTANTS, tier=tier).residual is None
+
+
+def test_what_devices_share_is_not_what_one_of_them_has() -> None:
+    found = {tier: constants_for(A100, "gemm.tensor", gemm.CONSTANTS, tier=tier, own={}).residual
+             for tier in ("calibrated", "specs")}  # fmt: skip
+    assert found["calibrated"] is shipped_residual("a100-sim", "gemm.tensor")
+    assert found["specs"] is shipped_residual(shared_by("defaults", without="ampere"), "gemm.tensor")
+    assert shipped_residual(shared_by("defaults"), "gemm.tensor") is not found["specs"]
 
 
 def test_a_users_own_residual_stands_beside_the_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,24 +143,37 @@ def test_a_users_own_residual_stands_beside_the_constants(tmp_path: Path, monkey
     assert users_constants("a100-sim")["gemm.tensor"].devices["a100-sim"].residual is None
 
 
+@functools.cache
+def served_by(section: str) -> dict[str, set[str]]:
+    """Devices that *section* predicts, with the traits that all its dtypes have there."""
+    op, _, _ = section.partition(".")
+    kind = next((one for one in ("tpu", "cpu") if section.endswith(one)), "gpu")
+    model = OPERATORS[op, kind]
+    assert isinstance(model, ExplainsItself)
+    constants = {one: each.default for one, each in model.CONSTANTS.items()}
+    sizes = {each: np.array([32]) for each in model.SIZES}
+    found: dict[str, set[str]] = {}
+    for spec in (devices[name] for name in devices):
+        for dtype in (*spec.peaks, "float16/float32") if spec.kind == kind else ():
+            if section_of(model, spec, dtype) == section:
+                traits = set(model.explained(spec, constants, dtype, sizes)[1])
+                found[spec.name] = found.get(spec.name, traits) & traits
+    return found
+
+
 @pytest.mark.parametrize("file", RESIDUALS, ids=lambda file: file.stem)
 def test_what_ships_fits_the_models_as_they_are(file: Path) -> None:
-    name, _, section = file.name.removesuffix(".json").partition(".")
-    spec = devices[name]
-    model = OPERATORS[section.partition(".")[0], spec.kind]
+    """Every device that would get a residual, its owner or all that share it, has the traits that it asks about."""
+    owner, _, section = file.name.removesuffix(".json").partition(".")
     residual = Residual.from_json(file.read_text(encoding="utf-8"), file.name)
-    assert isinstance(model, ExplainsItself)
-    dtype = {"plain": "float32", "mixed": "float16/float32"}.get(
-        section.rpartition(".")[2], "bfloat16" if "bfloat16" in spec.peaks else "float16"
-    )
-    if section.startswith("gemm.bytes") or section.endswith("bytes"):
-        dtype = "float8_e4m3" if "float8_e4m3" in spec.peaks else "int8"
-    elif section == "conv2d":
-        dtype = "float32"
-    sizes = {each: np.array([32]) for each in model.SIZES}
-    constants = {one: each.default for one, each in model.CONSTANTS.items()}
-    assert tuple(model.explained(spec, constants, dtype, sizes)[1]) == residual.traits
-    assert name in fitted_in(constants_family(name))[section].devices
+    served = served_by(section)
+    if file.parent.name != "shared":
+        served = {owner: served[owner]}
+        assert owner in fitted_in(constants_family(owner))[section].devices
+    elif not owner.startswith("defaults"):
+        served = {name: traits for name, traits in served.items() if constants_family(name) == owner.split("-")[0]}
+    assert served
+    assert all(traits >= set(residual.traits) for traits in served.values())
 
 
 def constants_family(name: str) -> str:
@@ -144,10 +182,13 @@ def constants_family(name: str) -> str:
     return family_of(devices[name])
 
 
-@settings(deadline=None, max_examples=60)
-@given(name=st.sampled_from(["a100-sim", "h100-sim", "b200-sim"]), size=st.tuples(*[st.integers(1, 100)] * 3),
-       axis=st.integers(0, 2))  # fmt: skip
-def test_calibrated_time_grows_with_work(name: str, size: tuple[int, int, int], axis: int) -> None:
+@settings(deadline=None, max_examples=40)
+@given(
+    name=st.sampled_from(["a100-sim", "h100-sim", "b200-sim", "h200-sim", "l4-sim", "mi325x-sim"]),
+    size=st.tuples(*[st.integers(1, 100)] * 3),
+    axis=st.integers(0, 2),
+)
+def test_time_grows_with_work_whosever_residual_it_is(name: str, size: tuple[int, int, int], axis: int) -> None:
     less = [64 * one for one in size]
     more = [one * (2 if place == axis else 1) for place, one in enumerate(less)]
     columns = dict(zip(("m", "n", "k"), np.array([less, more]).T, strict=True)) | {"batch": np.array([1, 1])}

@@ -119,10 +119,10 @@ def predicted(
     many = {name: np.concatenate([np.maximum(column // 2, 1) if name == half else column for half in (None, *halves)])
             for name, column in columns.items()}  # fmt: skip
     seconds, traits = model.explained(spec, values, dtype, many)
-    if tuple(traits) != residual.traits:
+    if not traits.keys() >= set(residual.traits):
         raise DeviceError(f"the residual of {spec.name} is of another version of the model of '{model.NAME}'",
                           hint="calibrate the device anew")  # fmt: skip
-    corrected = seconds * residual.factor(np.stack(list(traits.values()), axis=1))
+    corrected = seconds * residual.factor(np.stack([traits[name] for name in residual.traits], axis=1))
     own, *smaller = corrected.reshape(1 + len(halves), count)
     held: NDArray[np.float64] = np.minimum(np.max([own, *smaller], axis=0), own * _HELD)
     return np.maximum(held, model.roofline(spec, dtype, sizes))

@@ -173,7 +173,7 @@ def explained(
     spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Sizes
 ) -> tuple[Floats, dict[str, Floats]]:
     """What `seconds` says, and what may tell a library's choice, by row and as logarithms: sizes, how they divide, and
-    how much slower than the fastest kernel those of each tile are."""
+    how much slower than the fastest kernel those of each tile are. A library of other tiles has other such traits."""
     m, n, k, batch, warm = _columns(sizes)
     table = _kernels(_menu(spec, dtype))
     every = list(_candidates(spec, constants, dtype, sizes))

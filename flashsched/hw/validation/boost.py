@@ -16,11 +16,12 @@ from flashsched.hw.operators import ExplainsItself
 from flashsched.hw.residual import Residual
 from flashsched.hw.validation.rows import Rows
 
-__all__ = ["learned", "learned_residual"]
+__all__ = ["learned", "learned_residual", "shared_residual"]
 
 Floats = NDArray[np.float64]
 
 DEPTH = 5
+MEDIUM = 4
 SHALLOW = 3
 TREES = 160
 RATE = 0.2
@@ -29,7 +30,9 @@ _PART = 3  # each tree may ask about a third of the traits, so that trees differ
 _OUTLIER = 0.15
 _DRAWN = 6.0  # rows' worth of weight that a leaf's value is drawn to zero by
 _MANY = 350  # rows from which trees are deep
-_FEWEST = 120  # rows of a device and section that a residual is learned from
+_FEWEST = 120  # rows of a section that a residual is learned from
+_SHARED_TREES, _SHARED_RATE, _SHARED_DRAWN = 40, 0.3, 30.0
+"""Of what devices share: smaller, and drawn harder to zero. Twice the trees, or a level more, are no better."""
 _FINE, _ROW = 2.0**22, 2.0**40
 """One sum tells of a bin both how many rows it has and what pulls them: a row counts ``_ROW``, and its pull in
 ``_FINE`` parts, rounded. Up to 8,192 rows a bin such sums are whole numbers below 2 ** 53, so exact in any order."""
@@ -39,20 +42,47 @@ def learned_residual(members: Sequence[Rows], values: Mapping[str, float]) -> Re
     """What the rows of *members* say beyond their model with the constants *values*; None where they are too few."""
     if sum(len(group.measured_s) for group in members) < _FEWEST:
         return None
-    model = members[0].model
+    found = _explained(members, values)
+    return None if found is None else learned(*found)
+
+
+def shared_residual(seen: Sequence[Rows], members: Sequence[Rows], values: Mapping[str, float]) -> Residual | None:
+    """What the rows *seen* of several devices say beyond their model with the *values* that these devices share, by the
+    traits that all *members* have, whatever tiles their libraries have; None where rows are too few.
+
+    What is left of one device's rows is half a library's habits, which its makers keep from one generation to the next.
+    """
+    if sum(len(group.measured_s) for group in seen) < _FEWEST:
+        return None
+    found = _explained(seen, values, members)
+    if found is None:
+        return None
+    return learned(*found, trees=_SHARED_TREES, rate=_SHARED_RATE, drawn=_SHARED_DRAWN, depth=MEDIUM)
+
+
+def _explained(
+    seen: Sequence[Rows], values: Mapping[str, float], alike: Sequence[Rows] = ()
+) -> tuple[tuple[str, ...], Floats, Floats] | None:
+    """Names of traits, their columns by row, and how far off each row is, as a logarithm; of a model that explains."""
+    model = seen[0].model
     if not isinstance(model, ExplainsItself):
         return None
-    explained = [model.explained(group.spec, values, group.dtype, group.sizes) for group in members]
-    traits = np.concatenate([np.stack(list(table.values()), axis=1) for _, table in explained])
-    off = [np.log(group.measured_s / times) for group, (times, _) in zip(members, explained, strict=True)]
-    return learned(tuple(explained[0][1]), traits, np.concatenate(off))
+    explained = [model.explained(group.spec, values, group.dtype, group.sizes) for group in seen]
+    first = [group.take(np.arange(len(group.measured_s)) == 0) for group in alike]
+    others = [model.explained(group.spec, values, group.dtype, group.sizes)[1] for group in first]
+    tables = [table for _, table in explained]
+    names = tuple(name for name in tables[0] if all(name in table for table in (*tables, *others)))
+    traits = np.concatenate([np.stack([table[name] for name in names], axis=1) for table in tables])
+    off = [np.log(group.measured_s / times) for group, (times, _) in zip(seen, explained, strict=True)]
+    return names, traits, np.concatenate(off)
 
 
 def learned(names: tuple[str, ...], traits: Floats, residual: Floats, *, trees: int = TREES, rate: float = RATE,
-            drawn: float = _DRAWN) -> Residual:  # fmt: skip
-    """The trees over *traits* (a column for each of *names*) that predict *residual*; the same ones every time."""
+            drawn: float = _DRAWN, depth: int = DEPTH) -> Residual:  # fmt: skip
+    """The trees over *traits* (a column for each of *names*) that predict *residual*; the same ones every time. Of few
+    rows they are shallow, else of *depth* questions."""
     rows = len(traits)
-    depth = DEPTH if rows >= _MANY else SHALLOW
+    depth = depth if rows >= _MANY else SHALLOW
     cuts = np.stack([np.quantile(column, np.linspace(0, 1, BINS + 1)[1:-1]) for column in traits.T])  # by trait
     bins = np.stack([np.searchsorted(cut, column, side="left") for cut, column in zip(cuts, traits.T, strict=True)])
     telling = np.flatnonzero(bins.min(axis=1) < bins.max(axis=1))  # the same for all rows tells nothing

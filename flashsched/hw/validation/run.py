@@ -156,7 +156,9 @@ def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
         for tier in TIERS[1:]:
             found = constants_for(group.spec, group.section, group.model.CONSTANTS, tier=tier)
             nothing = found.tier != tier
-            times = np.full(len(group.measured_s), np.nan) if nothing else predicted(group.model, group, found.values)
+            times = np.full(len(group.measured_s), np.nan)
+            if not nothing:
+                times = predicted(group.model, group, found.values, found.residual)
             outcome.predicted_s[tier].append(times)
     return outcome
 
