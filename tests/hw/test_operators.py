@@ -163,6 +163,17 @@ def test_what_a_device_was_never_timed_in_streams_and_starts_as_what_is_akin_to_
     assert "own" not in estimate(t4, "softmax", "float32", sizes)[1].origin
 
 
+def test_devices_crowd_where_they_have_no_links_of_their_own() -> None:
+    constants = {name: one.default for name, one in collective.CONSTANTS.items()}
+    sizes = {"bytes": np.full(3, 2**28), "devices": np.array([2, 4, 8]), "collective": np.full(3, 1)}
+    for name, crowding in (("l40s-sim", 1.0), ("l40s-sim", 2.0), ("a100-sim", 2.0)):
+        values = {**constants, "crowding": crowding}
+        two, four, eight = collective.seconds(devices[name], values, "float16", sizes)
+        exponent = crowding if name == "l40s-sim" else 0.0
+        assert four / two == pytest.approx(1.5 * 2**exponent, rel=0.02)  # 3/4 of the bytes cross a link, not 1/2
+        assert eight / two == pytest.approx(1.75 * 4**exponent, rel=0.02)
+
+
 def test_on_a_cpu_nothing_is_akin_to_sums() -> None:
     _, fitted = estimate(devices["apple-m1-cpu-sim"], "row_wise", "float32", {"m": [8], "n": [8], "passes": [0]})
     assert "own softmax" not in fitted.origin

@@ -3,7 +3,9 @@
 Latency and bandwidth (the alpha-beta model; Thakur, Rabenseifner, Gropp, 2005), with NCCL's switch of protocols: small
 messages pay ``low_us`` and a start for each step but move at a fraction of the link (flags travel with the data), large
 ones pay more at the start and move at the link's full rate. A ring of *p* devices takes ``p - 1`` steps (an all-reduce
-two rounds of them) and sends ``(p - 1) / p`` of the data per round over each device's link.
+two rounds of them) and sends ``(p - 1) / p`` of the data per round over each device's link. Devices without links of
+their own meet in the host's: more than two of them share its bridges, and what runs from one half of the machine to the
+other (8 L40S of one host reach a fourteenth of the rate of two).
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ CONSTANTS: dict[str, Constant] = {
     "link_share": Constant(0.75, 0.02, 1.0, "share", "of the link's rate that large messages reach"),
     "sum_share": Constant(0.9, 0.3, 1.0, "share", "of that which collectives reach that add up on the way"),
     "alltoall_share": Constant(0.9, 0.2, 1.0, "share", "of that which an all-to-all reaches"),
+    "crowding": Constant(
+        1.0, 0.0, 3.0, "exponent", "of half their number, that devices on the host's link slow each other"
+    ),
     **LAUNCHED,
 }
 
@@ -63,7 +68,8 @@ def seconds(
     steps = rounds * np.where(kind == 3, 1.0, np.maximum(column(sizes, "devices") - 1, 1.0))
     sums = np.where((kind == 0) | (kind == 2), constants["sum_share"], 1.0)
     share = constants["link_share"] * np.where(kind == 3, constants["alltoall_share"], sums)
-    wire = rounds * sent / _link(spec)
+    crowd = 1.0 if spec.interconnect_bytes_per_s else np.maximum(column(sizes, "devices") / 2.0, 1.0)
+    wire = rounds * sent / _link(spec) * crowd ** constants["crowding"]
     small = steps * constants["step_us"] * 1e-6 + wire / (share * constants["low_share"])
     large = constants["high_us"] * 1e-6 + steps * constants["step_us"] * 1e-6 + wire / share
     kernel = constants["start_us"] * 1e-6 + np.minimum(small, large)
