@@ -277,7 +277,7 @@ def real_rows() -> dict[str, list[dict[str, str]]]:
 )
 def test_real_devices_take_about_as_long(device: str, percent: float) -> None:
     rows = real_rows()[device]
-    timing = timing_of(rows[0]["source"])
+    timing = timing_of(rows[0]["source"], devices[device].vendor)
     sizes = {name: np.array([int(row[name]) for row in rows]) for name in gemm.SIZES}
     sizes |= {name: np.full(len(rows), getattr(timing, name)) for name in ("warm", "launched")}
     measured = np.array([float(row["measured_us"]) for row in rows]) * 1e-6

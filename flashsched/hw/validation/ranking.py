@@ -68,8 +68,8 @@ def _pairs(groups: list[Rows], table: list[Floats]) -> Iterator[tuple[str, NDArr
 
 
 def _of_work(group: Rows) -> list[str]:
-    """The columns that say what is asked, not where the row stands in its table."""
-    return sorted(group.sizes.keys() - {"place"})
+    """The columns that say what is asked, not how one of a source's devices was timed or where the row stands."""
+    return sorted(group.sizes.keys() - {"launched", "place"})
 
 
 def _by_size(members: list[Rows], tables: list[Floats]) -> tuple[NDArray[np.void], Floats, Floats]:

@@ -153,7 +153,7 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
             notes.skip(f"{table.file}: a size of '{op}' is no whole number from 1 up", int((~asked.kept).sum()))
         if remark:
             notes.tell(remark)
-        timing = timing_of(source)
+        timing = timing_of(source, spec.vendor)
         sizes = {column: values[asked.kept] for column, values in asked.sizes.items()}
         total = int(asked.kept.sum())
         if total == 0:

@@ -5,7 +5,8 @@
 the same data without clearing the caches. ``rowwise``: see ``operators/times.py``. ``drifts``: operations whose rows
 take longer the later they stand in their table, by as much for short kernels as for long ones, for a
 reason that no source states. Each row of them bears its ``place`` in the run, in thousandths. ``quantises``: products
-of bytes are a framework's layers, which quantise the activations first, in a kernel of its own.
+of bytes are a framework's layers, which quantise the activations first, in a kernel of its own. ``graphs``: the vendor
+whose graphs are replayed; on another's devices, which have none, kernels are launched one by one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ class Timing(NamedTuple):
     why: str = ""
     drifts: tuple[str, ...] = ()
     quantises: bool = False
+    graphs: str = ""
 
 
 SOURCES: dict[str, Timing] = {
     "aiconfigurator": Timing(
-        0, 0, why="CUDA graph replay, weights rotated so that L2 does not hold them", quantises=True
+        0, 0, why="CUDA graph replay, weights rotated so that L2 does not hold them", quantises=True, graphs="NVIDIA"
     ),
     "neusight": Timing(1, 1, why="CUDA events, mean of the best 5 of 25, warm cache", drifts=("conv2d",)),
     "vidur": Timing(0, 1, 1, why="kernel time from the profiler, in whole microseconds"),
@@ -48,6 +50,11 @@ SOURCES: dict[str, Timing] = {
 }
 
 
-def timing_of(source: str) -> Timing:
-    """How *source* timed; rows of an unknown source count as the device's own time, on repeated data."""
-    return SOURCES.get(source, Timing(0, 1, why="not known: taken as the device's own time"))
+def timing_of(source: str, vendor: str) -> Timing:
+    """How *source* timed devices of *vendor*; rows of an unknown source count as the device's own time, on repeated data.
+
+    >>> timing_of("aiconfigurator", "NVIDIA").launched, timing_of("aiconfigurator", "Intel").launched
+    (0, 1)
+    """
+    found = SOURCES.get(source, Timing(0, 1, why="not known: taken as the device's own time"))
+    return found._replace(launched=1) if found.graphs not in ("", vendor) else found
