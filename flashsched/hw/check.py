@@ -230,7 +230,9 @@ def _check_gpu(spec: DeviceSpec) -> None:
     unit = spec.gpu
     assert unit is not None
     for name in ("registers", "shared", "l2"):
-        spec.level(name)
+        if all(level.name != name for level in spec.memory):
+            hint = "a gpu has the levels registers and shared of a unit, and l2 and one main memory of the device"
+            raise DeviceError(f"device '{spec.name}' has no memory level '{name}'", hint=hint)
     shared = spec.level("shared")
     if spec.level("registers").size_bytes != unit.registers * 4:
         right = f"4 bytes for each of gpu.registers: {unit.registers * 4}"

@@ -187,7 +187,7 @@ shared_by = "device"
         ("latency_s = 1.5e-07", "latency_s = 1e-9", "at least that of 'shared'"),
         ("latency_s = 1.5e-07", "latency_s = 150", "25 ns are 25e-9"),
         ("sustained = 0.85", "sustained = 85", "a share above 0, at most 1"),
-        ('name = "l2"', 'name = "cache"', "has no memory level 'l2'"),
+        ('name = "l2"', 'name = "cache"', r"has no memory level 'l2'[^$]*levels registers and shared of a unit"),
         ('name = "l2"', 'name = "shared"', "memory level 'shared' is stated 2 times"),
         ('shared_by = "device"', 'shared_by = "chip"', "it must be 'device' or 'unit'"),
         ("int8 = 624000000000000.0", "int8 = 1248e12", "vendors quote twice the dense rate for sparse operands"),

@@ -213,6 +213,13 @@ def test_a_simulated_result_runs_no_kernel():
 # -- limits and refusals -----------------------------------------------------------------------------------------
 
 
+def test_parameters_that_stay_on_a_chip_are_no_part_of_its_roofline():
+    result = fs.tune(fs.Task("matmul", (256, 256, 256), "int8"), "edge-tpu-sim", 2)
+    found = fs.simulate(result, "edge-tpu-sim")
+    assert result.best.extra["roofline_s"] == pytest.approx(found.roofline_s)
+    assert found.roofline_s < result.task.bytes / devices["edge-tpu-sim"].dram.bandwidth_bytes_per_s
+
+
 def test_a_time_budget_ends_the_search(scripted, tmp_path):
     import time
 

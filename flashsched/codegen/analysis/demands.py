@@ -26,11 +26,17 @@ def compulsory(nest: Nest, cache_bytes: float, *, write: bool) -> float:
 
 
 def arithmetic_name(spec: DeviceSpec, narrow: str, wide: str) -> str:
-    """The dtype under which *spec* counts an operation: the narrow one where it has a peak for it."""
+    """The dtype under which *spec* counts an operation: the narrow one where it has a peak for it.
+
+    Raises:
+        DeviceError: float64 on a device without it, which nothing narrower stands in for.
+    """
     if narrow in spec.peaks:
         return narrow
     if wide in spec.peaks:
         return wide
+    if wide == "float64":
+        spec.peak(wide)
     return "float32" if dtypes.is_float(wide) or "int32" not in spec.peaks else "int32"
 
 

@@ -17,7 +17,7 @@ from math import ceil, prod
 
 from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
 from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, reach, turns
-from flashsched.errors import DeviceError
+from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec, Work
 from flashsched.schedule.ir import For, LoopKind
 
@@ -52,11 +52,16 @@ def systolic_work(nest: Nest, spec: DeviceSpec) -> Work:
     """The work of one root nest on *spec*, a device of kind "tpu" or "asic".
 
     Raises:
-        DeviceError: *spec* is of another kind.
+        DeviceError: *spec* is of another kind, or has no arithmetic for a product of the nest.
+        Infeasible: a loop is bound to blocks or threads.
         LoweringError: a loop's length is not a number.
     """
     if spec.systolic is None and spec.asic is None:
         raise DeviceError(f"device {spec.name!r} is of kind {spec.kind!r}, and has no systolic arrays")
+    bound = next((loop for site in nest.sites for loop in site.loops if loop not in site.serial), None)
+    if bound is not None:
+        reason = f"loop '{bound.var.name}' is bound to {bound.kind.value}, and {spec.name} has no blocks and no threads"
+        raise Infeasible(reason, hint="its cores share parallel loops; tiles are staged by cache_read(…, 'shared')")
     sublanes = spec.systolic.vector_sublanes if spec.systolic else SUBLANES
     lanes = spec.systolic.vector_lanes if spec.systolic else LANES
     found = [product for site in nest.sites if (product := _product(site)) is not None]
@@ -70,6 +75,8 @@ def systolic_work(nest: Nest, spec: DeviceSpec) -> Work:
         padded = _padded(site, sublanes, lanes)
         for (narrow, wide), number in site.work.flops.items():
             name = arithmetic_name(spec, narrow, wide)
+            if site.work.fused and site.reduces and name not in spec.peaks:
+                spec.peak(name)  # what a chip lacks is refused, and no vector unit makes up for it
             if id(site) in on_arrays or name in spec.peaks:
                 done = number * site.turns
                 flops[name] = flops.get(name, 0.0) + done
@@ -175,7 +182,7 @@ def _padded(site: Site, sublanes: int, lanes: int) -> float:
 
 def _dealt_out(site: Site) -> int:
     """Turns of the loops that are dealt out to cores."""
-    return prod(turns(loop) for loop in site.loops if loop.kind is LoopKind.PARALLEL or loop.kind.is_block)
+    return prod(turns(loop) for loop in site.loops if loop.kind is LoopKind.PARALLEL)
 
 
 def _weights(nest: Nest, product: _Product) -> float:

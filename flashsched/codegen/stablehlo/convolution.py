@@ -53,7 +53,7 @@ def _matched(
     features = [axis for axis in plain if axis in whole.axes]
     batches = [axis for axis in plain if axis in op.axis]
     taps = [window.tap for window in windows]
-    outs = [axis for axis in others if axis in op.axis]
+    outs = [axis for axis in others if isinstance(axis, Axis) and axis in op.axis]
     if not windows or any(dim is None for dim in dims) or any(not isinstance(axis, Axis) for axis in others):
         return None
     if (

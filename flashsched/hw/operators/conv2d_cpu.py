@@ -3,7 +3,7 @@
 A register tile holds some pixels of a row by a vector of channels; channels are padded to whole vectors, and what a row
 of pixels leaves over after whole tiles is done by a smaller one. Rows of pixels of all images and channels are dealt
 out to the cores, in turns: the last turn leaves some without work. The gradient of the filters is dealt out by channels
-and window instead, and each core sums over pixels. Main memory moves image, filters and result once, beside that.
+and window instead, and each tile of it sums over pixels. Main memory moves image, filters and result once, beside that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONSTANTS: dict[str, Constant] = {
     "start_us": Constant(10.0, 0.5, 300.0, "us", "of a call that wakes its threads"),
     "share": Constant(0.75, 0.05, 1.0, "share", "of the peak that whole tiles reach"),
     "row": Constant(2.0, 0.0, 30.0, "pixels", "by which a row of the result is longer: its last tile, its turn-over"),
-    "narrow": Constant(2.0, 0.0, 64.0, "products", "by which a pixel's sum is longer: its tile is loaded and stored"),
+    "narrow": Constant(2.0, 0.0, 64.0, "products", "by which a sum is longer: its tile is loaded and stored"),
     "data": Constant(1.1, 0.7, 6.0, "ratio", "of the time of the gradient of the data to a convolution of its size"),
     "weights": Constant(1.3, 0.7, 6.0, "ratio", "of the time of the gradient of the filters to that"),
     "stream": Constant(0.6, 0.1, 1.0, "share", "of the main memory's bandwidth, over image, filters and result"),
@@ -56,8 +56,9 @@ def seconds(
     window, which = column(sizes, "kh") * column(sizes, "kw"), column(sizes, "pass")
     lanes = spec.cpu.vector_bits / (8 * storage_bytes(dtype)) if spec.cpu is not None else 8.0
     vectors = np.ceil(np.where(which == 1, cin, cout) / lanes)
-    summed = np.where(which == 1, cout, cin) * window
-    done = batch * height * (width + constants["row"]) * vectors * lanes * (summed + constants["narrow"])
+    pixels, summed = batch * height * (width + constants["row"]), np.where(which == 1, cout, cin) * window
+    narrow = constants["narrow"] * np.where(which == 2, summed, pixels)  # of a filter's sum, which is over pixels
+    done = vectors * lanes * (pixels * summed + narrow)
     pieces = np.where(which == 2, vectors * cin * column(sizes, "kh"), batch * height * vectors)
     idle = np.ceil(pieces / spec.units) * spec.units / pieces
     ratio = np.select([which == 1, which == 2], [constants["data"], constants["weights"]], 1.0)

@@ -2,7 +2,8 @@
 
 ``start + first operands + joined(arrays, remaining operands) + results``. The arrays take `streamed_cycles`. The first
 operands come before they can begin: everything, if it fits the window of VMEM that the compiler fills at once; what is
-beyond it comes while they work. What it writes waits for the end.
+beyond it comes while they work. What it writes waits for the end. More cores fill more VMEM before any of them begins,
+so a product may be done sooner by fewer, and the others are left idle then.
 """
 
 from __future__ import annotations
@@ -54,19 +55,36 @@ def seconds(
     spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
 ) -> Floats:
     """Predicted seconds by row, never below `roofline`."""
+    fastest = np.min([_on(cores, spec, constants, dtype, sizes) for cores in _cores(spec.units)], axis=0)
+    kernel = constants["start_us"] * 1e-6 + fastest
+    return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
+
+
+def _cores(units: int) -> list[int]:
+    """How many of *units* cores may share a product: any few, and halves of all.
+
+    >>> _cores(2), _cores(96)[-3:]
+    ([1, 2], [24, 48, 96])
+    """
+    halves = (units >> times for times in range(units.bit_length()))
+    return sorted({*range(1, min(units, 16) + 1), *halves})
+
+
+def _on(
+    cores: int, spec: DeviceSpec, constants: Mapping[str, float], dtype: str, sizes: Mapping[str, NDArray[np.int64]]
+) -> Floats:
+    """Seconds by row of a product that so many *cores* share, its start left out."""
     unit = spec.systolic
     assert unit is not None
     _, operands, results = _work(dtype, sizes)
     m, n, k, batch = (column(sizes, name, 1.0) for name in ("m", "n", "k", "batch"))
     macs = unit.rows * unit.columns * unit.arrays * spec.units
-    cycles = batch * streamed_cycles(m, n, k, unit.rows, unit.columns, unit.arrays * spec.units)
+    cycles = batch * streamed_cycles(m, n, k, unit.rows, unit.columns, unit.arrays * cores)
     arrays = cycles / (constants["arrays"] * peak_of(spec, dtype) / (2.0 * macs))
     rate = constants["stream"] * spec.dram.bandwidth_bytes_per_s
-    window = constants["window"] * spec.memory[0].size_bytes * spec.units
+    window = constants["window"] * spec.memory[0].size_bytes * cores
     first = np.minimum(operands, window)
-    beside = joined(_NORM, arrays, (operands - first) / rate)
-    kernel = constants["start_us"] * 1e-6 + (first + results) / rate + beside
-    return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
+    return (first + results) / rate + joined(_NORM, arrays, (operands - first) / rate)
 
 
 def explained(

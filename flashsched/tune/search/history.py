@@ -82,6 +82,7 @@ class History:
 
     def add(self, item: Ranked, trial: Trial) -> Record:
         """Remember what became of a candidate, and write it to the log."""
+        self.roofline_s = trial.extra.get("roofline_s", self.roofline_s)
         beside = {"code": round(item.code)} if self.runner.source == "simulated" else {}
         extra = {"sizes": self._one(item.sizes), **beside}
         record = self.new_record(item.candidate, trial, len(self.records), extra)
