@@ -51,7 +51,7 @@ SOURCES: dict[str, Timing] = {
 
 
 def timing_of(source: str, vendor: str) -> Timing:
-    """How *source* timed devices of *vendor*; rows of an unknown source count as the device's own time, on repeated data.
+    """How *source* timed devices of *vendor*; an unknown one's rows count as the device's own time, on repeated data.
 
     >>> timing_of("aiconfigurator", "NVIDIA").launched, timing_of("aiconfigurator", "Intel").launched
     (0, 1)
