@@ -125,8 +125,9 @@ def _attach(state: State, stage: Stage, consumer: str, loop: str) -> tuple[State
             limits.append(("<", axis.extent))
         guards[axis] = limits
     nest, fresh = root_nest(stage, wanted, guards)
-    window = require_window(state, stage, target, [spans[a] for a in stage.spatial], outer) if stage.rolling else None
-    if window is not None:
+    window = None
+    if stage.rolling and not stage.follows:  # what follows is refused by `require_turns`, which tells why
+        window = require_window(state, stage, target, [spans[a] for a in stage.spatial], outer)
         nest = add_guard(nest, window.is_new(fresh))
     for condition in conditions:
         if window is None or not uses(condition, target.var):  # later turns count on what this one computes

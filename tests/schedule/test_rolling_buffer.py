@@ -253,6 +253,24 @@ def test_rolling_buffer_refuses() -> None:
         u[P].rolling_buffer()
 
 
+def test_what_follows_does_not_roll() -> None:
+    """The fuzzer found that to follow was a fault where the dimensions that a stage has whole are not asked for."""
+    A = te.placeholder((4, 3), name="A")
+    B = te.compute((4, 3), lambda i, j: A[i, j] + 1, name="B")
+    P = te.compute((4, 3), lambda i, j: B[i, 0] * 2 + j.astype("float32"), name="P")
+    C = te.compute((3, 3), lambda i, j: P[i, j] + P[i + 1, j], name="C")
+    says = "'P' is a rolling buffer, and what it follows needs all of its part in each turn"
+    s = te.create_schedule(C)
+    s[P].compute_at(s[C], "i")
+    s[P].rolling_buffer()
+    with pytest.raises(StructureError, match=says):
+        s[P].reverse_compute_at(s[B], "i")
+    s = te.create_schedule(C)
+    s[P].reverse_compute_at(s[B], "i")
+    with pytest.raises(StructureError, match=says):
+        s[P].rolling_buffer()
+
+
 def test_a_part_that_does_not_move_evenly_is_refused() -> None:
     A = te.placeholder((9,), name="A")
     P = te.compute((9,), lambda i: A[i] + 1, name="P")

@@ -49,8 +49,8 @@ def rolling_buffer(state: State, stage: str) -> Result:
 
     Raises:
         OutputError: *stage* is an output.
-        StructureError: it is not computed at a loop, or at one whose turns do not come one after another; it is
-            double-buffered, or padded by a split.
+        StructureError: it is not computed at a loop, or at one whose turns do not come one after another; it follows
+            what it reads; it is double-buffered, or padded by a split.
         DependenceError: the parts that the turns need do not overlap, or do not move by a constant in one dimension.
     """
     known = state.stage(stage)
@@ -72,4 +72,4 @@ def rolling_buffer(state: State, stage: str) -> Result:
             block=stage,
             hint=f"move it first: s[{stage}].compute_at(reader, loop)",
         )
-    return moved(state.with_stage(replace(known, rolling=True)), stage, known.attach), ()
+    return moved(state.with_stage(replace(known, rolling=True)), stage, known.attach, follows=known.follows), ()
