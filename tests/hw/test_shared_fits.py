@@ -89,6 +89,20 @@ def test_defaults_stay_where_a_fit_to_others_is_worse(monkeypatch: pytest.Monkey
     assert found.values.rows == 450
 
 
+def test_what_a_sections_only_family_knows_is_no_habit_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "fitted_values", lambda *asked: TOLD)
+    files = fit_families([measured(name, wide_is_slow) for name in AMPERE])
+    general, family = files["defaults"]["gemm.tensor"], files["ampere"]["gemm.tensor"]
+    assert general.values is not None
+    assert family.values is not None
+    assert family.values.residual is not None
+    assert general.values.residual is None
+    assert general.values.tier == "specs"
+    assert general.values.values == family.values.values
+    assert general.values.error_pct == family.values.error_pct
+    assert not general.without
+
+
 @pytest.mark.parametrize("apart", [True, False])
 def test_a_single_device_tells_its_sisters_nothing_where_its_rows_do_not_predict_each_other(
     apart: bool, monkeypatch: pytest.MonkeyPatch

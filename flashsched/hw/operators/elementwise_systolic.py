@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 CONSTANTS: dict[str, Constant] = {
     "start_us": Constant(1.0, 0.3, 20.0, "us", "from the start of a kernel to its first transfer, and back"),
-    "stream": Constant(0.35, 0.05, 1.0, "share", "of the main memory's bandwidth that a kernel reaches"),
+    "stream": Constant(0.8, 0.05, 1.0, "share", "of the main memory's bandwidth that a kernel reaches"),
     "register": Constant(3.0, 0.2, 40.0, "cycles", "of one register, loaded, computed with and stored, for each array"),
     "special_ops": Constant(15.0, 1.0, 200.0, "instructions", "of exp, erf, tanh and what is made of them"),
     **LAUNCHED,

@@ -128,7 +128,7 @@ def fit_families(
         else:
             progress(f"{section}: {len(families)} families")
             general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults, unlike)
-            if len({group.spec.name for group in members}) > 1:  # what one device does is no rule for all others
+            if len(families) > 1:
                 files["defaults"][section] = general
         for family in (one for one in families if not only or one in only):
             progress(f"{section}: {family}")
@@ -139,6 +139,11 @@ def fit_families(
             if len(names) > 1 or _predict_each_other(own, known):
                 shared = _leaving_out(own, names, lambda group: group.spec.name, "family", known)
             files.setdefault(family, {})[section] = shared
+            if (
+                not only and len(families) == 1 and shared.without
+            ):  # what holds between its devices is all that is known
+                whole = None if shared.values is None else replace(shared.values, tier="specs", residual=None)
+                files["defaults"][section] = Section(whole)
     return files
 
 
