@@ -60,11 +60,16 @@ def _users() -> dict[str, DeviceSpec]:
     """The devices in the user's folder, by name; read anew where a file has changed.
 
     Raises:
-        DeviceError: a file is no device, or has the name of another.
+        DeviceError: a file is no device and no device's calibration, or has the name of another.
     """
     found: dict[str, DeviceSpec] = {}
+    others: dict[Path, DeviceError] = {}
     for path in sorted(_users_folder().glob("*.toml")):
-        spec = _read(path, path.stat().st_mtime_ns)
+        try:
+            spec = _read(path, path.stat().st_mtime_ns)
+        except DeviceError as error:
+            others[path.absolute()] = error
+            continue
         taken = spec.name in found or _shipped(spec.name.removesuffix("-sim")) is not None
         if taken:
             raise DeviceError(
@@ -72,6 +77,10 @@ def _users() -> dict[str, DeviceSpec]:
                 hint="give it another name, e.g. " + spec.name.removesuffix("-sim") + "-mine-sim",
             )
         found[spec.name] = spec
+    calibrations = {Path(spec.calibration) for spec in found.values() if spec.calibration is not None}
+    for path, problem in others.items():
+        if path not in calibrations:
+            raise problem
     return found
 
 

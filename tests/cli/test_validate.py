@@ -187,3 +187,10 @@ def test_many_rows_on_several_processes_are_predicted_as_by_one(data: Path, monk
     monkeypatch.setattr("flashsched.hw.validation.parallel.probe_host", lambda: two_cores)
     apart = validate_models(data).predicted_s["calibrated"]
     assert all(np.array_equal(one, other) for one, other in zip(alone, apart, strict=True))
+
+
+def test_rows_of_a_device_that_nobody_knows_ask_for_its_file(tmp_path, cli: Cli):
+    data = write(tmp_path / "a.csv", made(device="my-board"))
+    done = cli("validate", "--data", str(data), "--device", "my-board")
+    assert done.code == 2
+    assert "no device is called 'my-board'; give the file of it, e.g. my-board.toml" in done.err

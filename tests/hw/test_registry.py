@@ -159,6 +159,19 @@ def test_a_folder_of_the_user_s_devices(tmp_path: Path, monkeypatch: pytest.Monk
     assert devices["a100-sim"].units == 108  # a broken file of the user's is in no one else's way
 
 
+def test_a_calibration_may_lie_beside_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASHSCHED_DEVICES", str(tmp_path))
+    (tmp_path / "mine.toml").write_text(
+        'base = "t4"\nname = "mine-sim"\ncalibration = "a-constants.toml"', encoding="utf-8"
+    )
+    (tmp_path / "a-constants.toml").write_text('["softmax".devices."mine-sim"]\nvalues = {}', encoding="utf-8")
+    assert devices["mine"].name == "mine-sim"
+    assert list(devices)[-1] == "mine-sim"
+    (tmp_path / "b-constants.toml").write_text('["softmax".devices."mine-sim"]\nvalues = {}', encoding="utf-8")
+    with pytest.raises(DeviceError, match=r"b-constants\.toml does not say what the device is"):
+        list(devices)
+
+
 def test_only_devices_with_a_model_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.for_simulation("gpu-a100").name == "a100-sim"
     assert devices.for_simulation("tpu-v4").name == "tpu-v4-sim"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flashsched.errors import DeviceError
 from flashsched.hw.operators import OPERATORS, OperatorModel, section_of
 from flashsched.hw.operators.dtypes import arithmetic, has_peak, storage_bytes
+from flashsched.hw.registry import devices
 from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.names import is_called, spec_named
 from flashsched.hw.validation.operations import asked_of, dtype_of
@@ -71,9 +72,12 @@ def read_rows(data: Path, device: str | DeviceSpec | None = None) -> tuple[list[
     if not groups:
         name = device.name if isinstance(device, DeviceSpec) else device
         which = f" of {name}" if name else ""
+        hint = f"its rows are of {', '.join(list(named)[:8])}{', …' if len(named) > 8 else ''}" if name else ""
+        if isinstance(device, str) and device in named and device not in devices:
+            hint = f"no device is called '{device}'; give the file of it, e.g. {device}.toml"
         raise DeviceError(
             f"{data} holds no measurement{which} that a model is there for",
-            hint=f"its rows are of {', '.join(list(named)[:8])}{', …' if len(named) > 8 else ''}" if name else "",
+            hint=hint,
             shown="\n".join(notes.lines),
         )
     return groups, notes
