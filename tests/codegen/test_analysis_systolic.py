@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import flashsched as fs
 from flashsched import te
 from flashsched.codegen.analysis import simulate
 from flashsched.errors import DeviceError, Infeasible
@@ -27,3 +28,8 @@ def test_a_product_in_a_dtype_that_a_chip_lacks_is_refused(name: str, dtype: str
     out = te.compute((64, 64), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="out")
     with pytest.raises(DeviceError, match=f"'{name}' has no peak for {dtype}"):
         simulate(te.create_schedule(out), devices[name])
+
+
+def test_sums_on_the_way_may_be_wider_than_a_chip_s_products() -> None:
+    task = fs.Task("layernorm", (64, 64), "float16")  # whose sums are in float32
+    assert simulate(task.replay(fs.Trace()).schedule, devices["ane-m1-sim"]).time_s > 0

@@ -20,6 +20,7 @@ from flashsched.codegen.analysis.reading import Memory, Nest, Site, Touch, reach
 from flashsched.errors import DeviceError, Infeasible
 from flashsched.hw import DeviceSpec, Work
 from flashsched.schedule.ir import For, LoopKind
+from flashsched.te import dtypes
 
 __all__ = ["systolic_work"]
 
@@ -52,7 +53,8 @@ def systolic_work(nest: Nest, spec: DeviceSpec) -> Work:
     """The work of one root nest on *spec*, a device of kind "tpu" or "asic".
 
     Raises:
-        DeviceError: *spec* is of another kind, or has no arithmetic for a product of the nest.
+        DeviceError: *spec* is of another kind, has no float64, or is an edge accelerator without the dtype of a
+            product's operands.
         Infeasible: a loop is bound to blocks or threads.
         LoweringError: a loop's length is not a number.
     """
@@ -62,6 +64,10 @@ def systolic_work(nest: Nest, spec: DeviceSpec) -> Work:
     if bound is not None:
         reason = f"loop '{bound.var.name}' is bound to {bound.kind.value}, and {spec.name} has no blocks and no threads"
         raise Infeasible(reason, hint="its cores share parallel loops; tiles are staged by cache_read(…, 'shared')")
+    if spec.asic is not None and any(site.work.fused and site.reduces for site in nest.sites):
+        for memory in nest.memories:
+            if memory.given and dtypes.is_float(memory.buffer.dtype):
+                spec.peak(memory.buffer.dtype)  # at the edge there is nothing to convert it
     sublanes = spec.systolic.vector_sublanes if spec.systolic else SUBLANES
     lanes = spec.systolic.vector_lanes if spec.systolic else LANES
     found = [product for site in nest.sites if (product := _product(site)) is not None]
@@ -75,8 +81,6 @@ def systolic_work(nest: Nest, spec: DeviceSpec) -> Work:
         padded = _padded(site, sublanes, lanes)
         for (narrow, wide), number in site.work.flops.items():
             name = arithmetic_name(spec, narrow, wide)
-            if site.work.fused and site.reduces and name not in spec.peaks:
-                spec.peak(name)  # what a chip lacks is refused, and no vector unit makes up for it
             if id(site) in on_arrays or name in spec.peaks:
                 done = number * site.turns
                 flops[name] = flops.get(name, 0.0) + done
