@@ -196,7 +196,8 @@ class State:
 
     def stage_of(self, buffer: Buffer) -> Stage | None:
         """The stage that writes *buffer*."""
-        found = [stage for stage in self.stages.values() if buffer in stage.buffers and stage.init_of is None]
+        writers = (stage for stage in self.stages.values() if buffer in stage.buffers)
+        found = [stage for stage in writers if stage.init_of is None and stage.into is None]
         return found[-1] if found else None  # a state's first rows are written by a stage of their own before it
 
 

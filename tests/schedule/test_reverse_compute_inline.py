@@ -71,6 +71,21 @@ def test_a_producer_at_a_loop_and_one_with_an_inner_stage() -> None:
         s[D].split("i", 2)
 
 
+def test_what_became_part_of_a_stage_is_where_that_is() -> None:
+    """The fuzzer found that it counted as computed at the root, and a copy read it before it was there."""
+    A, P, C = chain(4, 6)
+    out = te.compute((4, 6), lambda i, j: C[i, j] + A[i, j], name="out")
+    s = te.create_schedule(out)
+    s[C].reverse_compute_inline()
+    t = s.copy()
+    t[t.cache_read(C, "local")].compute_at(t[out], "i")
+    check_meaning(t)
+    s[P].compute_at(s[out], "i")
+    for step in (lambda: s.cache_read(C, "local"), lambda: s.reindex(out, C)):
+        with pytest.raises(DependenceError, match="'P' is computed at loop 'i' of 'out', and does not exist outside"):
+            step()
+
+
 def test_reverse_compute_inline_refuses() -> None:
     *_, C = matmul(4, 5, 6)
     R = te.compute((4, 5), lambda i, j: te.clip(C[i, j], 0.0, 3.0), name="R")
