@@ -70,6 +70,7 @@ class GpuUnit:
     ``special_per_clock`` counts transcendental results per clock, ``fma_latency_cycles`` is a dependent FMA's latency.
     ``matrix_macs_per_clock`` counts dense 16-bit multiply-adds per clock of the unit's matrix units together, and
     ``matrix_shape`` is the (m, n, k) of one of their instructions on 16-bit operands; None where there are none.
+    ``coalesced_units`` is how many units' requests for the same line reach L2 as one, where tiles are copied in step.
     """
 
     warp_size: int
@@ -87,6 +88,7 @@ class GpuUnit:
     shared_reserved_bytes: int = 0
     matrix_macs_per_clock: int | None = None
     matrix_shape: tuple[int, ...] | None = None
+    coalesced_units: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from flashsched.hw import DeviceSpec, Work, devices, predict
 from flashsched.hw.gpu import gpu_times
 from flashsched.hw.gpu_constants import NESTS
 from flashsched.hw.gpu_power import FEW_MACS, power_s
+from flashsched.hw.occupancy import gpu_unit
 from flashsched.hw.operators import OPERATORS, estimate, gemm
 from flashsched.hw.validation.fit import fitted_values, predicted
 from flashsched.hw.validation.rows import Rows
@@ -287,3 +288,14 @@ def test_real_devices_take_about_as_long(device: str, percent: float) -> None:
     assert fitted.tier == "calibrated"
     assert error <= percent
     assert error < bound / 2
+
+
+def test_neighbours_whose_requests_meet_are_never_slower() -> None:
+    sizes = {name: np.array([256, 1000, 4096]) for name in ("m", "n", "k")} | {"batch": np.ones(3, dtype=np.int64)}
+    constants = {**{name: one.default for name, one in gemm.CONSTANTS.items()}, "unit_l2": 0.5, "l2": 0.5}
+    alone = dataclasses.replace(A100, gpu=dataclasses.replace(gpu_unit(A100), coalesced_units=1))
+    assert gpu_unit(A100).coalesced_units == 2
+    assert (gemm.seconds(A100, constants, "bfloat16", sizes) < gemm.seconds(alone, constants, "bfloat16", sizes)).all()
+    for dtype in ("float32", "int8"):  # on lanes, and of bytes, nothing shows it
+        same = gemm.seconds(A100, constants, dtype, sizes), gemm.seconds(alone, constants, dtype, sizes)
+        assert np.array_equal(*same)

@@ -264,6 +264,11 @@ class _Candidates:
         table = _kernels(_menu(spec, dtype))
         kernels = table[sizes.get(NARROWED, np.s_[None, :])]
         works, partial = _works(spec, constants, dtype, sizes, kernels[..., :3].astype(float), tensor)
+        if (
+            variant(spec, dtype) == "tensor"
+        ):  # copied in step, so neighbours' requests meet; with bytes no fit is better
+            meeting = gpu_unit(spec).coalesced_units
+            constants = {**constants, **{name: constants[name] * meeting for name in ("l2", "unit_l2")}}
         times = gpu_times(spec, works, constants)
         l2 = spec.level("l2").drawn_by(np.inf) * constants["l2"]
         extra = np.where(partial > 0, constants["split_us"] * 1e-6 + partial / l2, 0.0)

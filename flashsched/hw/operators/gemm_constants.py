@@ -41,7 +41,7 @@ _MATRIX = {"droop": 0.8, "reuse": 0.4, "overlap_memory": 3.0}
 _LANES = {"store": 64.0, "l2": 1.0, "unit_l2": 1.0, "byte_pj": 20.0, "droop": 1.0}
 _HOST: dict[str, float | None] = dict.fromkeys(("host_us", "gap_us", "loop_us", "batch_call"))
 KNOWN: dict[str, dict[str, float | None]] = {
-    "tensor": {**_CACHE, **_MATRIX, "byte_pj": 40.0, "l2": 2.5, "unit_l2": 2.0},
+    "tensor": {**_CACHE, **_MATRIX, "byte_pj": 40.0, "l2": 1.25, "unit_l2": 1.0},
     "plain": {**_CACHE, **_LANES, **_HOST},
     "packed": {**_CACHE, **_LANES, **_HOST},
     "bytes": {**_CACHE, **_MATRIX, "op_pj": 1.5},
@@ -49,7 +49,8 @@ KNOWN: dict[str, dict[str, float | None]] = {
 """Constants that a fit over several devices is told; None: that a fit over one family takes from the others. A cache
 holds about its size, and aiconfigurator's rows use six layers' weights in turn; rows that fill no cache would draw both
 off. Those of matrix units are about what devices that tell them well come to, each fitted alone; a joint fit puts into
-them what devices differ in. What an operation on bytes costs is better told by those on 16 bits. And
+them what devices differ in. L2 serves such tiles at about its spec's rate, on NVIDIA's boards once for two neighbours
+(``coalesced_units``). What an operation on bytes costs is better told by those on 16 bits. And
 L2, instructions and energy all slow a small tile on lanes: which of them does, a few devices' rows cannot tell apart.
 So L2 is taken at its spec's rate, a unit's loads and stores at its port's 64 bytes a clock, a byte from L2 at 20 pJ,
 and the clock as proportional to the power. A host's time is no trait of a family: one sister's tells nothing of
