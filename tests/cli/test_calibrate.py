@@ -16,7 +16,7 @@ from flashsched.hw.operators import estimate, softmax
 
 Cli = Callable[..., object]
 
-TRUE = {"stream": 0.7, "start_us": 9.0, "row_us": 12.0, "step_us": 3.0}
+TRUE = {"start_us": 9.0, "row_us": 12.0, "step_us": 3.0}
 
 
 @pytest.fixture

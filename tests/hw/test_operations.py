@@ -70,3 +70,24 @@ def test_a_dot_product_reads_two_arrays(tmp_path):
         one.model.roofline(one.spec, one.dtype, {**one.sizes, "warm": 0 * one.sizes["m"]}) for one in (dot, total)
     ]
     assert rooflines[0][0] == pytest.approx(2 * rooflines[1][0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("backends", "arrays"),
+    [
+        (("mlx_gpu", "mlx_gpu_compile", "mps"), {"mlx_gpu": 8, "mlx_gpu_compile": 6, "mps": 0}),
+        (("mlx_gpu", "mps"), {"mlx_gpu": 0, "mps": 0}),  # MLX before it compiled
+    ],
+)
+def test_a_softmax_of_single_operations_says_how_many_arrays_it_moves(tmp_path, backends, arrays):
+    shape = "64x16x32x1024 axis=-1"
+    with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = [
+            ["M1 Max", each, "fp32", op, shape, 4000, "mlxbench"] for each in backends for op in ("softmax", "relu")
+        ]
+        csv.writer(stream).writerows([HEAD, *table])
+    groups, _ = read_rows(tmp_path)
+    softmaxes = [group for group in groups if group.op == "softmax"]
+    found = [int(group.sizes["arrays"][0]) if "arrays" in group.sizes else 0 for group in softmaxes]
+    assert dict(zip(backends, found, strict=True)) == arrays
+    assert all("arrays" not in group.sizes for group in groups if group.op == "relu")

@@ -158,7 +158,7 @@ def test_what_a_device_was_never_timed_in_streams_and_starts_as_what_is_akin_to_
     assert fitted.tier == "specs"
     assert fitted.origin.endswith("stream and launches: the device's own softmax")
     assert fitted.values["host_us"] == softmax_own.values["host_us"]
-    memory = 8 * 1_000_000 * 1024 / t4.dram.bandwidth_bytes_per_s
+    memory = 8 * 1_000_000 * 1024 / t4.dram.drawn_by(np.inf)
     assert times[0] == pytest.approx(memory / softmax_own.values["stream"], rel=0.02)
     assert "own" not in estimate(t4, "softmax", "float32", sizes)[1].origin
 
@@ -172,6 +172,141 @@ def test_devices_crowd_where_they_have_no_links_of_their_own() -> None:
         exponent = crowding if name == "l40s-sim" else 0.0
         assert four / two == pytest.approx(1.5 * 2**exponent, rel=0.02)  # 3/4 of the bytes cross a link, not 1/2
         assert eight / two == pytest.approx(1.75 * 4**exponent, rel=0.02)
+
+
+def defaults_of(model: Any) -> dict[str, float]:
+    return {name: one.default for name, one in model.CONSTANTS.items()}
+
+
+@pytest.mark.parametrize("model", [attention, elementwise, row_wise, softmax], ids=lambda model: model.NAME)
+def test_what_a_joint_fit_is_told_are_constants_within_their_ranges(model: Any) -> None:
+    for variant in getattr(model, "KNOWN", {}).values():
+        for name, value in variant.items():
+            assert value is None or model.CONSTANTS[name].low <= value <= model.CONSTANTS[name].high, name
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype", "sizes"),
+    [
+        (elementwise, "float32", {"m": 10**8, "n": 1, "function": 0}),
+        (softmax, "float32", {"m": 10**6, "n": 512}),
+        (row_wise, "float32", {"m": 10**6, "n": 512, "passes": 2}),
+    ],
+    ids=["elementwise", "softmax", "row_wise"],
+)
+def test_a_stream_goes_at_the_sustained_rate_of_the_memory(model: Any, dtype: str, sizes: dict[str, int]) -> None:
+    spec, constants = devices["a100-sim"], defaults_of(model)
+    slow = spec.replace(memory={"dram": {"sustained": spec.dram.sustained / 4}})
+    before = time_of(model, spec, constants, dtype, sizes)
+    assert time_of(model, slow, constants, dtype, sizes) == pytest.approx(4 * before, rel=0.05)
+
+
+def test_a_block_that_has_a_row_to_itself_takes_whole_turns() -> None:
+    def rows_of(length: int, rows: int = 10_000) -> float:
+        function = next(i for i, one in enumerate(elementwise.FUNCTIONS) if one.name == "silu_mul")
+        sizes = {"m": rows, "n": length, "function": function, "rowwise": 1}
+        return time_of(elementwise, devices["h100-sim"], defaults_of(elementwise), "float16", sizes)
+
+    assert rows_of(1025) == pytest.approx(rows_of(2048), rel=0.05)
+    assert rows_of(2048) == pytest.approx(2 * rows_of(1024), rel=0.1)
+    assert rows_of(2048, rows=1) == pytest.approx(rows_of(2048, rows=132), rel=0.1)  # one unit, or all of them
+
+
+def test_what_amds_runtime_takes_around_a_kernel_is_told_apart() -> None:
+    sizes = {"m": 8, "n": 8, "function": 0, "launched": 1}
+    constants = {**defaults_of(elementwise), "host_us": 40.0, "gap_us": 1.0}
+    for name, ratio in (("mi210-sim", 0.5), ("a100-sim", 1.0)):
+        time = time_of(elementwise, devices[name], {**constants, "hip": 0.5}, "float32", sizes)
+        assert time == pytest.approx(40e-6 * ratio, rel=0.01)
+
+
+@given(st.integers(1025, 20_000), st.sampled_from([4, 8]), st.sampled_from([128, 256, 512]))
+def test_softmax_counts_the_steps_of_each_row(length: int, wide: int, block: int) -> None:
+    def steps_at(offset: int) -> int:
+        """Those of a row that begins so many elements beyond a vector's boundary."""
+        left, steps = length, 0
+        if offset:  # single elements, after which the block is at a boundary
+            left, steps = max(left - block, 0), 1
+        while left >= wide * block:
+            left, steps = left - wide * block, steps + 1
+        while left > 0:
+            left, steps = left - block, steps + 1
+        return steps
+
+    expected = np.mean([steps_at(row * length % wide) for row in range(wide)])
+    assert softmax._steps(np.array([float(length)]), np.array([float(block)]), wide)[0] == pytest.approx(expected)
+
+
+def test_long_rows_of_softmax_wait_for_instructions_where_a_unit_starts_few() -> None:
+    spec, sizes = devices["p100-sim"], {"m": 32_768, "n": 2453}
+    assert spec.gpu is not None
+    wider = spec.replace(gpu={"schedulers": 2 * spec.gpu.schedulers})
+    constants = defaults_of(softmax)
+    assert time_of(softmax, spec, constants, "float32", sizes) > 1.3 * time_of(
+        softmax, wider, constants, "float32", sizes
+    )
+
+
+def test_a_softmax_of_single_operations_takes_as_long_as_its_arrays() -> None:
+    constants, spec = defaults_of(softmax), devices["apple-m1-max-sim"]
+    sizes = {"m": 1_000_000, "n": 64}
+    fused, apart = (time_of(softmax, spec, constants, "float32", {**sizes, "arrays": each}) for each in (0, 8))
+    assert apart == pytest.approx(8 * 4 * 64_000_000 / spec.dram.drawn_by(np.inf), rel=0.05)
+    assert apart > 3.5 * fused
+
+
+@pytest.mark.parametrize(("model", "sizes"), [(softmax, {"m": 8, "n": 8}), (row_wise, {"m": 8, "n": 8, "passes": 2})])
+def test_a_framework_s_call_may_take_longer_than_an_elementwise_one(model: Any, sizes: dict[str, int]) -> None:
+    constants = {**defaults_of(model), "host_us": 100.0, "sync_us": 100.0, "gap_us": 0.0, "call": 1.5}
+    launched, synchronised = (
+        time_of(model, devices["a100-sim"], constants, "float32", {**sizes, "launched": how}) for how in (1, 3)
+    )
+    assert launched == pytest.approx(150e-6, rel=0.01)
+    assert synchronised == pytest.approx(100e-6, rel=0.05)
+
+
+def test_layernorm_reads_rows_twice_that_no_vector_divides() -> None:
+    constants, spec = defaults_of(row_wise), devices["a100-sim"]
+
+    def rows_of(length: int, rows: int) -> float:
+        return time_of(row_wise, spec, constants, "float32", {"m": rows, "n": length, "passes": 2})
+
+    assert rows_of(8191, 50_000) > 1.45 * rows_of(8192, 50_000)
+    assert rows_of(8191, 8) > rows_of(8192, 8) + spec.launch_s  # a kernel more
+
+
+def test_a_sum_of_few_long_rows_is_cut_into_pieces() -> None:
+    constants, spec = defaults_of(row_wise), devices["a100-sim"]
+    one = time_of(row_wise, spec, constants, "float32", {"m": 1, "n": 10**7, "passes": 0})
+    many = time_of(row_wise, spec, constants, "float32", {"m": 10**4, "n": 10**3, "passes": 0})
+    assert one < 2 * many
+
+
+PROMPT = {"batch": 16, "seqlen": 4096, "kv_len": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "causal": 1}
+
+
+def test_attention_slows_down_at_the_power_limit() -> None:
+    spec, constants = devices["l40s-sim"], defaults_of(attention)
+    assert spec.power_w is not None
+    times = [
+        time_of(attention, spec.replace(power_w=watts), constants, "bfloat16", PROMPT)
+        for watts in (spec.power_w / 2, spec.power_w, 100 * spec.power_w)
+    ]
+    assert times[0] > 1.4 * times[1] > 1.4 * times[2]
+    token = {**PROMPT, "seqlen": 1, "causal": 0}  # bound by main memory
+    unlimited = time_of(attention, spec.replace(power_w=1e6), constants, "bfloat16", token)
+    assert time_of(attention, spec, constants, "bfloat16", token) == pytest.approx(unlimited, rel=0.1)
+
+
+def test_a_new_token_reads_the_cache_once() -> None:
+    spec, constants = devices["h100-sim"], defaults_of(attention)
+    token = {**PROMPT, "batch": 64, "seqlen": 1}
+    cache = 64 * 4096 * 8 * 128 * 2 * 2
+    time = time_of(attention, spec, constants, "bfloat16", token)
+    assert cache / spec.dram.drawn_by(np.inf) < time < 1.5 * cache / spec.dram.drawn_by(np.inf)
+    alone = {**token, "batch": 1, "kv_len": 65_536}  # its keys are shared out to the units
+    assert time_of(attention, spec, constants, "bfloat16", alone) < 1.2e-4
+    assert time_of(attention, spec, constants, "bfloat16", {**token, "causal": 0}) == time
 
 
 def test_on_a_cpu_nothing_is_akin_to_sums() -> None:

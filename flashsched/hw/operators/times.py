@@ -20,12 +20,16 @@ from flashsched.hw.spec import DeviceSpec
 
 __all__ = [
     "LAUNCHED",
+    "RUNTIME",
     "as_timed",
     "cache_bytes",
+    "called",
     "column",
     "dram_bytes",
+    "issued_per_s",
     "joined",
     "last_cache_rate",
+    "launches",
     "least_seconds",
 ]
 
@@ -38,6 +42,28 @@ LAUNCHED: dict[str, Constant] = {
     "sync_us": Constant(30.0, 1.0, 1000.0, "us", "time of a call and its synchronisation, under a host clock"),
 }
 """Constants of a measurement that launches kernels one by one; no part of a prediction of the device's own time."""
+
+RUNTIME: dict[str, Constant] = {
+    "hip": Constant(1.0, 0.3, 1.5, "ratio", "of what AMD's runtime takes around a kernel to what NVIDIA's does"),
+}
+"""What of `LAUNCHED` is the runtime's, whatever the host."""
+
+
+def launches(spec: DeviceSpec, constants: Mapping[str, float]) -> dict[str, float]:
+    """*constants* with the times around a kernel that the runtime of *spec*'s vendor takes.
+
+    Both published sources that timed an AMD and an NVIDIA board through PyTorch saw half the time around a kernel:
+    12.6 us from one launch to the next against 26 to 45 (sitar-lab/NeuSight), 21 us with a synchronisation against 48
+    (PrincetonUniversity/LLMCompass).
+    """
+    ratio = constants["hip"] if spec.vendor == "AMD" and spec.kind == "gpu" else 1.0
+    return {name: value * ratio if name in LAUNCHED else value for name, value in constants.items()}
+
+
+def called(constants: Mapping[str, float], sizes: Mapping[str, NDArray[np.int64]]) -> Floats:
+    """The ``call`` of an operation that a framework launches slower than others; a synchronisation takes as long."""
+    scale: Floats = np.where(column(sizes, "launched") == 3, 1.0, constants["call"])
+    return scale
 
 
 def column(sizes: Mapping[str, NDArray[np.int64]], name: str, default: float = 0.0) -> Floats:
@@ -69,6 +95,22 @@ def last_cache_rate(spec: DeviceSpec) -> float:
     """Bytes per second of the last cache before main memory, all units together."""
     level = spec.memory[-2]
     return level.bandwidth_bytes_per_s * (spec.units if level.shared_by == "unit" else 1)
+
+
+def issued_per_s(spec: DeviceSpec) -> float:
+    """Instructions of single lanes, of whatever kind, that all units start in a second.
+
+    A scheduler starts one instruction of a warp in a clock, whether its lanes compute, convert or work an address out;
+    where a warp has 64 lanes, these take turns on 16. A unit that is no GPU's starts what its peak has multiply-adds.
+
+    >>> from flashsched.hw.registry import devices
+    >>> [f"{issued_per_s(devices[name]) / 1e12:.1f}" for name in ("a100-sim", "p100-sim", "mi210-sim")]
+    ['19.5', '5.3', '11.3']
+    """
+    if spec.gpu is None:
+        return max(spec.peaks.get("float32", 0.0), *spec.peaks.values()) / 2
+    lanes = 16.0 if spec.gpu.warp_size == 64 else float(spec.gpu.warp_size)
+    return spec.units * spec.gpu.schedulers * lanes * spec.clock_hz
 
 
 def dram_bytes(spec: DeviceSpec, moved: Floats, warm: Floats, kept: float, retained: float) -> Floats:

@@ -18,7 +18,7 @@ from flashsched.hw.spec import DeviceSpec
 from flashsched.hw.validation.names import is_called, spec_named
 from flashsched.hw.validation.operations import asked_of, dtype_of
 from flashsched.hw.validation.tables import Notes, Table, read_tables
-from flashsched.hw.validation.timing import timing_of
+from flashsched.hw.validation.timing import SOFTMAX_ARRAYS, timing_of
 
 __all__ = ["Rows", "read_rows", "thinned"]
 
@@ -164,6 +164,8 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
             return
         for flag in ("launched", "warm", "rowwise"):
             sizes[flag] = np.full(total, getattr(timing, flag), dtype=np.int64)
+        if model.NAME == "softmax" and (arrays := _arrays_of(table, rows)):
+            sizes["arrays"] = np.full(total, arrays, dtype=np.int64)
         if model.NAME in timing.drifts:
             sizes["place"] = np.arange(total, dtype=np.int64) * 1000 // total
         if timing.quantises and model.NAME == "gemm" and storage_bytes(dtype) == 1:
@@ -176,3 +178,10 @@ def _asked(table: Table, rows: NDArray[np.bool_], spec: DeviceSpec, key: tuple[s
             notes.skip(f"{table.file}: they are four times as fast as {spec.name} at its peak", int((~possible).sum()))
         if possible.any():
             yield found.take(possible)
+
+
+def _arrays_of(table: Table, rows: NDArray[np.bool_]) -> int:
+    """The arrays that softmax moves in *rows*, which are of one device and backend; 0 where it is one kernel."""
+    device, backend = table.text("device"), table.text("backend")
+    compiles = ((device == device[rows][0]) & np.char.endswith(backend, "_compile")).any()
+    return SOFTMAX_ARRAYS.get(str(backend[rows][0]), 0) if compiles else 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["SOURCES", "Timing", "timing_of"]
+__all__ = ["SOFTMAX_ARRAYS", "SOURCES", "Timing", "timing_of"]
 
 
 class Timing(NamedTuple):
@@ -58,3 +58,9 @@ def timing_of(source: str, vendor: str) -> Timing:
     """
     found = SOURCES.get(source, Timing(0, 1, why="not known: taken as the device's own time"))
     return found._replace(launched=1) if found.graphs not in ("", vendor) else found
+
+
+SOFTMAX_ARRAYS = {"mlx_gpu": 8, "mlx_gpu_compile": 6}
+"""Arrays that softmax moves where a framework computes it operation by operation, the maximum, the difference, the
+power, the sum and the quotient, or makes one kernel of the two in the middle. So does MLX in mlxbench since it compiles
+(after 0.2), at the rate of main memory on all of Apple's chips; before, it took one kernel as others do."""
