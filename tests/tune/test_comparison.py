@@ -9,6 +9,7 @@ import pytest
 import flashsched as fs
 from flashsched.errors import DeviceError, TuneError
 from flashsched.hw import devices
+from flashsched.hw.constants import Fitted
 from flashsched.hw.operators import estimate
 from flashsched.testing import programs
 from flashsched.tune.comparison.compare import COLUMNS, compare_devices, pareto
@@ -104,8 +105,12 @@ def test_an_operator_goes_by_its_own_model(task, device, op, sizes):
     assert (found.how, found.time_s, found.tier) == ("library", expected[0], fitted.tier)
 
 
-def test_a_model_that_no_measurement_stands_behind_is_not_asked():
-    (found,) = estimates([fs.Task("layernorm", (512, 768))], devices["cpu-xeon-sim"])
+def test_a_model_that_no_measurement_stands_behind_is_not_asked(monkeypatch):
+    task, xeon = fs.Task("layernorm", (512, 768)), devices["cpu-xeon-sim"]
+    (checked,) = estimates([task], xeon)  # by defaults that sums on other CPUs were held against
+    assert checked.how == "library"
+    monkeypatch.setattr("flashsched.tune.comparison.estimates.constants_for", lambda *_: Fitted({}))
+    (found,) = estimates([task], xeon)
     assert found.how == "template"
 
 
