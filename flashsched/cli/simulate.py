@@ -131,6 +131,8 @@ def _told(found: Prediction, task: Task, device: str, registers: str) -> str:
     if registers:
         lines.append(f"  registers    {registers}")
     lines.append(f"  to trust     {found.trust}")
+    if found.note:
+        lines.append(f"  but          {found.note}")
     if found.energy_j is not None:
         lines.append(f"  energy       {found.energy_j:.3g} J")
     lines += ["", "  what each limit alone would take"]

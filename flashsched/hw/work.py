@@ -192,6 +192,7 @@ class Prediction:
         how: whose time it is: "schedule" (the one given), "best of 64 schedules" (of a search; "one schedule of ours"
             where it tried no other), or "library" (the vendor's, by the operator's model; "library, as a product" where
             a convolution goes by its implicit GEMM).
+        note: what else is to be known of it, as that the device cannot hold the operands; "" where nothing is.
     """
 
     time_s: float
@@ -207,6 +208,7 @@ class Prediction:
     tier: str = "specs"
     error_pct: float | None = None
     how: str = "schedule"
+    note: str = ""
 
     @property
     def trust(self) -> str:

@@ -286,6 +286,15 @@ def test_what_is_told_of_a_time_agrees_with_it_on_every_device(task):
             assert found.energy_j <= spec.power_w * found.time_s * (1 + 1e-9)
 
 
+def test_what_a_device_cannot_hold_is_told_beside_its_time():
+    task = fs.Task("matmul", (100_000, 100_000, 100_000), "float16")  # 60 GB
+    df = compare_devices(task, ["a100-sim", "a100-pcie-40gb-sim"]).set_index("device")
+    assert df.loc["a100-sim", "note"] == ""
+    assert df.loc["a100-pcie-40gb-sim", "note"] == "inputs and result take 60.0 GB, and dram holds 40.0"
+    assert df.loc["a100-pcie-40gb-sim", "time_s"] > 0
+    assert "60.0 GB" in fs.simulate(task, "a100-pcie-40gb-sim").note
+
+
 def test_operands_that_a_cache_holds_are_no_limit_beyond_the_time():
     held = fs.simulate(fs.Task("matmul", (100_000, 1, 256), "int8"), "rtx-4090-sim")  # 26 of 72 MB of L2
     assert held.time_s < 100_000 * 257 / devices["rtx-4090-sim"].dram.bandwidth_bytes_per_s

@@ -62,7 +62,7 @@ def scatter(measured: Floats, series: Mapping[str, Floats]) -> str:
         ]
         ink = f'stroke="{_COLOURS[tier]}" stroke-width="{size}" stroke-linecap="round" stroke-opacity="0.7"'
         parts.append(f'<path d="{"".join(dots)}" {ink}/>')
-    keys = " ".join(f'<tspan fill="{_COLOURS[tier]}">● {tier}</tspan>' for tier in series)
+    keys = "".join(f'<tspan dx="12" fill="{_COLOURS[tier]}">● {tier}</tspan>' for tier in series)
     parts.append(f'<text x="{_LEFT}" y="16">predicted / measured: {keys}</text>')
     frame = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img"'
     return f"<svg {frame}>{_STYLE}{''.join(parts)}</svg>"

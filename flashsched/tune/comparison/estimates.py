@@ -26,6 +26,7 @@ from flashsched.hw.operators import OPERATORS, estimate, operator_model, section
 from flashsched.hw.operators.asked import asked_sizes
 from flashsched.hw.operators.elementwise import FUNCTIONS
 from flashsched.schedule import Schedule
+from flashsched.tune.figures import figure_text
 from flashsched.tune.search.knobs import FirstKnobs
 from flashsched.tune.task import Task
 
@@ -49,7 +50,7 @@ class Estimate:
         tier: of the constants behind the prediction, see `flashsched.hw.constants`; "" where none are.
         error_pct: mean error over measurements that the fit did not see; NaN where there were none.
         how: ``library``, ``template``, ``schedule`` or ``roofline``.
-        note: why there is no time, or what is missing.
+        note: why there is no time, or what is missing: the operator's model, or room in the device's memory.
     """
 
     time_s: float
@@ -220,6 +221,7 @@ def _of_task(task: Task, spec: DeviceSpec, time_s: float, how: str, roofline_s: 
         _NAN if energy is None else energy,
         _transfer(spec, task.bytes),
         how=how,
+        note=_too_large(spec, float(task.bytes)),
     )
 
 
@@ -227,8 +229,16 @@ def _of_prediction(found: Prediction, spec: DeviceSpec, moved: float, how: str) 
     energy = _NAN if found.energy_j is None else found.energy_j
     return Estimate(
         found.time_s, found.roofline_s, found.utilization, found.bound, energy, _transfer(spec, moved), found.tier,
-        _NAN if found.error_pct is None else found.error_pct, how,
+        _NAN if found.error_pct is None else found.error_pct, how, _too_large(spec, moved),
     )  # fmt: skip
+
+
+def _too_large(spec: DeviceSpec, moved: float) -> str:
+    """What to know of a time where inputs and result are more than the device can hold."""
+    if moved <= spec.dram.size_bytes:
+        return ""
+    needed, there = (figure_text(number / 1e9) for number in (moved, spec.dram.size_bytes))
+    return f"inputs and result take {needed} GB, and {spec.dram.name} holds {there}"
 
 
 def _transfer(spec: DeviceSpec, moved: float) -> float:

@@ -105,4 +105,5 @@ def library_prediction(task: Task, spec: DeviceSpec) -> Prediction | None:
         tier=found.tier,
         error_pct=None if math.isnan(found.error_pct) else found.error_pct,
         how=found.how,
+        note=found.note,
     )
