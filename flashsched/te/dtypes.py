@@ -70,7 +70,10 @@ def check_dtype(dtype: Any) -> str:
     name = str(name)
     if name not in _BITS:
         spelled = _SHORT.sub(lambda found: f"{_LONG[found[1]]}{found[2]}", name.lower())
-        raise DtypeError(f"no dtype {name!r}", hint=did_you_mean(spelled, _BITS))
+        hint = did_you_mean(spelled, _BITS)
+        if spelled.startswith(("float8", "tf32")):
+            hint = "no kernel is made in it; what a vendor's library takes is told by flashsched.hw.operators.estimate"
+        raise DtypeError(f"no dtype {name!r}", hint=hint)
     return name
 
 

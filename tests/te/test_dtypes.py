@@ -89,6 +89,9 @@ def test_spellings(given: object, name: str) -> None:
     ("given", "says"),
     [
         ("float31", r"no dtype 'float31'\n.*\n  hint: did you mean float32"),
+        ("float8_e4m3", r"no dtype 'float8_e4m3'[^?]*hint: no kernel is made in it; [^?]*hw.operators.estimate"),
+        ("tf32", r"no dtype 'tf32'[^?]*hint: no kernel is made in it"),
+        ("fp8", r"no dtype 'fp8'[^?]*hint: no kernel is made in it"),
         ("fp16", r"no dtype 'fp16'[^?]* did you mean float16"),
         ("bf16", r"no dtype 'bf16'[^?]* did you mean bfloat16"),
         ("i8", r"no dtype 'i8'[^?]* did you mean int8"),
