@@ -164,19 +164,34 @@ class _Unifier:
             self.expr(a, b, f"{path}, {_part(ours, number)}")
 
     def either_way(self, ours: Binary, theirs: Expr, path: str) -> None:
-        """Both sides of an operation that may be swapped."""
-        before = list(self.pending)
-        a, b = theirs.children
+        """Both sides of an operation that may be swapped: as they stand, unless only swapped they move alike."""
+        before, (a, b) = list(self.pending), theirs.children
+        differs: Differs | None = None
         try:
             self.expr(ours.a, a, f"{path}, left of '{ours.op}'")
             self.expr(ours.b, b, f"{path}, right of '{ours.op}'")
-        except Differs as differs:
-            self.pending = before
-            try:
-                self.expr(ours.a, b, path)
-                self.expr(ours.b, a, path)
-            except Differs:
+            if self.moves_alike(len(before)):
+                return
+        except Differs as found:
+            differs = found
+        as_they_stand, self.pending = self.pending, before
+        try:
+            self.expr(ours.a, b, path)
+            self.expr(ours.b, a, path)
+            if differs is None and not self.moves_alike(len(before)):
+                self.pending = as_they_stand
+        except Differs:
+            self.pending = as_they_stand
+            if differs is not None:
                 raise differs from None
+
+    def moves_alike(self, since: int) -> bool:
+        """Whether of the accesses from number *since* on none moves with a loop that ours does not move with."""
+        for _, indices, _, at, _ in self.pending[since:]:
+            used = {self.vars[var] for index in indices for var in free_vars(index) if var in self.vars}
+            if any(var in self.vars.values() and var not in used for index in at for var in free_vars(index)):
+                return False
+        return True
 
     def access(self, ours: Buffer, indices: tuple[Expr, ...], theirs: Buffer, at: tuple[Expr, ...], path: str) -> None:
         if ours.dtype != theirs.dtype:

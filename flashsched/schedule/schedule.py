@@ -228,6 +228,12 @@ class Schedule:
         (name,) = self.apply("reindex", self._stage_name(reader), {"tensor": self._tensor_name(tensor)})
         return self._state.stages[name].op.output(0)
 
+    def flatten_axes(self, tensor: Tensor | str, groups: Sequence[Sequence[LoopLike]]) -> Any:
+        """Let a stage over an axis for each of *groups* of axes compute *tensor*; returns the new stage's tensor(s)."""
+        view = self[tensor]
+        names = [[view._loop(axis) for axis in group] for group in groups]
+        return self.tensors(self.apply("flatten_axes", view.name, {"groups": names})[0])
+
     def pad_einsum(self, tensor: Tensor | str, padding: Sequence[int]) -> Any:
         """Compute a product of tensors over multiples of *padding*; returns it and the copies of factors, if any."""
         names = self.apply("pad_einsum", self._stage_name(tensor), {"padding": list(padding)})

@@ -91,7 +91,7 @@ def linear(expr: Expr, ranges: Ranges = NO_RANGES) -> Linear:
     if isinstance(expr, Binary):
         if expr.op in ("+", "-"):
             a, b = linear(expr.a, ranges), linear(expr.b, ranges)
-            return rejoined(a + b if expr.op == "+" else a - b)
+            return rejoined(a + b if expr.op == "+" else a - b, ranges)
         if expr.op == "*":
             a = linear(expr.a, ranges)
             if isinstance(expr.b, Const):
@@ -102,7 +102,7 @@ def linear(expr: Expr, ranges: Ranges = NO_RANGES) -> Linear:
             if a.is_constant():
                 return b.times(a.constant)
             if is_sized_form(a) or is_sized_form(b):
-                return rejoined(a * b)
+                return rejoined(a * b, ranges)
             return atom_form(Binary("*", a.expr(), b.expr()))
         if expr.op in ("//", "%"):
             a, b = linear(expr.a, ranges), linear(expr.b, ranges)
@@ -241,8 +241,11 @@ def multiples(form: Linear, divisor: Linear) -> tuple[Linear, Linear]:
     return whole, rest
 
 
-def rejoined(form: Linear) -> Linear:
-    """*form* with ``c * (x // c) + x % c`` made ``x`` again."""
+def rejoined(form: Linear, ranges: Ranges = NO_RANGES) -> Linear:
+    """*form* with ``c * (x // c) + x % c`` made ``x`` again, and ``c * (x // c % d) + x % c`` made ``x % (c * d)``.
+
+    A quotient is known again in the form that *ranges* allow.
+    """
     for atom, factor in form.terms.values():
         if not (isinstance(atom, Binary) and atom.op == "%"):
             continue
@@ -251,7 +254,7 @@ def rejoined(form: Linear) -> Linear:
             ((key, (term, by)),) = whole.terms.items() if len(whole.terms) == 1 else [((), (atom, 0))]
             if by and not whole.constant and key in form.terms and form.terms[key][1] == factor * by:
                 without = form - atom_form(atom).times(factor) - atom_form(term).times(factor * by)
-                return rejoined(without + linear(atom.a).times(factor))
+                return rejoined(without + linear(atom.a).times(factor), ranges)
         if _divisor(atom) == 0:
             continue
         divisor = _divisor(atom)
@@ -260,13 +263,18 @@ def rejoined(form: Linear) -> Linear:
         want = structural_key(Binary("//", rest.expr(), index(divisor)))
         found = form.terms.get(want)
         if found is None or found[1] != factor * divisor:
-            nested = _nested_quotient(form, atom.a, divisor, factor)
-            if nested is None:
-                continue
-            found = nested
+            found = _nested_quotient(form, atom.a, divisor, factor)
+        found = found or _shorter_quotient(form, rest, divisor, factor, ranges)
         # `%` keeps only the rest of the value, so what is put back is the rest as well
+        whole = rest
+        if found is None:
+            found = _remainder_of(form, want, divisor, factor)
+            if found is None:
+                continue
+            assert isinstance(found[0], Binary)
+            whole = _remainder(rest, divisor * _divisor(found[0]), ranges)
         without = form - atom_form(atom).times(factor) - atom_form(found[0]).times(found[1])
-        return rejoined(without + rest.times(factor))
+        return rejoined(without + whole.times(factor), ranges)
     return form
 
 
@@ -277,6 +285,28 @@ def _nested_quotient(form: Linear, value: Expr, divisor: int, factor: int) -> tu
         found = form.terms.get(structural_key(joined))
         if found is not None and found[1] == factor * divisor:
             return found
+    return None
+
+
+def _shorter_quotient(
+    form: Linear, value: Linear, divisor: int, factor: int, ranges: Ranges
+) -> tuple[Expr, int] | None:
+    """The term ``value // divisor * factor * divisor``, its quotient as short as *ranges* make it."""
+    quotient = _quotient(value, divisor, ranges)
+    if len(quotient.terms) != 1 or quotient.constant:
+        return None
+    ((key, (_, once)),) = quotient.terms.items()
+    found = form.terms.get(key)
+    return found if found is not None and once == 1 and found[1] == factor * divisor else None
+
+
+def _remainder_of(form: Linear, quotient: tuple[Any, ...], divisor: int, factor: int) -> tuple[Expr, int] | None:
+    """The term ``quotient % e * factor * divisor``, for any e."""
+    for atom, by in form.terms.values():
+        if by != factor * divisor or not isinstance(atom, Binary) or atom.op != "%" or not _divisor(atom):
+            continue
+        if structural_key(atom.a) == quotient:
+            return atom, by
     return None
 
 

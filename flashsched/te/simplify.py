@@ -68,7 +68,7 @@ def at_most_zero(condition: Expr, ranges: Ranges = NO_RANGES) -> Linear | None:
         return None
     a, b = linear(condition.a, ranges), linear(condition.b, ranges)
     form = a - b if condition.op in ("<", "<=") else b - a
-    return rejoined(form + Linear({}, 1) if condition.op in ("<", ">") else form)
+    return rejoined(form + Linear({}, 1) if condition.op in ("<", ">") else form, ranges)
 
 
 def below(form: Linear) -> Expr:
@@ -102,7 +102,7 @@ def weakest(condition: Expr, var: Var, last: int) -> Expr | None:
 def _prove_equality(condition: Expr, ranges: Ranges) -> bool | None:
     if not isinstance(condition, Compare) or condition.a.dtype != dtypes.INDEX:
         return None
-    form = rejoined(linear(condition.a, ranges) - linear(condition.b, ranges))
+    form = rejoined(linear(condition.a, ranges) - linear(condition.b, ranges), ranges)
     low, high = form_bounds(form, ranges)
     if low == high == 0:
         return condition.op == "=="

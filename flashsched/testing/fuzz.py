@@ -54,7 +54,8 @@ _FOLLOW = {
 """What is often done next: steps that need the one before."""
 
 _PLANS = ((), (), (), ("compute_at", "rolling_buffer"), ("compute_at", "rolling_buffer"), ("rfactor", "join_axes"),
-          ("reverse_compute_inline",), ("bind", "set_store_predicate"), ("pad_einsum",))  # fmt: skip
+          ("reverse_compute_inline",), ("bind", "set_store_predicate"), ("pad_einsum",),
+          ("flatten_axes", "reindex"))  # fmt: skip
 """What a schedule begins with: some steps need loops that are still whole, and chance alone hardly leads to them."""
 
 _CHUNK = 100  # schedules drawn from one seed, between two lines of progress

@@ -22,8 +22,8 @@ __all__ = ["CPU_PRIMITIVES", "GPU_PRIMITIVES", "bound_programs", "is_bound", "sc
 CPU_PRIMITIVES = (
     "split", "split", "split", "tile", "fuse", "reorder", "reorder", "unroll", "vectorize", "vectorize", "parallel",
     "rfactor", "rfactor", "decompose_reduction", "reverse_compute_at", "reverse_compute_at", "reverse_compute_inline",
-    "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "blockize", "join_axes", "loop_partition", "peel",
-    "pad_einsum", "reindex", "stage_mem", "store_at", "store_at",
+    "pragma", "unroll_and_jam", "add_unit_loop", "annotate", "blockize", "flatten_axes", "join_axes", "loop_partition",
+    "peel", "pad_einsum", "reindex", "stage_mem", "store_at", "store_at",
     "compute_at", "compute_at", "compute_at", "compute_root", "compute_inline", "cache_read", "cache_write",
     "double_buffer", "double_buffer", "specialize",
     "prefetch", "rolling_buffer", "rolling_buffer", "set_scope",

@@ -57,6 +57,7 @@ def dot_tensor() -> Any:
 
 UNIT = {"B": [None, 1], "C": [1]}
 AXPY = fs.intrinsic("test.axpy4", axpy_tensor(), update=AXPY_UPDATE, reset=AXPY_RESET, strides=UNIT, replace=True)
+DOT_ONLY_BODY = fs.intrinsic("test.dot2.body", dot_tensor(), body=DOT_BODY, replace=True)
 DOT = fs.intrinsic("test.dot2", dot_tensor(), body=DOT_BODY, update=DOT_UPDATE, replace=True)
 
 

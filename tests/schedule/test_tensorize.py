@@ -46,6 +46,25 @@ def test_it_computes_the_same(m: int, n: int, depth: int, name: str) -> None:
     check_meaning(tensorized(m, n, depth, name=name), compiled=True)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_factors_may_be_swapped(swapped: bool) -> None:
+    """Of two factors that both could stand in either place, the one that moves with the vector is taken for it."""
+    A, B = te.placeholder((3, 5), name="A"), te.placeholder((8, 5), name="B")
+    k = te.reduce_axis((0, 5), name="k")
+
+    def product(i: te.Expr, j: te.Expr) -> te.Expr:
+        return B[j, k] * A[i, k] if swapped else A[i, k] * B[j, k]
+
+    C = te.compute((3, 8), lambda i, j: te.sum(product(i, j), axis=k), name="C")
+    s = te.create_schedule(C)
+    s[s.cache_read(B, "global")].transform_layout("j, k -> k, j")
+    _, inner = s[C].split("j", factor=4)
+    one, unit = s[C].split("k", factor=1)
+    s[C].reorder(one, inner, unit)
+    s[C].tensorize(inner, "test.axpy4")
+    check_meaning(s, compiled=True)
+
+
 @pytest.mark.parametrize("n", [5, 7, 11, 13])
 def test_a_tail_that_is_cut_is_done_by_plain_loops(n: int) -> None:
     s = tensorized(n=n, tail="cut")

@@ -23,15 +23,12 @@ from .small_intrinsics import (
     AXPY_RESET,
     AXPY_UPDATE,
     DOT,
-    DOT_BODY,
+    DOT_ONLY_BODY,
     UNIT,
     axpy_tensor,
-    dot_tensor,
     matmul,
     tensorized,
 )
-
-DOT_ONLY_BODY = fs.intrinsic("test.dot2.body", dot_tensor(), body=DOT_BODY, replace=True)
 
 
 def refused(value: Any, dtype: str = "float32", intrinsic: Any = AXPY, b: tuple[int, int] = (5, 8)) -> str:

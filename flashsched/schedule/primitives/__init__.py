@@ -13,6 +13,7 @@ from flashsched.schedule.primitives.compute_inline import compute_inline
 from flashsched.schedule.primitives.decompose_reduction import decompose_reduction
 from flashsched.schedule.primitives.double_buffer import double_buffer
 from flashsched.schedule.primitives.env_threads import env_threads
+from flashsched.schedule.primitives.flatten_axes import flatten_axes
 from flashsched.schedule.primitives.fuse import fuse
 from flashsched.schedule.primitives.join_axes import join_axes
 from flashsched.schedule.primitives.loop_partition import loop_partition, peel
@@ -57,6 +58,7 @@ __all__ = [
     "double_buffer",
     "decompose_reduction",
     "env_threads",
+    "flatten_axes",
     "fuse",
     "join_axes",
     "loop_partition",

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from flashsched.schedule.default import loop_names
 from flashsched.schedule.ir import SCOPES, block_loads
 from flashsched.schedule.schedule import Schedule
 from flashsched.te.visit import uses
@@ -62,6 +63,23 @@ def _reindex(draw: Draw, schedule: Schedule) -> Arguments:
         return None
     names = sorted({load.buffer.name for load in block_loads(stage.block)})
     return (stage.name, {"tensor": draw(st.sampled_from(names))}) if names else None
+
+
+def _flatten_axes(draw: Draw, schedule: Schedule) -> Arguments:
+    """The axes in any order, cut anywhere: those of the output, and those that are reduced."""
+    stage = a_stage(draw, schedule)
+    if stage is None:
+        return None
+    names = dict(zip(stage.axes, loop_names(stage.axes), strict=True))
+    groups: list[list[str]] = []
+    for axes in (stage.spatial, stage.reduced):
+        new = True
+        for axis in draw(st.permutations(axes)):
+            if new:
+                groups.append([])
+            groups[-1].append(names[axis])
+            new = draw(st.booleans())
+    return stage.name, {"groups": groups}
 
 
 def _join_axes(draw: Draw, schedule: Schedule) -> Arguments:
@@ -124,6 +142,7 @@ def _storage_align(draw: Draw, schedule: Schedule) -> Arguments:
 ARGUMENTS: dict[str, Drawer] = {
     "cache_read": _cache_read,
     "cache_write": _scope,
+    "flatten_axes": _flatten_axes,
     "join_axes": _join_axes,
     "pad_einsum": _pad_einsum,
     "reindex": _reindex,

@@ -33,7 +33,7 @@ _PURPOSES = {
         "compute_at", "compute_inline", "compute_root", "create_group", "reverse_compute_at", "reverse_compute_inline",
         "store_at",
     ),
-    "layout": ("transform_layout", "storage_align", "reindex", "pad_einsum"),
+    "layout": ("transform_layout", "storage_align", "flatten_axes", "reindex", "pad_einsum"),
     "running ahead": ("double_buffer", "software_pipeline", "rolling_buffer", "prefetch"),
     "special cases": ("loop_partition", "peel", "specialize"),
 }  # fmt: skip
