@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flashsched.codegen.analysis.forms import form_of, interval, share, values
+from flashsched.codegen.analysis.forms import Form, form_of, interval, rejoined, share, values
 from flashsched.te.expr import Binary, Const, Expr, Var, compare
 
 VARS = (Var("i"), Var("j"), Var("k"))
@@ -53,6 +53,40 @@ def test_a_form_has_the_values_of_its_expression(expr: Expr, extents: dict[Var, 
         points = {var: np.asarray(n) for var, n in at.items()}
         assert values(form, points) == value(expr, at)
         assert low <= value(expr, at) <= high
+
+
+@given(
+    expr=indices(),
+    extents=EXTENTS,
+    parts=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    factor=st.integers(-2, 3),
+)
+def test_an_index_that_was_cut_is_put_together(
+    expr: Expr, extents: dict[Var, int], parts: list[int], factor: int
+) -> None:
+    """Digit by digit, of the quotients and remainders that an address is computed of."""
+    whole: Form = Form({})
+    rest, stride = expr, factor
+    for part in parts:
+        whole = whole.plus(form_of(Binary("%", rest, Const(part, "int64")), {}, extents), stride)
+        rest, stride = Binary("//", rest, Const(part, "int64")), stride * part
+    whole = whole.plus(form_of(rest, {}, extents), stride)
+    made = rejoined(whole, extents)
+    for at in itertools.product(*(range(extent) for extent in extents.values())):
+        point = {var: np.asarray(n) for var, n in zip(extents, at, strict=True)}
+        assert values(made, point) == factor * value(expr, dict(zip(extents, at, strict=True)))
+
+
+def test_what_is_put_together_moves_by_steps() -> None:
+    """The address of a window's pixel in a loop that runs through channels, rows and columns of windows."""
+    i, j = VARS[:2]
+    k, extents = i * 8 + j, {i: 9, j: 8}
+    address = form_of(k // 9 * 9 + k // 3 % 3 * 3 + k % 3, {}, extents)
+    assert address.step(j) is None
+    assert (rejoined(address, extents).step(i), rejoined(address, extents).step(j)) == (8, 1)
+    apart = form_of(k // 3 % 3 * 4 + k % 3, {}, extents)
+    assert rejoined(apart, extents) is apart
+    assert str(form_of(k % 16, {}, extents).step(j)) == "1"  # of 16 in steps of 8, what is below a step stays
 
 
 @given(expr=indices(), extents=EXTENTS)

@@ -53,7 +53,7 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
         case Load() | Const() | Var():
             return
         case Binary():
-            if expr.op in ("+", "-") and not _is_index(expr):
+            if expr.op in ("+", "-") and not is_index(expr):
                 product = next((side for side in (expr.b, expr.a) if isinstance(side, Binary) and side.op == "*"), None)
                 if product is not None:
                     kind = _kind(product)
@@ -63,13 +63,13 @@ def _visit(expr: Expr, found: Arithmetic) -> None:
                         for part in (side.a, side.b) if side is product else (side,):
                             _visit(part, found)
                     return
-            if not _is_index(expr) and expr.op not in ("and", "or"):
+            if not is_index(expr) and expr.op not in ("and", "or"):
                 if expr.op == "/" or (expr.op in ("//", "%") and not dtypes.is_bool(expr.dtype)):
                     found.special += 1.0
                 else:
                     _add(found, _kind(expr), 1.0)
         case Compare():
-            if _is_index(expr.a):
+            if is_index(expr.a):
                 found.conditions += 1.0
                 return
             _add(found, (expr.a.dtype, expr.a.dtype), 1.0)
@@ -109,7 +109,8 @@ def _kind(expr: Binary) -> tuple[str, str]:
     return narrow, expr.dtype
 
 
-def _is_index(expr: Expr) -> bool:
+def is_index(expr: Expr) -> bool:
+    """Whether *expr* is an index that no element of a tensor tells."""
     return expr.dtype == dtypes.INDEX and _index_only(expr)
 
 

@@ -7,7 +7,7 @@ A variable that is not mentioned in a question stands at 0: only differences mat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd, inf, prod
 from typing import TypeAlias
@@ -18,7 +18,19 @@ from numpy.typing import NDArray
 from flashsched.te.expr import Binary, Compare, Const, Expr, Not, Var
 from flashsched.te.visit import walk
 
-__all__ = ["Extents", "Form", "Points", "fact_of", "form_of", "interval", "share", "total", "values"]
+__all__ = [
+    "Extents",
+    "Form",
+    "Points",
+    "fact_of",
+    "form_of",
+    "interval",
+    "rejoined",
+    "share",
+    "total",
+    "values",
+    "written",
+]
 
 Extents: TypeAlias = Mapping[Var, int]
 """How many turns each loop takes, its variable running from 0."""
@@ -68,6 +80,15 @@ class Form:
             else:
                 found[atom] = None
         return list(found)
+
+    def quotients(self) -> Iterator[Part]:
+        """All quotients and remainders in it, those inside of others too."""
+        for atom in self.terms:
+            if isinstance(atom, Part):
+                yield from atom.a.quotients()
+                yield from atom.b.quotients()
+                if atom.op in ("//", "%"):
+                    yield atom
 
     def plus(self, other: Form, factor: int = 1) -> Form:
         """This form and *factor* times another."""
@@ -131,12 +152,51 @@ def _part(op: str, a: Form, b: Form, extents: Extents) -> Form:
         rest = Form({atom: n for atom, n in a.terms.items() if n % divisor}, a.constant % divisor)
         if not rest.terms or (rest.vars <= extents.keys() and _inside(interval(rest, extents), divisor)):
             return whole if op == "//" else rest
+        for step in sorted({gcd(divisor, n) for n in rest.terms.values()} - {1}, reverse=True):
+            coarse = Form({atom: n // step for atom, n in rest.terms.items() if n % step == 0}, rest.constant // step)
+            fine = Form({atom: n for atom, n in rest.terms.items() if n % step}, rest.constant % step)
+            if fine.vars <= extents.keys() and _inside(interval(fine, extents), step):
+                part = _part(op, coarse, Form({}, divisor // step), extents)  # of (step * x + fine) // (step * d)
+                return whole.plus(part) if op == "//" else part.times(step).plus(fine)
         if op == "//":
             return whole.plus(Form({Part(op, rest, b): 1}))
         return Form({Part(op, rest, b): 1})
     if not a.terms and not b.terms and op in ("min", "max"):
         return Form({}, (min if op == "min" else max)(a.constant, b.constant))
     return Form({Part(op, a, b): 1})
+
+
+def rejoined(form: Form, extents: Extents) -> Form:
+    """*form*, an address, with what several indices were cut from made whole: ``c * (x // c) + x % c`` is ``x`` again,
+    and ``c * (x // c % d) + x % c`` is ``x % (c * d)``."""
+    for atom, count in form.terms.items():
+        if not isinstance(atom, Part) or atom.op != "%" or atom.b.terms or atom.b.constant <= 0:
+            continue
+        divisor = atom.b.constant
+        wanted = written(_part("//", atom.a, atom.b, extents))
+        for other, by in form.terms.items():
+            if by != count * divisor or not isinstance(other, Part):
+                continue
+            if written(Form({other: 1})) == wanted:
+                whole = atom.a
+            elif other.op == "%" and not other.b.terms and other.b.constant > 0 and written(other.a) == wanted:
+                whole = _part("%", atom.a, Form({}, divisor * other.b.constant), extents)
+            else:
+                continue
+            rest = Form(
+                {known: n for known, n in form.terms.items() if known is not atom and known is not other}, form.constant
+            )
+            return rejoined(rest.plus(whole, count), extents)
+    return form
+
+
+def written(form: Form) -> tuple[int, frozenset[object]]:
+    """The same for forms that are written in the same way, in whatever order."""
+    return form.constant, frozenset((_atom_written(atom), count) for atom, count in form.terms.items())
+
+
+def _atom_written(atom: Atom) -> object:
+    return (atom.op, written(atom.a), written(atom.b)) if isinstance(atom, Part) else id(atom)
 
 
 def _inside(reach: tuple[float, float], divisor: int) -> bool:

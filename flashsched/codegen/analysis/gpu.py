@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 
 from flashsched.codegen.analysis.demands import arithmetic_name, compulsory, element_bits
+from flashsched.codegen.analysis.instructions import GUARD_INSTRUCTIONS, conversions, index_instructions
 from flashsched.codegen.analysis.lanes import (
     VECTOR_BYTES,
     Threads,
@@ -56,9 +57,6 @@ MOST_IN_FLIGHT = 256.0
 
 LOOP_INSTRUCTIONS = 3.0
 """Counter, comparison and branch of a rolled loop, each turn."""
-
-GUARD_INSTRUCTIONS = 2.0
-"""Comparison and predicate of a condition, each time it is tried."""
 
 COMBINE_INSTRUCTIONS = 2.0
 """A shuffle and the operation itself, in each step of the tree in which threads combine what each of them has."""
@@ -271,24 +269,16 @@ def _other_instructions(kernel: _Kernel, in_memory: Sequence[tuple[Site, Touch]]
         number += often * (1.0 + site.copies(touch.needs) / moved)
     loops: dict[int, float] = {}
     for site in kernel.nest.sites:
-        number += _conversions(site)
+        number += conversions(site)
         for loops_of, _ in site.guards:
             number += GUARD_INSTRUCTIONS * site.repeated(loops_of) * site.copies(loops_of)
-        number += site.work.conditions * GUARD_INSTRUCTIONS * site.turns
+        number += index_instructions(site, [touch.offset for known, touch in in_memory if known is site])
         number += COMBINE_INSTRUCTIONS * _tree_steps(site) * _combinations(site)
         trips = 1.0
         for loop in site.rolled:
             trips *= turns(loop)
             loops[id(loop)] = trips
     return number + LOOP_INSTRUCTIONS * sum(loops.values())
-
-
-def _conversions(site: Site) -> float:
-    """Instructions of a thread that widen narrow floats, which plain cores compute with as float32."""
-    narrow = [t for t in site.touches if dtypes.is_float(t.memory.buffer.dtype) and t.memory.width < 4]
-    if site.lanes > 1 or not site.work.flops:
-        return 0.0
-    return sum(site.repeated(touch.needs) * site.copies(touch.needs) for touch in narrow)
 
 
 def _across(site: Site) -> list[For]:

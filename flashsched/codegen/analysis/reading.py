@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import prod
 
-from flashsched.codegen.analysis.arithmetic import count
-from flashsched.codegen.analysis.forms import Extents, Form, fact_of, form_of, interval, share
+from flashsched.codegen.analysis.arithmetic import count, is_index
+from flashsched.codegen.analysis.forms import Extents, Form, fact_of, form_of, interval, rejoined, share
 from flashsched.codegen.analysis.sites import Memory, Nest, Site, Touch, reach, turns
 from flashsched.codegen.analysis.versions import versions_of
 from flashsched.errors import LoweringError
@@ -33,7 +33,7 @@ from flashsched.schedule.ir import (
 from flashsched.schedule.layout import strides_of
 from flashsched.schedule.state import State
 from flashsched.schedule.threads import PREDICATE
-from flashsched.te.expr import Expr, Var
+from flashsched.te.expr import Compare, Expr, Var
 from flashsched.te.sizes import numbers, sizes_in
 from flashsched.te.tensor import AxisKind
 from flashsched.te.visit import conjuncts, loop_vars, walk
@@ -173,7 +173,13 @@ def _site(
     work = count(block.stores)
     domain = prod(numbers([item.extent for item in block.iters], block.name))
     known = [(loops_of, part) for loops_of, part in guards if part < 1.0]
-    return Site(block.name, loops, [], work, known, reduces, domain), raws
+    tests = [
+        form_of(node.a, bound, extents).plus(form_of(node.b, bound, extents), -1)
+        for store in block.stores
+        for node in walk(store.value)
+        if isinstance(node, Compare) and is_index(node.a)
+    ]
+    return Site(block.name, loops, [], work, known, reduces, domain, tests), raws
 
 
 def _nest(
@@ -194,6 +200,7 @@ def _nest(
             offset = Form({})
             for index, stride in zip(indices, memory.strides, strict=True):
                 offset = offset.plus(index, stride)
+            offset = rejoined(offset, extents)
             needs = offset.vars | frozenset(loop.var for loop in memory.around)
             touch = Touch(memory, indices, offset, raw.write, needs)
             if raw.own and site.begins_outside(needs):

@@ -102,6 +102,7 @@ class Site:
         guards: conditions, as the loops that decide them and the share of turns in which they hold.
         reduces: the loops whose turns combine into the same element.
         domain: points of the computation itself, however often they are computed.
+        tests: the conditions inside of what is computed, on indices alone, each as the form that is compared with 0.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Site:
     guards: list[tuple[frozenset[Var], float]]
     reduces: frozenset[Var]
     domain: int
+    tests: list[Form]
 
     @cached_property
     def serial(self) -> tuple[For, ...]:

@@ -7,7 +7,7 @@ itself. Here it is decided which units must not begin before others have ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, permutations
 from math import inf
 
@@ -19,7 +19,7 @@ from flashsched.schedule.ir import Alloc, Buffer, For, If, Let, LoopKind, Seq, S
 from flashsched.te import dtypes
 from flashsched.te.bounds import rejoined
 from flashsched.te.expr import Binary, Const, Expr, Var, compare, logical_and
-from flashsched.te.simplify import Linear, Ranges, linear
+from flashsched.te.simplify import Linear, Ranges, linear, within_loop
 from flashsched.te.visit import loop_vars, substitute, uses
 
 __all__ = ["each_kernel", "place_barriers"]
@@ -150,13 +150,21 @@ class _Pending:
     """An access since the last barrier, who made it, and the loops of which it was made in another turn than now.
 
     Of such a loop its index speaks by a name of its own, which *earlier* gives. *turns* are the loops over threads that
-    it was made in, each with which time it was come to: what two turns of one of them do is independent.
+    it was made in, each with which time it was come to: what two turns of one of them do is independent. *around* are
+    the ranges of the loops that all threads run.
     """
 
     key: tuple[object, ...]
     access: Access
     turns: frozenset[tuple[Var, int]]
+    around: Ranges = field(hash=False, compare=False)
     earlier: tuple[tuple[Var, Var], ...] = ()
+
+    @property
+    def ranges(self) -> Ranges:
+        """Of the variables in its indices."""
+        known = {**self.around, **self.access.ranges}
+        return {**known, **{before: known[var] for var, before in self.earlier if var in known}}
 
 
 class _Flow:
@@ -165,6 +173,7 @@ class _Flow:
     def __init__(self) -> None:
         self._instances = count()
         self._now: dict[Var, int] = {}
+        self._around: Ranges = {}
         self._asked: bool | None = None  # while it is only asked whether some unit would have to wait
 
     def through(self, items: list[Item], pending: list[_Pending]) -> list[_Pending]:
@@ -190,6 +199,13 @@ class _Flow:
         """Through a loop that all threads run: what one turn leaves meets the next one."""
         if loop.turns == 0:  # nothing in it is run, no barrier either
             return pending
+        outside = self._around
+        self._around = within_loop(outside, loop.var, loop.extent)
+        after = self._turns(item, loop, pending)
+        self._around = outside
+        return after
+
+    def _turns(self, item: Inner, loop: For, pending: list[_Pending]) -> list[_Pending]:
         if loop.turns == 1:
             return self.through(item.items, pending)
         if self._asked is None:
@@ -208,11 +224,11 @@ class _Flow:
         own = sorted(unit.own, key=lambda loop: loop.kind.value)
         key: tuple[object, ...] = tuple((loop.kind, self._now[loop.var]) for loop in own)
         turns = frozenset((loop.var, self._now[loop.var]) for loop in own)
-        mine = [_Pending(key, access, turns) for access in unit.accesses]
+        mine = [_Pending(key, access, turns, self._around) for access in unit.accesses]
         if unit.together:  # each lane has its part of it: always the same of what is written, any of what is read
             written = {access.buffer for access in unit.accesses if access.write}
             lanes = {b: "lanes" if b in written else next(self._instances) for b in unit.buffers}
-            mine = [_Pending((*key, lanes[access.buffer]), access, turns) for access in unit.accesses]
+            mine = [replace(old, key=(*key, lanes[old.access.buffer])) for old in mine]
         if not unit.waits and any(_meet(old, new) for old in pending for new in mine):
             if self._asked is None:
                 unit.waits = True
@@ -228,7 +244,7 @@ def _meet(old: _Pending, new: _Pending) -> bool:
     if a.buffer is not b.buffer or not (a.write or b.write) or old.key == new.key:
         return False
     pairs = list(zip(a.indices, b.indices, strict=True))
-    return not any(_differ(x, y, old, new) for x, y in chain(pairs, _put_together(pairs, (a.ranges, b.ranges))))
+    return not any(_differ(x, y, old, new) for x, y in chain(pairs, _put_together(pairs, (old.ranges, new.ranges))))
 
 
 def _put_together(pairs: list[tuple[Expr, Expr]], ranges: tuple[Ranges, Ranges]) -> Iterator[tuple[Expr, Expr]]:
@@ -252,7 +268,7 @@ def _whole(high: tuple[Expr, Expr], low: tuple[Expr, Expr], ranges: tuple[Ranges
     by = {int(x.b.value) if isinstance(x, Binary) and x.op == "%" and isinstance(x.b, Const) else 0 for x in low}
     factor = by.pop() if len(by) == 1 and 0 not in by else int(last) + 1  # any does: what is equal stays so
     forms = [linear(x).times(factor) + linear(y) for x, y in zip(high, low, strict=True)]
-    wholes = [rejoined(form) for form in forms]
+    wholes = [rejoined(form, inside) for form, inside in zip(forms, ranges, strict=True)]
     if any(_rests(whole) >= _rests(form) for whole, form in zip(wholes, forms, strict=True)):
         return None
     return wholes[0].expr(), wholes[1].expr()
@@ -266,10 +282,10 @@ def _differ(x: Expr, y: Expr, old: _Pending, new: _Pending) -> bool:
     """Whether *x* of *old* is certainly another number than *y* of *new*, whatever threads they are of."""
     same = {var for var, _ in old.turns & new.turns}
     other: dict[Var, Expr] = {var: Var(f"{var.name}.other") for var in old.access.ranges if var not in same}
-    ranges = dict(new.access.ranges)
+    ranges = {**old.ranges, **new.ranges}
     ranges |= {name: old.access.ranges[var] for var, name in other.items() if isinstance(name, Var)}
     x = substitute(x, other)
-    form = rejoined(linear(x, ranges)) - rejoined(linear(y, ranges))
+    form = rejoined(linear(x, ranges), ranges) - rejoined(linear(y, ranges), ranges)
     for var, before in old.earlier:  # two turns of a loop are at least one apart
         factor = form.coefficient(var)
         if factor and form.coefficient(before) == -factor:
