@@ -1,4 +1,6 @@
-"""The GPU template of conv2d: tiles of output channels by pixels, image and weights staged in shared memory."""
+"""The GPU template of conv2d: tiles of output channels by pixels, image and weights staged in shared memory.
+
+What it does on plain lanes is here; on tensor cores a convolution is a product (`conv2d_mma`)."""
 
 from __future__ import annotations
 
@@ -9,24 +11,26 @@ from dataclasses import dataclass
 
 from flashsched.errors import Infeasible
 from flashsched.hw import DeviceSpec
+from flashsched.ops.conv2d_mma import conv2d_mma, image_and_weights, is_product
+from flashsched.ops.derived.gpu import derived_gpu
 from flashsched.ops.gpu_tiles import (
     copies_late,
     copy_rows_together,
     gpu_unit,
     in_shared,
+    load_of,
     operands,
     require_block,
     sums_of_whole_tiles,
     the_reduction,
     widest,
 )
+from flashsched.ops.gpu_warps import tensor_core_dtype
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
-from flashsched.schedule.ir import Buffer, Load, block_loads
 from flashsched.te import dtypes
 from flashsched.te.simplify import bounds, linear
 from flashsched.te.tensor import Tensor
-from flashsched.te.visit import uses
 
 __all__ = ["conv2d_gpu"]
 
@@ -45,7 +49,10 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     over, in registers. Tiles are whole: channels and pixels that there are not are 0 in shared memory, and not written
     in the end.
 
-    *args* are the image [N, C, H, W], the weights [O, C, KH, KW], possibly a bias, and the output [N, O, H', W'].
+    Where tensor cores multiply what is convolved, and it is of one group, they do, unless ``tensor_cores`` says no.
+
+    *args* are the image [N, C, H, W], the weights [O, C, KH, KW], possibly a bias, and the output [N, O, H', W']; on
+    tensor cores also with the channels last, the image [N, H, W, C] and the weights [KH, KW, C, O].
 
     Raises:
         Infeasible: the graph has another form, or the knobs ask for a block that *spec* cannot hold.
@@ -55,14 +62,22 @@ def conv2d_gpu(s: Schedule, args: list[Tensor], knobs: KnobsLike, spec: DeviceSp
     sums = the_reduction(s, out)
     read = operands(s, sums)
     if len(out.shape) != 4 or len(sums.op.reduce_axis) != 3 or len(read) != 2 or any(len(b.shape) != 4 for b in read):
-        raise Infeasible(f"{sums.name} is no convolution of images [N, C, H, W]")
-    if [axis.name for axis in sums.op.axis] != ["n", "o", "h", "w"]:
-        raise Infeasible(f"{sums.name} has its channels last, and blocks are made for images [N, C, H, W]")
+        raise Infeasible(f"{sums.name} is no convolution of images of 4 dimensions")
+    last = [axis.name for axis in sums.op.axis] == ["n", "h", "w", "o"]
+    if not last and [axis.name for axis in sums.op.axis] != ["n", "o", "h", "w"]:
+        raise Infeasible(f"{sums.name} is no convolution over n, o, h and w")
     if not math.prod((*out.known_shape, *(axis.count for axis in sums.op.reduce_axis))):
         return  # nothing to compute, or only zeros: the plain nest will do
+    kind = tensor_core_dtype(s, sums, spec) if is_product(s, sums) else None
+    if kind is not None and knobs.choice("tensor_cores", (False, True), default=True):
+        conv2d_mma(s, out, kind, knobs, spec)
+        return
+    if last:  # tiles of pixels by channels are as good as any
+        derived_gpu(s, args, knobs, spec)
+        return
     plan = _plan(s, sums, out, knobs, spec)
     sums = sums_of_whole_tiles(s, out, (*plan.block, plan.step, 1, 1))
-    image, weights = (in_shared(s, buffer, sums) for buffer in _image_and_weights(s, sums))
+    image, weights = (in_shared(s, buffer, sums) for buffer in image_and_weights(s, sums))
     for other in s.stages:  # the zeros around the image
         if other.op.reduction is None and other.name not in (s[out].name, image.name, weights.name):
             other.compute_inline()
@@ -161,7 +176,7 @@ def _plan(s: Schedule, sums: StageView, out: Tensor, knobs: KnobsLike, spec: Dev
 
     threads = block_o // thread_o, block_h * (block_w // thread_w)
     turns = dict(zip((*sums.op.axis, *sums.op.reduce_axis), (1, block_o, block_h, block_w, 1, *window), strict=True))
-    load = _read(s, sums, _image_and_weights(s, sums)[0])
+    load = load_of(s, sums, image_and_weights(s, sums)[0])
     ends = [bounds(index, {axis: (0, extent - 1) for axis, extent in turns.items()}) for index in load.indices]
     rows, columns = (int(high - low) + 1 for low, high in ends[2:])
     per_row, per_column = (linear(load.indices[2 + n]).coefficient(sums.op.axis[2 + n]) for n in (0, 1))
@@ -192,16 +207,3 @@ def _row(columns: int, places: Sequence[tuple[int, int]]) -> int:
         return max(Counter(place % _BANKS for place in read).values())
 
     return min(range(columns, columns + _BANKS), key=meet)
-
-
-def _read(s: Schedule, sums: StageView, buffer: Buffer) -> Load:
-    return next(load for load in block_loads(s.state.stage(sums.name).block) if load.buffer is buffer)
-
-
-def _image_and_weights(s: Schedule, sums: StageView) -> list[Buffer]:
-    """What *sums* reads at its pixels, and what is the same for all of them."""
-
-    def same_for_all(buffer: Buffer) -> bool:
-        return not any(uses(index, sums.op.axis[3]) for index in _read(s, sums, buffer).indices)
-
-    return sorted(operands(s, sums), key=same_for_all)

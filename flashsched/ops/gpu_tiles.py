@@ -11,9 +11,9 @@ from flashsched.hw import DeviceSpec
 from flashsched.hw.spec import GpuUnit
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
-from flashsched.schedule.ir import Buffer, block_loads
+from flashsched.schedule.ir import Buffer, Load, block_loads
 from flashsched.te import dtypes
-from flashsched.te.tensor import Tensor
+from flashsched.te.tensor import Axis, Tensor
 from flashsched.te.visit import uses
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "gpu_unit",
     "in_shared",
     "inline_elementwise",
+    "load_of",
     "operands",
     "product_sides",
     "require_block",
@@ -39,7 +40,7 @@ VECTOR_BITS = 128
 """The widest load and store of one thread (PTX ``ld.global.v4.f32``; PTX ISA manual)."""
 
 MOST_BATCHES = 65535
-"""Blocks of a grid along z (CUDA C++ programming guide, technical specifications)."""
+"""Blocks of a grid along y, and along z (CUDA C++ programming guide, technical specifications)."""
 
 
 def gpu_unit(spec: DeviceSpec) -> GpuUnit:
@@ -75,7 +76,7 @@ def the_reduction(s: Schedule, out: Tensor) -> StageView:
     Raises:
         Infeasible: nothing is reduced, or by more than one stage.
     """
-    found = [stage for stage in s.stages if stage.op.reduction is not None]
+    found = [stage for stage in s.stages if s.state.stage(stage.name).reduced]
     if len(found) != 1:
         raise Infeasible(f"{out.name} needs one reduction, and {len(found)} are in its graph")
     return found[0]
@@ -137,6 +138,11 @@ def operands(s: Schedule, stage: StageView) -> list[Buffer]:
     return list(found)
 
 
+def load_of(s: Schedule, stage: StageView, buffer: Buffer) -> Load:
+    """Where *stage* reads *buffer*, one of its `operands`; the first place if there are several."""
+    return next(load for load in block_loads(s.state.stage(stage.name).block) if load.buffer is buffer)
+
+
 def product_sides(s: Schedule, sums: StageView) -> tuple[tuple[Buffer, int], tuple[Buffer, int]]:
     """The operand that has the output's rows and the one that has its columns.
 
@@ -181,13 +187,16 @@ def widest(dtype: str, *sizes: int) -> int:
     return lanes
 
 
-def copy_together(stage: StageView, threads: tuple[int, int], vector: int) -> None:
+def copy_together(stage: StageView, threads: tuple[int, int], vector: int, axes: Sequence[Axis] = ()) -> None:
     """Share the loops of *stage*, a copy into shared memory, out among the (y, x) *threads* of the block.
 
-    Neighbouring threads take neighbouring vectors, so that a warp reads whole sectors.
+    Neighbouring threads take neighbouring vectors, so that a warp reads whole sectors. *axes* are those of *stage* with
+    that of neighbours last; they stand as they are by default.
     """
     y, x = threads
-    whole = stage.fuse(*stage.op.axis)
+    if axes:
+        stage.reorder(*axes)
+    whole = stage.fuse(*(axes or stage.op.axis))
     rounds, part = stage.split(whole, factor=y * x * vector)
     thread, lanes = stage.split(part, factor=vector)
     thread_y, thread_x = stage.split(thread, factor=x)

@@ -25,7 +25,8 @@ from flashsched.ops.gpu_tiles import (
     the_reduction,
     widest,
 )
-from flashsched.ops.matmul_mma import matmul_mma, tensor_core_dtype
+from flashsched.ops.gpu_warps import tensor_core_dtype
+from flashsched.ops.matmul_mma import matmul_mma
 from flashsched.ops.operator import KnobsLike
 from flashsched.schedule import Schedule, StageView
 from flashsched.te import dtypes

@@ -91,6 +91,16 @@ def test_a_schedule_of_whole_tiles_is_tried_on_sizes_that_are_only_halved():
     assert all(size % 16 == 0 for shape in found.shapes for size in shape)
 
 
+def test_sizes_are_halved_one_at_a_time_where_all_at_once_leave_no_whole_tile():
+    """The pixels of 32 images of 14 x 14 are whole tiles of 128, those of 16 of 7 x 7 are not."""
+    task = Task("conv2d", (32, 256, 14, 14, 256, 3, 1, 1), dtype="float16")
+    found = shrunken(task, scheduled(task), 400_000_000)
+    assert found.trace == scheduled(task)
+    assert points(found.schedule.body) <= 400_000_000
+    assert found.task.shape[2:4] == (14, 14)
+    assert shrunken(task, scheduled(task), 100_000) is None
+
+
 def test_a_schedule_for_another_definition_is_found_wrong():
     """What is run is the trace on the task's own graph, and what it is held against is the operator's reference."""
     minus = Task.from_te(programs.matmul(9, 9, 9), reference=lambda a, b: -(a @ b))

@@ -6,6 +6,7 @@ and on a larger one, of several blocks and ragged edges, by compiled code that r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -55,6 +56,7 @@ def shrunken(task: Task, trace: Trace, most: int) -> Candidate | None:
     """*trace* on the largest shape, sizes halved and made odd, whose nest has at most *most* points; None if none has.
 
     Where it does not replay on odd sizes, they are halved only: an instruction does whole tiles, whatever is asked.
+    Where that is not enough, one after another is halved, as long as the tiles stay whole.
 
     Raises:
         ScheduleError: the trace does not replay on a smaller shape.
@@ -62,7 +64,7 @@ def shrunken(task: Task, trace: Trace, most: int) -> Candidate | None:
     try:
         return _on_smaller(task, trace, most, odd=1)
     except ScheduleError:
-        return _on_smaller(task, trace, most, odd=0)
+        return _on_smaller(task, trace, most, odd=0) or _one_by_one(task, trace, most)
 
 
 def _on_smaller(task: Task, trace: Trace, most: int, odd: int) -> Candidate | None:
@@ -82,6 +84,37 @@ def _on_smaller(task: Task, trace: Trace, most: int, odd: int) -> Candidate | No
         if resized is None or shape == smaller.shape:
             return None
         smaller, last = resized, smaller
+
+
+def _one_by_one(task: Task, trace: Trace, most: int) -> Candidate | None:
+    """*trace* on a shape whose sizes were halved one at a time, the largest that may be; None if that is no help."""
+    smaller: Task | None = task
+    while smaller is not None:
+        if _asked_for(smaller) <= most:
+            candidate = smaller.replay(trace)
+            if points(candidate.schedule.body) <= most:
+                return Candidate(candidate.schedule, candidate.args, {}, smaller)
+        smaller = next((found for found in _with_one_halved(smaller) if _replays(found, trace)), None)
+    return None
+
+
+def _with_one_halved(task: Task) -> Iterator[Task]:
+    """*task* with one of its sizes halved, the largest first."""
+    shape = task.shape
+    for place in sorted(range(len(shape)), key=lambda place: -shape[place]):
+        half = shape[place] // 2
+        if shape[place] >= _KEPT and half >= _LEAST:
+            found = task.resized((*shape[:place], half, *shape[place + 1 :]))
+            if found is not None:
+                yield found
+
+
+def _replays(task: Task, trace: Trace) -> bool:
+    try:
+        task.replay(trace)
+    except ScheduleError:
+        return False
+    return True
 
 
 def _asked_for(task: Task) -> int:
