@@ -37,6 +37,8 @@ OPERATORS: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("layernorm", (16, 384), {}),
     ("conv2d", (1, 3, 17, 19, 5, 3, 1, 1), {}),
     ("conv2d", (2, 16, 14, 14, 32, 3, 1, 1), {}),
+    ("conv2d", (2, 16, 14, 14, 32, 3, 1, 1), {"dtype": "float16"}),
+    ("conv2d", (3, 20, 13, 11, 33, 3, 2, 1), {"dtype": "bfloat16", "layout": "NHWC", "bias": True}),
 ]
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "tanh": np.tanh, "sqrt": np.sqrt,
