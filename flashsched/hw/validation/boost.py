@@ -50,7 +50,7 @@ def shared_residual(seen: Sequence[Rows], members: Sequence[Rows], values: Mappi
     """What the rows *seen* of several devices say beyond their model with the *values* that these devices share, by the
     traits that all *members* have, whatever tiles their libraries have; None where rows are too few.
 
-    What is left of one device's rows is half a library's habits, which its makers keep from one generation to the next.
+    Much of what is left of one device's rows is a library's habits, which its makers keep for some generations.
     """
     if sum(len(group.measured_s) for group in seen) < _FEWEST:
         return None
