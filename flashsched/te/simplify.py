@@ -87,7 +87,7 @@ def weakest(condition: Expr, var: Var, last: int) -> Expr | None:
     >>> from flashsched import te
     >>> i, j = te.Var("i"), te.Var("j")
     >>> weakest(i * 4 + j < 10, j, 3), weakest(i >= j, j, 3), weakest(i > 7 - j, j, 3)
-    (i * 4 < 10, i >= 0, i > 4)
+    (i * 4 < 10, i >= 0, i >= 5)
     """
     form = at_most_zero(condition)
     if form is None:
