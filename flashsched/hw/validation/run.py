@@ -136,31 +136,37 @@ def validate_models(data: Path, *, device: str | DeviceSpec | None = None, folds
 
 def collect(groups: list[Rows], notes: Notes, folds: int) -> Validation:
     """The three tiers' predictions of *groups*; without *folds*, which take a fit each, not the calibrated one's."""
-    outcome = Validation(groups, {tier: [] for tier in TIERS}, [], notes)
-    calibrated: dict[int, NDArray[np.float64]] = {}
     places: dict[tuple[str, str], list[int]] = {}
     for index, group in enumerate(groups):
         places.setdefault((group.device, group.section), []).append(index)
     tasks = sorted(places.values(), key=lambda task: -sum(len(groups[index].measured_s) for index in task))
 
-    def predicted_of(task: list[int]) -> list[NDArray[np.float64]]:
-        return held_out([groups[index] for index in task], folds)
+    def predicted_of(task: list[int]) -> dict[Tier, list[NDArray[np.float64]]]:
+        return _by_tier([groups[index] for index in task], folds)
 
-    many = outcome.rows > _WORTH_PROCESSES
+    many = sum(len(group.measured_s) for group in groups) > _WORTH_PROCESSES
     answers = mapped(predicted_of, tasks) if many else [predicted_of(task) for task in tasks]
-    for task, times_of in zip(tasks, answers, strict=True):
-        calibrated.update(zip(task, times_of, strict=True))
-    for index, group in enumerate(groups):
-        outcome.roofline_s.append(group.model.roofline(group.spec, group.dtype, group.sizes))
-        outcome.predicted_s["calibrated"].append(calibrated[index])
-        for tier in TIERS[1:]:
-            found = constants_for(group.spec, group.section, group.model.CONSTANTS, tier=tier)
-            nothing = found.tier != tier
+    predicted_s: dict[Tier, list[NDArray[np.float64]]] = {tier: [np.empty(0)] * len(groups) for tier in TIERS}
+    for task, by_tier in zip(tasks, answers, strict=True):
+        for tier, times_of in by_tier.items():
+            for index, times in zip(task, times_of, strict=True):
+                predicted_s[tier][index] = times
+    roofline_s = [group.model.roofline(group.spec, group.dtype, group.sizes) for group in groups]
+    return Validation(groups, predicted_s, roofline_s, notes)
+
+
+def _by_tier(members: list[Rows], folds: int) -> dict[Tier, list[NDArray[np.float64]]]:
+    """What each tier says of rows of one device and section; NaN where it has nothing of its own."""
+    found: dict[Tier, list[NDArray[np.float64]]] = {"calibrated": held_out(members, folds)}
+    for tier in TIERS[1:]:
+        found[tier] = []
+        for group in members:
+            best = constants_for(group.spec, group.section, group.model.CONSTANTS, tier=tier)
             times = np.full(len(group.measured_s), np.nan)
-            if not nothing:
-                times = predicted(group.model, group, found.values, found.residual)
-            outcome.predicted_s[tier].append(times)
-    return outcome
+            if best.tier == tier:
+                times = predicted(group.model, group, best.values, best.residual)
+            found[tier].append(times)
+    return found
 
 
 def held_out(members: list[Rows], folds: int) -> list[NDArray[np.float64]]:
