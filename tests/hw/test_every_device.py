@@ -165,7 +165,13 @@ GROWS = {
 
 
 def of_a_kind(op: str, sizes: Mapping[str, int]) -> object:
-    """What a library's kernels are chosen by, whatever the size: a batch, and rows that no wide load divides."""
+    """What a library's kernels are chosen by, whatever the size: a batch, rows that no wide load divides (products, and
+    LayerNorm, which is two kernels then), and a prompt of one token, which has no kernel of its own, as a new token
+    after others has."""
+    if op == "row_wise":
+        return sizes["passes"] > 1 and sizes["n"] % 4 > 0
+    if op == "attention":
+        return sizes["seqlen"] == sizes["kv_len"] == 1
     return (sizes.get("batch", 1) > 1, sizes["n"] % 32 > 0 and sizes["k"] % 32 > 0) if op == "gemm" else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -324,3 +325,20 @@ def test_what_cannot_be_estimated_is_refused_with_what_could() -> None:
 def test_constants_of_another_kind_of_device_have_a_section_of_their_own() -> None:
     assert section_of(conv2d, devices["t4-sim"], "float16") == "conv2d.tensor"
     assert section_of(elementwise, devices["cpu-xeon-sim"], "float32") == "elementwise.cpu"
+
+
+@pytest.mark.parametrize("device", ["a10-sim", "l40s-sim", "h100-sim", "rx-6900-xt-sim"])
+@pytest.mark.parametrize("causal", [0, 1])
+def test_a_second_query_never_saves_time(device: str, causal: int) -> None:
+    """A single one has ways of its own: heads in one tile, and keys in parts, which are taken where they are faster."""
+    model = operator_model("attention", devices[device])
+    constants = constants_for(devices[device], "attention", model.CONSTANTS, own={}).values
+    shapes = [(batch, heads, kv_heads, dim, keys) for batch in (1, 26) for heads, kv_heads in ((1, 2), (8, 8), (128, 2))
+              for dim in (1, 8, 128) for keys in (4, 74, 154, 4096)]  # fmt: skip
+    sizes = dict(zip(("batch", "heads", "kv_heads", "head_dim", "kv_len"), np.array(shapes).T, strict=True))
+    alike = {**sizes, "causal": np.full(len(shapes), causal)}
+    times = [
+        model.seconds(devices[device], constants, "float16", {**alike, "seqlen": np.full(len(shapes), queries)})
+        for queries in (1, 2, 4)
+    ]
+    assert all((more >= 0.999 * less).all() for less, more in pairwise(times))

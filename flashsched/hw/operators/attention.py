@@ -8,8 +8,9 @@ leave the warps free. Blocks are dealt out to the units longest first, so the wh
 longest block if the grid is small. Both kinds of arithmetic, and the keys and values that each block fetches from L2,
 take their energy of the power limit, with the figures that products on matrix units have taught.
 
-A single new token has one query a head: heads that share their keys make up a tile, and where blocks are too few for
-the units each walks a part of the keys. What was cached before comes from main memory; only the token itself is new.
+A single new token has one query a head: heads that share their keys may make up a tile, and where blocks are too few
+for the units each may walk a part of the keys, where that is faster. What was cached before comes from main memory;
+only the token itself is new.
 """
 
 from __future__ import annotations
@@ -109,15 +110,16 @@ def seconds(
     queries, keys, dim = column(sizes, "seqlen"), column(sizes, "kv_len"), column(sizes, "head_dim")
     heads = column(sizes, "batch") * column(sizes, "heads")
     token = (queries == 1) & (keys > 1)
-    sharing = np.where(token, column(sizes, "heads") / np.maximum(column(sizes, "kv_heads"), 1.0), 1.0)
-    shape = (heads / sharing, queries * sharing, keys, dim)
+    alike = np.maximum(column(sizes, "heads") / np.maximum(column(sizes, "kv_heads"), 1.0), 1.0)
+    shapes = [(heads / each, queries * each, keys, dim) for each in (np.ones_like(alike), np.where(token, alike, 1.0))]
     causal = (column(sizes, "causal") > 0) & ~token  # it comes last, and sees all keys
-    candidates = [_walked_s(spec, constants, dtype, shape, causal, most) for most in _TILES]
+    candidates = [_walked_s(spec, constants, dtype, shape, causal, most) for shape in shapes for most in _TILES]
     new = _bytes(dtype, sizes, np.minimum(queries, keys))
     lost = dram_bytes(spec, new, np.ones_like(new), constants["kept"], 0.0) / new
     dram_rate = constants["stream"] * spec.dram.drawn_by(np.inf)
-    fetched = constants["passes"] * new * (lost / dram_rate + (1 - lost) / (_CACHE * last_cache_rate(spec)))
-    fetched = fetched + (_bytes(dtype, sizes, keys) - new) / dram_rate
+    of_new = constants["passes"] * (lost / dram_rate + (1 - lost) / (_CACHE * last_cache_rate(spec)))
+    of_cached = np.minimum(1 / dram_rate, of_new)  # or else making them anew would be told as faster
+    fetched = new * of_new + (_bytes(dtype, sizes, keys) - new) * of_cached
     start = constants["start_us"] * 1e-6 + _START_TURNS * spec.dram.latency_s
     kernel = start + np.min(candidates, axis=0) + fetched
     return as_timed(np.maximum(kernel, roofline(spec, dtype, sizes)), constants, sizes)
@@ -147,9 +149,13 @@ def _walked_s(
     per_key = tile * joined(together, products, softmax)
     turns = constants["block_turns"] * (1 + constants["wide"] * (dim / 128 - 1))
     overhead = turns * spec.dram.latency_s
-    all_units = heads * tiles / spec.units * (walked * per_key + parts * overhead)
-    one_block = constants["alone"] * (longest / parts * per_key + overhead)
-    seconds = joined(_NORM, all_units, one_block)
+
+    def dealt(parts: Floats) -> Floats:
+        """The blocks, each walking one of so many *parts* of the keys."""
+        all_units = heads * tiles / spec.units * (walked * per_key + parts * overhead)
+        return joined(_NORM, all_units, constants["alone"] * (longest / parts * per_key + overhead))
+
+    seconds = np.minimum(dealt(np.ones_like(parts)), dealt(parts))
 
     pairs = heads * tiles * tile * walked
     flops = {arithmetic(dtype): 4 * padded * pairs, "float32": constants["softmax_ops"] * pairs}
