@@ -81,10 +81,10 @@ def products() -> str:
         family = family_of(devices[name])
         for section, of_family in sorted(fitted_in(family).items()):
             own, sisters = of_family.devices.get(name), of_family.without.get(name)
+            counted = own or sisters
             general = fitted_in("defaults").get(section, Section()).without.get(family)
             if sisters is not None and sisters.tier == "specs":  # none of them tells more than the model's defaults
                 sisters, general = None, general or sisters
-            counted = own or sisters or (general if name in of_family.without else None)
             if section.startswith("gemm.") and counted is not None:
                 errors = (own, sisters, general)
                 cells = ["–" if one is None or one.error_pct is None else f"{one.error_pct:.1f}" for one in errors]

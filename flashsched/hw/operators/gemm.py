@@ -264,9 +264,8 @@ class _Candidates:
         table = _kernels(_menu(spec, dtype))
         kernels = table[sizes.get(NARROWED, np.s_[None, :])]
         works, partial = _works(spec, constants, dtype, sizes, kernels[..., :3].astype(float), tensor)
-        if (
-            variant(spec, dtype) == "tensor"
-        ):  # copied in step, so neighbours' requests meet; with bytes no fit is better
+        # Tiles are copied in step, so that neighbours' requests meet; of one-byte elements fits are no better for it.
+        if tensor and storage_bytes(dtype) > 1:
             meeting = gpu_unit(spec).coalesced_units
             constants = {**constants, **{name: constants[name] * meeting for name in ("l2", "unit_l2")}}
         times = gpu_times(spec, works, constants)

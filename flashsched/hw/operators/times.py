@@ -108,7 +108,7 @@ def issued_per_s(spec: DeviceSpec) -> float:
     ['19.5', '5.3', '11.3']
     """
     if spec.gpu is None:
-        return max(spec.peaks.get("float32", 0.0), *spec.peaks.values()) / 2
+        return max(spec.peaks.values()) / 2
     lanes = 16.0 if spec.gpu.warp_size == 64 else float(spec.gpu.warp_size)
     return spec.units * spec.gpu.schedulers * lanes * spec.clock_hz
 

@@ -21,7 +21,6 @@ __all__ = ["learned", "learned_residual", "shared_residual"]
 Floats = NDArray[np.float64]
 
 DEPTH = 5
-MEDIUM = 4
 SHALLOW = 3
 TREES = 160
 RATE = 0.2
@@ -31,7 +30,7 @@ _OUTLIER = 0.15
 _DRAWN = 6.0  # rows' worth of weight that a leaf's value is drawn to zero by
 _MANY = 350  # rows from which trees are deep
 _FEWEST = 120  # rows of a section that a residual is learned from
-_SHARED_TREES, _SHARED_RATE, _SHARED_DRAWN = 40, 0.3, 30.0
+_SHARED_TREES, _SHARED_DEPTH, _SHARED_RATE, _SHARED_DRAWN = 40, 4, 0.3, 30.0
 """Of what devices share: smaller, and drawn harder to zero. Twice the trees, or a level more, are no better."""
 _FINE, _ROW = 2.0**22, 2.0**40
 """One sum tells of a bin both how many rows it has and what pulls them: a row counts ``_ROW``, and its pull in
@@ -40,8 +39,6 @@ _FINE, _ROW = 2.0**22, 2.0**40
 
 def learned_residual(members: Sequence[Rows], values: Mapping[str, float]) -> Residual | None:
     """What the rows of *members* say beyond their model with the constants *values*; None where they are too few."""
-    if sum(len(group.measured_s) for group in members) < _FEWEST:
-        return None
     found = _explained(members, values)
     return None if found is None else learned(*found)
 
@@ -52,20 +49,19 @@ def shared_residual(seen: Sequence[Rows], members: Sequence[Rows], values: Mappi
 
     Much of what is left of one device's rows is a library's habits, which its makers keep for some generations.
     """
-    if sum(len(group.measured_s) for group in seen) < _FEWEST:
-        return None
     found = _explained(seen, values, members)
     if found is None:
         return None
-    return learned(*found, trees=_SHARED_TREES, rate=_SHARED_RATE, drawn=_SHARED_DRAWN, depth=MEDIUM)
+    return learned(*found, trees=_SHARED_TREES, rate=_SHARED_RATE, drawn=_SHARED_DRAWN, depth=_SHARED_DEPTH)
 
 
 def _explained(
     seen: Sequence[Rows], values: Mapping[str, float], alike: Sequence[Rows] = ()
 ) -> tuple[tuple[str, ...], Floats, Floats] | None:
-    """Names of traits, their columns by row, and how far off each row is, as a logarithm; of a model that explains."""
+    """Names of traits, their columns by row, and how far off each row is, as a logarithm; None where rows are too few
+    to learn from, or the model does not explain itself."""
     model = seen[0].model
-    if not isinstance(model, ExplainsItself):
+    if not isinstance(model, ExplainsItself) or sum(len(group.measured_s) for group in seen) < _FEWEST:
         return None
     explained = [model.explained(group.spec, values, group.dtype, group.sizes) for group in seen]
     first = [group.take(np.arange(len(group.measured_s)) == 0) for group in alike]

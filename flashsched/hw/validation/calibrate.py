@@ -127,8 +127,11 @@ def fit_families(
             general = fitted_in("defaults").get(section, Section())
         else:
             progress(f"{section}: {len(families)} families")
-            general = _leaving_out(members, families, lambda group: family_of(group.spec), "specs", defaults, unlike)
+            general = Section()
             if len(families) > 1:
+                general = _leaving_out(
+                    members, families, lambda group: family_of(group.spec), "specs", defaults, unlike
+                )
                 files["defaults"][section] = general
         for family in (one for one in families if not only or one in only):
             progress(f"{section}: {family}")
@@ -212,14 +215,15 @@ def _leaving_out(
     predicted better with them in the mean, or for all of a section, all vendors'.
     """
     fits: list[tuple[str, Fitted, Fitted]] = []  # by constants alone, and with the residual
-    before: dict[str, Fitted] = {}
+    before: dict[str, Fitted] = {}  # by the defaults
     teaching = [group for group in members if name_of(group) not in unlike] or members
     for name in names:
         tested = [group for group in members if name_of(group) == name]
         seen = _alike([group for group in teaching if name_of(group) != name], tested[0].spec.vendor, name_of)
         if seen:
             found = _over(seen, members, tier, known.values)
-            before[name] = _tested(known, tested)
+            if known.origin == _DEFAULTS:
+                before[name] = _tested(known, tested)
             fits.append((name, _tested(replace(found, residual=None), tested), _tested(found, tested)))
     vendors = {name_of(group): group.spec.vendor for group in members}
     gains: dict[str, list[float]] = {}  # by vendor, and of all
@@ -231,7 +235,7 @@ def _leaving_out(
     whole = _over(teaching, members, tier, known.values)
     if not helps.get("", True):
         whole = replace(whole, residual=None)
-    if without and known.origin == _DEFAULTS and _sum_pct(before) <= _sum_pct(without):
+    if before and _sum_pct(before) <= _sum_pct(without):
         whole, without = known, before
     rows = sum(one.rows for one in without.values())
     error = sum((one.error_pct or 0.0) * one.rows for one in without.values()) / rows if rows else None
