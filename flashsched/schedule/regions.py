@@ -160,11 +160,12 @@ def _by_facts(form: Linear, known: _Known) -> Iterator[tuple[Expr | None, Expr |
     go, what was taken out of a quotient is put back: ``i * 2 + j // 8`` is ``(i * 16 + j) // 8``.
     """
     for atom, factor in form.terms.values():
-        if factor == 1 and isinstance(atom, Binary) and atom.op == "//" and _is_positive(atom.b):
-            whole = (form - atom_form(atom)).times(int(atom.b.value)) + linear(atom.a)
+        if abs(factor) == 1 and isinstance(atom, Binary) and atom.op == "//" and _is_positive(atom.b):
+            whole = (form.times(factor) - atom_form(atom)).times(int(atom.b.value)) + linear(atom.a)
             ends = _tightened(whole, _linear_interval(whole, known), known)
             if ends is not None:
-                yield Binary("//", ends[0], atom.b), Binary("//", ends[1], atom.b)
+                low, high = (Binary("//", end, atom.b) for end in ends)
+                yield (low, high) if factor == 1 else (0 - high, 0 - low)
     for fact in known.facts:
         for scale, times in _multiples(form, fact):
             ends = _linear_interval(form.times(scale) - fact.times(times), known.without_facts())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flashsched.schedule.accesses import accesses
@@ -76,6 +76,7 @@ def test_a_region_holds_what_is_read_where_conditions_hold(
     turns=st.tuples(st.integers(1, 9), st.integers(1, 9)), part=st.integers(1, 9), begin=st.integers(0, 40),
     length=st.integers(1, 60), shift=st.integers(-9, 9), backwards=st.booleans(),
 )  # fmt: skip
+@example(turns=(3, 4), part=2, begin=0, length=9, shift=0, backwards=True)
 def test_the_region_of_rounds_that_do_not_divide_is_exact(
     turns: tuple[int, int], part: int, begin: int, length: int, shift: int, backwards: bool
 ) -> None:
